@@ -1,0 +1,48 @@
+"""Values computed from parameters, kept while they cannot change."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class EvalCache:
+    """Keeps what was computed from parameters, for sampling in eval mode.
+
+    Used only where gradients are off and the caller's module is in eval mode. An entry is valid
+    for the same parameter objects with the same version, device, dtype and memory, so that
+    optimiser steps, `load_state_dict`, `.to()` and in-place changes all drop it. (A change
+    through ``parameter.data`` in place is invisible to torch itself; make it under
+    ``torch.no_grad()`` instead.) Never pickled, never copied.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[tuple[Any, ...], list[Tensor], Any]] = {}
+
+    def get(
+        self, name: str, parameters: Sequence[Tensor], training: bool, compute: Callable[[], Any]
+    ) -> Any:
+        """``compute()``, or what it returned before if nothing has changed since."""
+        if (
+            training
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or any(p.is_inference() for p in parameters)
+        ):
+            return compute()
+        key = tuple((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters)
+        entry = self._entries.get(name)
+        if entry is not None:
+            known, owners, value = entry
+            if known == key and all(a is b for a, b in zip(owners, parameters, strict=True)):
+                return value
+        value = compute()
+        self._entries[name] = (key, list(parameters), value)
+        return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_entries": {}}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "EvalCache":
+        return EvalCache()

@@ -1,0 +1,147 @@
+"""The contract that every invertible convolution keeps, and the registry of those that do."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from torch import Tensor, nn
+
+from invconv.validation import check_choice, check_images
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of one image."""
+
+
+class InvertibleConv(nn.Module, ABC):
+    """An invertible convolution z = f(x) with log p(x) = log p(z) + log_det.
+
+    x and z are (B, C, H, W); log_det = log|det dz/dx| is (B,), on the device and in the dtype of
+    x. The input is never changed, and `forward` changes no state. A subclass calls
+    ``super().__init__(channels)`` and keeps its constraint in the parametrisation, so that no
+    optimiser step can break invertibility.
+
+    Attributes:
+        channels: C.
+        exact: whether `inverse` is exact up to rounding.
+        constant_log_det: whether log_det depends on the shape of x alone, not on its values.
+        solve_direction: which direction has to solve a system: "forward", "inverse" or "none".
+    """
+
+    exact: ClassVar[bool] = True
+    constant_log_det: ClassVar[bool] = True
+    solve_direction: ClassVar[Literal["forward", "inverse", "none"]] = "none"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"channels must be an int of at least 1, not {channels!r}")
+        self.channels = channels
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Data to latent: z of shape (B, C, H, W) and log|det dz/dx| of shape (B,)."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """Latent to data: x of shape (B, C, H, W) with f(x) = z.
+
+        Args:
+            z: (B, C, H, W).
+            check: whether to look at values, which synchronises a device: ValueError if z is
+                not finite, `InverseError` if the result is not an inverse.
+        """
+
+    def initialize(self, x: Tensor) -> None:
+        """Data-dependent initialisation on one batch, called once before training."""
+
+    def extra_loss(self, x: Tensor, z: Tensor) -> Tensor:
+        """(B,) nats to add to the training loss; zero unless the method needs a penalty."""
+        return x.new_zeros(x.shape[0])
+
+    @classmethod
+    def from_shape(cls, shape: Shape, **options: Any) -> Self:
+        """Builds the layer for images of ``shape`` = (C, H, W).
+
+        Raises:
+            TypeError: for an option that the layer does not have; the message lists its own.
+        """
+        return cls(shape[0], **cls.known_options(options))
+
+    @classmethod
+    def known_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """``options``, if all of them are keyword arguments of the constructor."""
+        known = list(inspect.signature(cls).parameters)[1:]
+        for name in options:
+            if name not in known:
+                raise TypeError(
+                    f"{cls.__name__} has no option {name!r}; known: {', '.join(known) or 'none'}"
+                )
+        return options
+
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        """Raises unless ``x`` is a floating-point (B, C, H, W) tensor with C `channels`."""
+        check_images(x, self.channels, name)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments, as far as they are attributes."""
+        names = inspect.signature(type(self)).parameters
+        return ", ".join(f"{n}={getattr(self, n)!r}" for n in names if hasattr(self, n))
+
+
+Layer = TypeVar("Layer", bound=InvertibleConv)
+_REGISTRY: dict[str, type[InvertibleConv]] = {}
+
+
+def register(name: str) -> Callable[[type[Layer]], type[Layer]]:
+    """A class decorator that makes a layer available to `build` under ``name``.
+
+    Raises:
+        TypeError: if the class is no `InvertibleConv`.
+        ValueError: if the name is taken by another class.
+    """
+
+    def add(layer: type[Layer]) -> type[Layer]:
+        if not (isinstance(layer, type) and issubclass(layer, InvertibleConv)):
+            raise TypeError(f"a registered layer must be a subclass of InvertibleConv: {layer!r}")
+        taken = _REGISTRY.get(name)
+        if taken is not None and taken.__qualname__ != layer.__qualname__:
+            raise ValueError(f"the name {name!r} is taken by {taken.__qualname__}")
+        _REGISTRY[name] = layer
+        return layer
+
+    return add
+
+
+def available() -> tuple[str, ...]:
+    """The names of all registered layers, sorted.
+
+    >>> import invconv
+    >>> "finc" in invconv.available()
+    True
+    """
+    return tuple(sorted(_REGISTRY))
+
+
+def layer_class(name: str) -> type[InvertibleConv]:
+    """The class registered under ``name``; ValueError lists the known names."""
+    return _REGISTRY[check_choice(name, available(), "layer")]
+
+
+def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
+    """Builds the layer ``name`` for images of ``shape`` = (C, H, W).
+
+    Raises:
+        TypeError: for an option that the layer does not have.
+        ValueError: for an unknown name, a shape that is not (C, H, W), or values that the layer
+            refuses.
+
+    >>> import invconv
+    >>> invconv.build("finc", (8, 16, 16), kernel_size=3)
+    FInC(channels=8, kernel_size=3, inverse_method='auto')
+    """
+    layer = layer_class(name)
+    if len(shape) != 3 or any(int(size) < 1 for size in shape):
+        raise ValueError(f"shape must be (C, H, W) with sizes of at least 1, not {tuple(shape)}")
+    channels, height, width = (int(size) for size in shape)
+    return layer.from_shape((channels, height, width), **options)

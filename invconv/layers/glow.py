@@ -1,0 +1,102 @@
+"""Glow's invertible 1×1 convolution."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invconv.cache import EvalCache
+from invconv.conv import InvertibleConv, register
+from invconv.solvers import check_inverse
+from invconv.validation import check_choice, check_finite
+
+PARAMETRIZATIONS = ("plu", "plain")
+
+
+@register("glow")
+class Glow1x1(InvertibleConv):
+    """The invertible 1×1 convolution of Kingma and Dhariwal, "Glow" (arXiv 1807.03039).
+
+    Every pixel is multiplied by one C×C matrix W, initialised as a random rotation (section
+    3.2). log_det = H·W·log|det W| (equation 9); with "plu", W = P·L·(U + diag(s)) with P and the
+    signs of s fixed, it is H·W·Σ log|s| (equations 10 and 11).
+
+    Args:
+        channels: C.
+        parametrization: "plu" or "plain"; both store C² numbers.
+
+    Attributes:
+        weight: W itself for "plain"; for "plu" the strict triangles of L and U around a diagonal
+            of log|s|, packed into one C×C matrix.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int, parametrization: Literal["plu", "plain"] = "plu") -> None:
+        super().__init__(channels)
+        self.parametrization = check_choice(parametrization, PARAMETRIZATIONS, "parametrization")
+        rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
+        if parametrization == "plu":
+            p, lower, upper = torch.linalg.lu(rotation)
+            s = upper.diagonal()
+            packed = lower.tril(-1) + upper.triu(1) + s.abs().log().diag()
+            self.register_buffer("permutation", p.argmax(1))
+            self.register_buffer("sign", s.sign().to(torch.get_default_dtype()))
+            rotation = packed
+        self.weight = nn.Parameter(rotation.to(torch.get_default_dtype()))
+        self._cache = EvalCache()
+
+    def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        packed = self.weight.to(dtype)
+        identity = torch.eye(self.channels, dtype=dtype, device=packed.device)
+        scale = self.sign.to(dtype) * packed.diagonal().exp()
+        return packed.tril(-1) + identity, packed.triu(1) + scale.diag()
+
+    def matrix(self) -> Tensor:
+        """W, (C, C)."""
+        return self._cache.get("matrix", self._tensors(), self.training, self._matrix)
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return (self.weight, *self.buffers())
+
+    def _matrix(self) -> Tensor:
+        if self.parametrization == "plain":
+            return self.weight
+        lower, upper = self._factors(self.weight.dtype)
+        return (lower @ upper)[self.permutation]
+
+    def inverse_matrix(self) -> Tensor:
+        """W⁻¹, (C, C), computed in float64; kept in eval mode while gradients are off."""
+        return self._cache.get("inverse", self._tensors(), self.training, self._inverse_matrix)
+
+    def _inverse_matrix(self) -> Tensor:
+        if self.parametrization == "plain":
+            return torch.linalg.inv(self.weight.double()).to(self.weight.dtype)
+        lower, upper = self._factors(torch.float64)
+        permuted = torch.eye(self.channels, dtype=torch.float64, device=lower.device)
+        permuted = permuted[:, self.permutation.argsort()].T
+        half = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, half, upper=True).to(self.weight.dtype)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z = W x at every pixel, and H·W·log|det W|."""
+        self.check_input(x)
+        z = F.conv2d(x, self.matrix()[:, :, None, None])
+        if self.parametrization == "plain":
+            log_abs_det = torch.linalg.slogdet(self.weight.double()).logabsdet
+        else:
+            log_abs_det = self.weight.diagonal().double().sum()
+        pixels = x.shape[2] * x.shape[3]
+        return z, (pixels * log_abs_det).to(x.dtype).repeat(x.shape[0])
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x = W⁻¹ z at every pixel."""
+        self.check_input(z, "z")
+        if check:
+            check_finite(z)
+        x = F.conv2d(z, self.inverse_matrix()[:, :, None, None])
+        if check:
+            check_inverse(x, self.forward(x)[0], z)
+        return x
