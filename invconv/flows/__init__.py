@@ -1,0 +1,18 @@
+"""What a flow needs around an invertible convolution."""
+
+from invconv.flows.actnorm import ActNorm
+from invconv.flows.coupling import AffineCoupling, CouplingNetwork, Split
+from invconv.flows.dequantization import UniformDequantization
+from invconv.flows.multiscale import MultiScaleFlow, Step
+from invconv.flows.squeeze import Squeeze
+
+__all__ = [
+    "ActNorm",
+    "AffineCoupling",
+    "CouplingNetwork",
+    "MultiScaleFlow",
+    "Split",
+    "Squeeze",
+    "Step",
+    "UniformDequantization",
+]

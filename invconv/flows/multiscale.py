@@ -1,0 +1,197 @@
+"""A multi-scale flow around any invertible convolution."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invconv.conv import Shape, build, layer_class
+from invconv.flows.actnorm import ActNorm
+from invconv.flows.coupling import AffineCoupling, Split
+from invconv.flows.dequantization import UniformDequantization
+from invconv.flows.squeeze import Squeeze
+from invconv.layers import Glow1x1
+
+
+class Step(nn.ModuleList):
+    """Convolution → ActNorm → Glow 1×1 → coupling; for Glow itself ActNorm → 1×1 → coupling.
+
+    Args:
+        conv: the registered name of the convolution.
+        shape: (C, H, W) of the step's input.
+        width: hidden channels of the coupling's network.
+        conv_options: options of the convolution.
+        mixing: parametrisation of the 1×1 that follows a convolution other than Glow's.
+    """
+
+    def __init__(
+        self, conv: str, shape: Shape, width: int, conv_options: Mapping[str, Any], mixing: str
+    ) -> None:
+        channels = shape[0]
+        layer = build(conv, shape, **conv_options)
+        parts: list[nn.Module] = [ActNorm(channels), layer]
+        if not isinstance(layer, Glow1x1):
+            parts = [layer, ActNorm(channels), build("glow", shape, parametrization=mixing)]
+        super().__init__([*parts, AffineCoupling(channels, width)])
+
+
+class MultiScaleFlow(nn.Module):
+    """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
+
+    Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of Glow (arXiv 1807.03039) or FInC
+    (arXiv 2301.09266, section 3.4), base N(0, I) and uniform dequantisation.
+
+    Args:
+        conv: the registered name of the convolution.
+        shape: (C, H, W) of the images; H and W divisible by 2^L.
+        levels: L.
+        steps: K, per level.
+        width: hidden channels of the coupling networks.
+        conv_options: options of the convolution.
+        bins: the number of values that a pixel can take.
+        mixing: parametrisation of the 1×1 after a convolution other than Glow's, "plu" or
+            "plain".
+
+    Raises:
+        TypeError: for an option that the convolution does not have.
+        ValueError: for an unknown convolution, or a shape that does not fit.
+    """
+
+    def __init__(
+        self,
+        conv: str,
+        shape: Shape,
+        levels: int,
+        steps: int,
+        width: int = 512,
+        conv_options: Mapping[str, Any] | None = None,
+        bins: int = 256,
+        mixing: str = "plu",
+    ) -> None:
+        super().__init__()
+        layer_class(conv)
+        if levels < 1 or steps < 1 or width < 1:
+            raise ValueError(
+                f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
+            )
+        channels, height, width_pixels = shape
+        if height % 2**levels or width_pixels % 2**levels:
+            raise ValueError(
+                f"{levels} levels halve the image {levels} times: H and W must be divisible by "
+                f"{2**levels}, not {height}x{width_pixels}"
+            )
+        self.shape = (channels, height, width_pixels)
+        self.dequantization = UniformDequantization(bins)
+        self.levels = nn.ModuleList()
+        self.latent_shapes: list[Shape] = []
+        for level in range(levels):
+            channels, height, width_pixels = 4 * channels, height // 2, width_pixels // 2
+            inside = (channels, height, width_pixels)
+            parts: list[nn.Module] = [Squeeze()]
+            for _ in range(steps):
+                parts += Step(conv, inside, width, conv_options or {}, mixing)
+            if level < levels - 1:
+                parts.append(Split(channels, width))
+                channels //= 2
+            self.levels.append(nn.ModuleList(parts))
+            self.latent_shapes.append((channels, height, width_pixels))
+
+    def encode(self, y: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Real-valued images to latents.
+
+        Args:
+            y: (B, C, H, W), after dequantisation.
+
+        Returns:
+            One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
+        """
+        return self._encode(y, initialize=False)
+
+    def _encode(self, y: Tensor, initialize: bool) -> tuple[list[Tensor], Tensor]:
+        log_det = y.new_zeros(y.shape[0])
+        latents = []
+        for level in self.levels:
+            for part in level:  # type: ignore[attr-defined]
+                if isinstance(part, Split):
+                    y, latent, change = part(y)
+                    latents.append(latent)
+                else:
+                    if initialize and hasattr(part, "initialize"):
+                        part.initialize(y)
+                    y, change = part(y)
+                log_det = log_det + change
+        return [*latents, y], log_det
+
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        """Latents, as `encode` returns them, to real-valued images, (B, C, H, W)."""
+        shapes = [tuple(latent.shape[1:]) for latent in latents]
+        if shapes != self.latent_shapes:
+            raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
+        *waiting, y = latents
+        for level in reversed(self.levels):
+            for part in reversed(level):  # type: ignore[call-overload]
+                y = part.inverse(y, waiting.pop()) if isinstance(part, Split) else part.inverse(y)
+        return y
+
+    def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A lower bound of log P(images) in nats, with one draw of dequantisation noise, (B,).
+
+        Args:
+            images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
+            generator: the source of the noise.
+        """
+        y, log_prob = self._dequantize(images, generator)
+        latents, log_det = self.encode(y)
+        for latent in latents:
+            normal = -0.5 * (latent.square() + math.log(2 * math.pi))
+            log_prob = log_prob + normal.flatten(1).sum(1)
+        return log_prob + log_det
+
+    def bits_per_dim(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """−log₂ P(images) / (C·H·W), (B,); arguments as in `log_prob`."""
+        return -self.log_prob(images, generator) / (math.log(2) * math.prod(self.shape))
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws ``n`` images, uint8 (n, C, H, W).
+
+        Args:
+            n: how many.
+            temperature: the factor on the base distribution's standard deviation.
+            generator: the source of the latents.
+        """
+        return self.dequantization.inverse(self.decode(self.draw(n, temperature, generator)))
+
+    def draw(
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """``n`` draws of every latent from N(0, temperature²·I)."""
+        like = self._parameter
+        return [
+            temperature
+            * torch.randn(n, *shape, dtype=like.dtype, device=like.device, generator=generator)
+            for shape in self.latent_shapes
+        ]
+
+    @torch.no_grad()
+    def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
+        """Data-dependent initialisation of every part that has one, in data order."""
+        self._encode(self._dequantize(images, generator)[0], initialize=True)
+
+    @property
+    def _parameter(self) -> Tensor:
+        return next(self.parameters())
+
+    def _dequantize(
+        self, images: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
+            raise ValueError(
+                f"images must have shape (B, {', '.join(map(str, self.shape))}), "
+                f"not {tuple(images.shape)}"
+            )
+        return self.dequantization(images, self._parameter.dtype, generator)
