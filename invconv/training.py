@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ class TrainingDiverged(ArithmeticError):
     """The loss became NaN or infinite."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingOptions:
     """How to train; the budget is a number of optimiser steps, never seconds.
 
@@ -35,7 +34,6 @@ class TrainingOptions:
         grad_clip: the largest gradient norm.
         evaluate_every: steps between validations; the best one's weights are kept.
         checkpoint_every: steps between checkpoints.
-        seed: of initialisation, order of the data and noise.
     """
 
     steps: int
@@ -46,7 +44,6 @@ class TrainingOptions:
     grad_clip: float = 1.0
     evaluate_every: int = 200
     checkpoint_every: int = 200
-    seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice(self.schedule, SCHEDULES, "schedule")
@@ -91,6 +88,7 @@ def train(
     train_data: ImageSet,
     valid_data: ImageSet,
     options: TrainingOptions,
+    seed: int = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> TrainingState:
@@ -104,19 +102,21 @@ def train(
         flow: on the device to train on, freshly made.
         train_data, valid_data: the splits; validation decides which weights are kept.
         options: see `TrainingOptions`.
+        seed: of the order of the data and of the noise.
         folder: where checkpoints go; None for none.
         progress: whether to show a bar with loss (nats per image) and bits per dimension.
 
     Raises:
         TrainingDiverged: if the loss is not finite; no weights are changed by that step.
-        ValueError: if the checkpoint was made with other options.
+        ValueError: if the checkpoint was made with other options or another seed.
     """
     device = next(flow.parameters()).device
-    noise = torch.Generator(device).manual_seed(options.seed)
+    noise = torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=options.learning_rate)
-    run = _Run(flow, optimizer, noise, options, folder)
+    settings = {"seed": seed, **asdict(options)}
+    run = _Run(flow, optimizer, noise, settings, folder)
     if not run.resume():
-        first = train_data.images[_order(len(train_data), options, 0)]
+        first = train_data.images[_batch(len(train_data), options.batch_size, seed, 0)]
         flow.initialize(first.to(device), noise)
     state = run.state
     to_bits = 1 / (math.log(2) * math.prod(flow.shape))
@@ -131,7 +131,8 @@ def train(
         mininterval=1.0,
     ) as bar:
         while state.step < options.steps:
-            images = train_data.images[_order(len(train_data), options, state.step)].to(device)
+            chosen = _batch(len(train_data), options.batch_size, seed, state.step)
+            images = train_data.images[chosen].to(device)
             loss = -flow.log_prob(images, noise).mean()
             if not math.isfinite(loss.item()):
                 raise TrainingDiverged(
@@ -166,11 +167,11 @@ class _Run:
         flow: MultiScaleFlow,
         optimizer: torch.optim.Optimizer,
         noise: torch.Generator,
-        options: TrainingOptions,
+        settings: dict[str, Any],
         folder: Path | None,
     ) -> None:
         self.flow, self.optimizer, self.noise = flow, optimizer, noise
-        self.options, self.folder = options, folder
+        self.settings, self.folder = settings, folder
         self.state = TrainingState()
         self.best: dict[str, Any] = {}
 
@@ -190,7 +191,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "noise": self.noise.get_state(),
             "state": asdict(self.state),
-            "options": asdict(self.options),
+            "settings": self.settings,
             "best": self.best,
         }
         save_atomically(state, self.folder / "last.pt")
@@ -199,9 +200,9 @@ class _Run:
         if self.folder is None or not (self.folder / "last.pt").exists():
             return False
         saved = torch.load(self.folder / "last.pt", weights_only=True)
-        if saved["options"] != asdict(self.options):
+        if saved["settings"] != self.settings:
             raise ValueError(
-                f"{self.folder / 'last.pt'} was made with other options, {saved['options']}; "
+                f"{self.folder / 'last.pt'} was made with other settings, {saved['settings']}; "
                 "remove it to start anew"
             )
         self.flow.load_state_dict(saved["flow"])
@@ -220,15 +221,14 @@ def save_atomically(value: Any, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _order(size: int, options: TrainingOptions, step: int) -> Tensor:
-    """The indices of the batch of ``step``: every epoch is a new permutation, a function of the
-    seed alone, so that a resumed run sees the same batches."""
-    wanted = range(step * options.batch_size, (step + 1) * options.batch_size)
-    return torch.cat(list(_pieces(size, options.seed, wanted)))
-
-
-def _pieces(size: int, seed: int, wanted: range) -> Iterator[Tensor]:
+def _batch(size: int, batch_size: int, seed: int, step: int) -> Tensor:
+    """The indices of one batch, given by seed and step alone; every epoch is a permutation."""
+    wanted = range(step * batch_size, (step + 1) * batch_size)
+    pieces = []
     for epoch in range(wanted.start // size, (wanted.stop - 1) // size + 1):
         generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
         permutation = torch.randperm(size, generator=generator)
-        yield permutation[max(0, wanted.start - epoch * size) : wanted.stop - epoch * size]
+        pieces.append(
+            permutation[max(0, wanted.start - epoch * size) : wanted.stop - epoch * size]
+        )
+    return torch.cat(pieces)

@@ -21,7 +21,8 @@ def _solve(
     z: Tensor, weight: Tensor, anchor: list[int], corners: list[int], upper: bool, method: str
 ) -> Tensor:
     problem = Problem((anchor[0], anchor[1]), tuple(corners), upper)
-    return METHODS[method].solve(z, weight, problem)
+    with torch.autocast(z.device.type, enabled=False):
+        return METHODS[method].solve(z, weight, problem)
 
 
 def _solve_out(

@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help setup table2 tiny test test-full lint benchmark
+help:
+	@echo "make table2 | test | test-full | lint | benchmark | tiny"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+setup: $(READY)
+
+table2: setup
+	$(BIN)/python reproductions/table2.py -m
+
+tiny: setup
+	$(BIN)/python reproductions/table2.py -m preset=tiny force=true
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-full: setup
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: setup
+	$(BIN)/python -m pytest --benchmark-only

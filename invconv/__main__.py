@@ -1,0 +1,80 @@
+"""python -m invconv doctor | list | collect | report."""
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from invconv.bench import collect, provenance, read_table
+from invconv.conv import available, layer_class
+from invconv.data import DATASETS
+from invconv.report import PAGES
+from invconv.report.readme import write_readme
+from invconv.solvers import METHODS
+
+PACKAGES = ("torch", "hydra-core", "submitit", "pandas", "matplotlib", "scikit-learn")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    parser = argparse.ArgumentParser(prog="invconv", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="what this machine has: device, versions, solver methods")
+    commands.add_parser("list", help="the layers, solver methods, data sets and tables")
+    for name, help_text in (
+        ("collect", "merge the rows below runs/ into results/data/ and write the pages"),
+        ("report", "write the pages again from results/data/"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument("--results", type=Path, default=Path("results"))
+        if name == "collect":
+            command.add_argument("--runs", type=Path, default=Path("runs"))
+        else:
+            command.add_argument("--readme", action="store_true", help="update README.md, too")
+    options = parser.parse_args(arguments)
+    actions = {"doctor": _doctor, "list": _list, "collect": _collect, "report": _report}
+    return actions[options.command](options)
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for name, value in provenance(device).items():
+        print(f"{name:8} {value}")
+    for package in PACKAGES:
+        print(f"{package:14} {version(package)}")
+    print("methods of solve_triangular_conv2d:")
+    for name, method in METHODS.items():
+        print(f"  {name:12} {method.summary}")
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    print("layers:")
+    for name in available():
+        print(f"  {name:8} {(layer_class(name).__doc__ or '').splitlines()[0]}")
+    print("solver methods:", ", ".join(METHODS))
+    print("data sets:", ", ".join(DATASETS))
+    print("tables:", ", ".join(PAGES))
+    return 0
+
+
+def _collect(options: argparse.Namespace) -> int:
+    for table, write_page in PAGES.items():
+        frame = collect(options.runs / table, options.results / "data" / f"{table}.csv")
+        print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    for table, write_page in PAGES.items():
+        frame = read_table(options.results / "data" / f"{table}.csv")
+        print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
+    if options.readme:
+        write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Timing protocol, provenance, rows and their store."""
+
+from invconv.bench.cells import Incorrect, Unsupported, run_cell
+from invconv.bench.flow_timing import time_flow
+from invconv.bench.provenance import provenance
+from invconv.bench.rows import Row, cell_id, read_row, write_row, write_text_atomically
+from invconv.bench.store import collect, merge, read_rows, read_table
+from invconv.bench.timing import Timing, time_interleaved
+
+__all__ = [
+    "Incorrect",
+    "Row",
+    "Timing",
+    "Unsupported",
+    "cell_id",
+    "collect",
+    "merge",
+    "provenance",
+    "read_row",
+    "read_rows",
+    "read_table",
+    "run_cell",
+    "time_flow",
+    "time_interleaved",
+    "write_row",
+    "write_text_atomically",
+]

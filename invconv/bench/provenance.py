@@ -1,0 +1,87 @@
+"""Where a number comes from: machine, versions and commit."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a row says about the run that made it."""
+    commit, dirty = revision()
+    return {
+        "device": device_name(device),
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "tf32": device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
+        "commit": commit,
+        "dirty": dirty,
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's with the number of cores that may be used."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def machine() -> str:
+    """The name under which rows of one machine are merged: $INVCONV_MACHINE, or its hardware."""
+    name = os.environ.get("INVCONV_MACHINE")
+    if name:
+        return name
+    hardware = [device_name(torch.device("cpu"))]
+    if torch.cuda.is_available():
+        hardware.append(f"{torch.cuda.device_count()}x {torch.cuda.get_device_name(0)}")
+    return " + ".join(hardware)
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def revision() -> tuple[str, bool]:
+    """The commit and whether the tree differs from it, `results/` aside.
+
+    Read once per process, so that a run that lasts hours reports the code that it loaded. Where
+    there is no git, $INVCONV_COMMIT names the commit.
+    """
+    given = os.environ.get("INVCONV_COMMIT")
+    if given:
+        return given, False
+    if not (ROOT / ".git").exists():
+        return "unknown", True
+    try:
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        changes = _git("status", "--porcelain", "--", ".", ":!results")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", True
+    return commit, bool(changes)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,91 @@
+"""One clock for everything that is timed."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Repeated measurements of one call, in seconds.
+
+    Attributes:
+        median, q25, q75: of the repeats.
+        repeats: how many.
+    """
+
+    median: float
+    q25: float
+    q75: float
+    repeats: int
+
+
+def time_interleaved(
+    calls: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    warmup: int = 2,
+    repeats: int = 10,
+) -> dict[str, Timing]:
+    """Times ``calls`` in turn, so that drift of the machine falls on all of them alike.
+
+    Every call is warmed up before any is timed. On a GPU each repeat is measured by CUDA events
+    after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage collector is
+    off in between.
+
+    Args:
+        calls: name to function without arguments.
+        device: where they compute.
+        warmup: untimed calls of each.
+        repeats: timed calls of each.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, not {repeats}")
+    clock = _cuda_clock(device) if device.type == "cuda" else _cpu_clock
+    for _ in range(warmup):
+        for call in calls.values():
+            call()
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeats):
+            for name, call in calls.items():
+                samples[name].append(clock(call))
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: summarize(values) for name, values in samples.items()}
+
+
+def summarize(seconds: list[float]) -> Timing:
+    """Median and quartiles."""
+    q25, median, q75 = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
+    return Timing(median, q25, q75, len(seconds))
+
+
+def _cpu_clock(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _cuda_clock(device: torch.device) -> Callable[[Callable[[], object]], float]:
+    cache = torch.cuda.get_device_properties(device).L2_cache_size
+    flush = torch.empty(2 * cache, dtype=torch.uint8, device=device)
+
+    def clock(call: Callable[[], object]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        flush.zero_()
+        torch.cuda.synchronize(device)
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize(device)
+        return start.elapsed_time(end) / 1000
+
+    return clock

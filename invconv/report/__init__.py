@@ -1,0 +1,11 @@
+"""Published figures, tables and pages: pure functions of rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.report import table2
+
+PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {"table2": table2.write_page}
+"""Table name to the function that writes its page from ``results/data/<name>.csv``."""

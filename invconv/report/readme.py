@@ -1,0 +1,28 @@
+"""The block of the README that shows the newest table."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.bench import write_text_atomically
+from invconv.report.table2 import newest, quick_table
+
+BEGIN, END = "<!-- table2: python -m invconv report --readme -->", "<!-- end of table2 -->"
+
+
+def with_table(readme: str, rows: pd.DataFrame) -> str:
+    """``readme`` with what stands between the two markers replaced by the table.
+
+    Raises:
+        ValueError: if a marker is missing.
+    """
+    if BEGIN not in readme or END not in readme:
+        raise ValueError(f"the README must hold the markers {BEGIN!r} and {END!r}")
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{quick_table(newest(rows))}\n\n{END}{after}"
+
+
+def write_readme(rows: pd.DataFrame, path: Path) -> None:
+    """Updates the README in place, atomically."""
+    write_text_atomically(with_table(path.read_text(), rows), path)

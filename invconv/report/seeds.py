@@ -1,0 +1,52 @@
+"""Differences between methods, paired by seed."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's metric minus the baseline's, over common seeds.
+
+    Attributes:
+        mean: of the differences.
+        low, high: the 95 % interval by Student's t.
+        seeds: how many pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(
+    rows: pd.DataFrame, baseline: pd.DataFrame, metric: str
+) -> Difference | None:
+    """The difference between two sets of rows, paired by seed; None below two common seeds."""
+    ours, theirs = (frame.set_index("seed")[metric] for frame in (rows, baseline))
+    difference = (ours - theirs).dropna()
+    n = len(difference)
+    if n < 2:
+        return None
+    mean = float(difference.mean())
+    error = float(difference.std(ddof=1)) / np.sqrt(n)
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
+    return Difference(mean, mean - reach, mean + reach, n)
+
+
+def setting(config: str) -> str:
+    """What two rows must share to be compared: the configuration less method and seed."""
+    kept = {k: v for k, v in json.loads(config).items() if k not in ("method", "seed")}
+    return json.dumps(kept, sort_keys=True)

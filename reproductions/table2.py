@@ -1,0 +1,181 @@
+"""Table 2 of the FInC Flow paper: bits per dimension, forward time and sampling time.
+
+    python reproductions/table2.py -m                        every method on the embedded data
+    python reproductions/table2.py -m method=finc dataset=digits
+    python reproductions/table2.py -m preset=embedded_long   several seeds, thousands of steps
+
+A finished cell is skipped (``force=true`` measures it again). The rows go to
+``results/data/table2.csv``, the page made from them is ``results/table2.md``.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from invconv.bench import Row, cell_id, collect, read_row, run_cell, time_flow
+from invconv.data import SPLITS, histogram_bits_per_dim, load
+from invconv.flows import MultiScaleFlow
+from invconv.report import table2
+from invconv.training import TrainingOptions, evaluate, train
+
+
+@dataclass
+class Method:
+    """A row of the table: a registered convolution and its options."""
+
+    name: str = MISSING
+    conv: str = MISSING
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Dataset:
+    """A name that `invconv.data.load` knows."""
+
+    name: str = MISSING
+
+
+@dataclass
+class Budget:
+    """The model's size, L levels of K steps, and its training."""
+
+    levels: int = MISSING
+    steps: int = MISSING
+    width: int = MISSING
+    training: TrainingOptions = MISSING
+
+
+@dataclass
+class Timing:
+    """How the passes are timed."""
+
+    images: int = 100
+    warmup: int = 2
+    repeats: int = 10
+
+
+@dataclass
+class Table2:
+    """One cell, and where its results go."""
+
+    method: Method = field(default_factory=Method)
+    dataset: Dataset = field(default_factory=Dataset)
+    budget: Budget = field(default_factory=Budget)
+    timing: Timing = field(default_factory=Timing)
+    preset: str = MISSING
+    seed: int = 0
+    device: str = "auto"
+    runs: str = MISSING
+    results: str = MISSING
+    force: bool = False
+    progress: bool = True
+
+
+NOT_IDENTITY = ("runs", "results", "force", "progress")
+
+ConfigStore.instance().store(name="table2_schema", node=Table2)
+
+
+def identity(config: DictConfig) -> tuple[str, dict[str, Any]]:
+    """The cell's name, and the part of its configuration that can change its result."""
+    full: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    kept = {key: value for key, value in full.items() if key not in NOT_IDENTITY}
+    label = f"{config.preset}-{config.dataset.name}-{config.method.name}-s{config.seed}"
+    return cell_id(label, kept), kept
+
+
+def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str, Any]:
+    """Trains, evaluates, proves the round trip and times one cell."""
+    budget = config.budget
+    train_data, valid_data, test_data = (load(config.dataset.name, split) for split in SPLITS)
+    torch.manual_seed(config.seed)
+    flow = MultiScaleFlow(
+        config.method.conv,
+        train_data.shape,
+        budget.levels,
+        budget.steps,
+        budget.width,
+        OmegaConf.to_container(config.method.options),  # type: ignore[arg-type]
+        bins=train_data.levels,
+    ).to(device)
+    options: TrainingOptions = OmegaConf.to_object(budget.training)  # type: ignore[assignment]
+    state = train(
+        flow, train_data, valid_data, options, config.seed, folder, progress=config.progress
+    )
+    timing = config.timing
+    images = test_data.images[: timing.images].to(device)
+    return {
+        "bpd": evaluate(flow, test_data),
+        "valid_bpd": state.best_valid_bpd,
+        "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
+        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
+        **time_flow(flow, images, timing.warmup, timing.repeats),
+    }
+
+
+def report_cell(row: Row, measured: bool) -> None:
+    """One line per cell on the terminal."""
+    if row.status != "ok":
+        text = f"{row.status}: {row.reason}"
+    else:
+        values = row.values
+        text = (
+            f"bpd {values['bpd']:.3f}, FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
+            f"({values['timed_images']} images)"
+        )
+    print(f"{row.cell}: {text}" if measured else f"{row.cell}: skipped, done before: {text}")
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="table2")
+def main(config: DictConfig) -> None:
+    """One cell of the sweep."""
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    cell, kept = identity(config)
+    row, measured = run_cell(
+        cell,
+        "table2",
+        {
+            "preset": config.preset,
+            "dataset": config.dataset.name,
+            "method": config.method.name,
+            "seed": config.seed,
+        },
+        kept,
+        Path(config.runs) / cell,
+        device,
+        lambda folder: measure(config, device, folder),
+        config.force,
+    )
+    report_cell(row, measured)
+
+
+def finish(wanted: list[DictConfig]) -> int:
+    """Collects the rows, writes the page, and says which of the wanted cells are not "ok"."""
+    runs, results = Path(wanted[0].runs), Path(wanted[0].results)
+    frame = collect(runs, results / "data" / "table2.csv")
+    page = table2.write_page(frame, results)
+    bad = []
+    for config in wanted:
+        cell, _ = identity(config)
+        row = read_row(runs / cell / "row.json")
+        if row is None or row.status != "ok":
+            bad.append(f"{cell}: {'missing' if row is None else f'{row.status}: {row.reason}'}")
+    print(f"{len(wanted) - len(bad)} of {len(wanted)} cells ok; the table is in {page}")
+    for line in bad:
+        print(f"  {line}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    from invconv.bench.sweep import run_sweep
+
+    sys.exit(run_sweep(main, finish))

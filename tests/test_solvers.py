@@ -1,0 +1,284 @@
+"""The triangular convolution, its inverse and their gradients."""
+
+import pytest
+import torch
+from cases import Case, cases, make
+
+from invconv import InverseError, solve_triangular_conv2d, triangular_conv2d
+from invconv.solvers import METHODS, known_methods
+from invconv.solvers.operator import solve_op, solve_out_op
+from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, transpose_channels
+
+FAST = [name for name in METHODS if name != "reference"]
+GRADIENT_CASES = [
+    Case(2, 2, (2, 3), (3, 4)),
+    Case(2, 2, (3, 2), (3, 2), upper=True),
+    Case(2, 2, (3, 3), (4, 3), "center"),
+]
+
+
+def by_name(case):
+    return str(case)
+
+
+def dense(weight, case, height, width):
+    """The matrix of the convolution, written straight from the definition."""
+    channels, per_group, kh, kw = weight.shape
+    problem = parse_problem(
+        weight.new_zeros(1, channels, height, width), weight, *case.arguments.values(), "x"
+    )
+    row, column = problem.anchor
+    matrix = torch.zeros(channels, height, width, channels, height, width, dtype=weight.dtype)
+    for c in range(channels):
+        group, own = divmod(c, per_group)
+        down = -1 if problem.corners[group] & 2 else 1
+        right = -1 if problem.corners[group] & 1 else 1
+        for d in range(per_group):
+            for i in range(kh):
+                for j in range(kw):
+                    at_anchor = (i, j) == (row, column)
+                    allowed = d >= own if case.upper else d <= own
+                    if (i, j) > (row, column) or (at_anchor and not allowed):
+                        continue
+                    for h in range(height):
+                        for w in range(width):
+                            hh, ww = h + down * (i - row), w + right * (j - column)
+                            if 0 <= hh < height and 0 <= ww < width:
+                                matrix[c, h, w, group * per_group + d, hh, ww] = weight[c, d, i, j]
+    size = channels * height * width
+    return matrix.reshape(size, size)
+
+
+@pytest.mark.parametrize("case", cases(), ids=by_name)
+def test_forward_and_reference_agree_with_the_dense_matrix(case):
+    z, weight = make(case)
+    matrix = dense(weight, case, *case.image)
+    x = torch.linalg.solve(matrix, z.flatten(1).T).T.view_as(z)
+    found = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    torch.testing.assert_close(found, x, rtol=1e-10, atol=1e-10)
+    again = triangular_conv2d(x, weight, **case.arguments)
+    torch.testing.assert_close(again, z, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", FAST)
+@pytest.mark.parametrize("case", cases(), ids=by_name)
+def test_method_agrees_with_reference(case, method, poisoned_empty):
+    z, weight = make(case)
+    truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    found = solve_triangular_conv2d(z, weight, method=method, check=True, **case.arguments)
+    torch.testing.assert_close(found, truth, rtol=1e-11, atol=1e-11)
+    assert found.is_contiguous()
+
+
+@pytest.mark.parametrize("method", FAST)
+def test_float32_error_is_at_most_twice_that_of_plain_loops(method):
+    case = Case(4, 3, (3, 3), (16, 16))
+    z, weight = make(case, batch=3)
+    truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    z, weight = z.float(), weight.float()
+    exact = solve_triangular_conv2d(
+        z.double(), weight.double(), method="reference", **case.arguments
+    )
+    assert torch.isfinite(truth).all()
+    loops = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    found = solve_triangular_conv2d(z, weight, method=method, **case.arguments)
+    assert (found - exact).norm() <= 2 * (loops - exact).norm()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_dtype_is_kept(method, dtype):
+    z, weight = make(Case(2, 2, (2, 2), (3, 3)), dtype=torch.float32, poison=False)
+    z, weight = z.to(dtype), weight.to(dtype)
+    x = solve_triangular_conv2d(z, weight, method=method, check=True)
+    assert x.dtype == dtype
+    truth = solve_triangular_conv2d(z.double(), weight.double(), method="reference")
+    assert (x - truth).norm() <= 20 * torch.finfo(dtype).eps * truth.norm()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(0, 4, 3, 3), (2, 4, 0, 3), (2, 4, 3, 0)])
+def test_empty_input(method, shape):
+    _, weight = make(Case(2, 2, (2, 3), (1, 1)), poison=False)
+    x = solve_triangular_conv2d(torch.zeros(shape, dtype=weight.dtype), weight, method=method)
+    assert x.shape == shape
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layouts_and_in_place(method):
+    case = Case(2, 2, (3, 2), (4, 5))
+    z, weight = make(case)
+    truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    views = {
+        "channels-last": z.to(memory_format=torch.channels_last),
+        "transposed": z.mT.contiguous().mT,
+        "strided": torch.stack([z, z], -1)[..., 0],
+    }
+    for name, view in views.items():
+        found = solve_triangular_conv2d(view, weight, method=method, **case.arguments)
+        torch.testing.assert_close(found, truth, msg=name)
+    out = torch.empty_like(z)
+    assert solve_triangular_conv2d(z, weight, method=method, out=out, **case.arguments) is out
+    torch.testing.assert_close(out, truth)
+    copy = z.clone()
+    solve_triangular_conv2d(copy, weight, method=method, out=copy, check=True, **case.arguments)
+    torch.testing.assert_close(copy, truth)
+
+
+@pytest.mark.parametrize("case", cases(), ids=by_name)
+def test_adjoint_runs_from_the_opposite_corners(case):
+    """⟨A⁻¹z, u⟩ = ⟨z, A⁻ᵀu⟩, A⁻ᵀ from opposite corners, channels transposed, `upper` toggled."""
+    z, weight = make(case)
+    u = torch.randn_like(z)
+    problem = parse_problem(z, weight, *case.arguments.values(), "z")
+    opposite = [CORNERS[corner] for corner in problem.opposite]
+    transposed = transpose_channels(weight, case.groups)
+    x = solve_triangular_conv2d(z, weight, **case.arguments)
+    v = solve_triangular_conv2d(
+        u, transposed, anchor=case.anchor, corners=opposite, upper=not case.upper
+    )
+    torch.testing.assert_close((x * u).sum(), (z * v).sum())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_gradients(case, method):
+    z, weight = make(case, batch=1, poison=False)
+    z.requires_grad_()
+    weight.requires_grad_()
+
+    def solve(z, weight):
+        return solve_triangular_conv2d(z, weight, method=method, **case.arguments)
+
+    fast = method == "reference"
+    assert torch.autograd.gradcheck(solve, (z, weight), fast_mode=fast)
+    assert torch.autograd.gradgradcheck(solve, (z, weight), fast_mode=fast)
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_gradients_of_the_forward(case):
+    x, weight = make(case, batch=1, poison=False)
+    x.requires_grad_()
+    weight.requires_grad_()
+
+    def forward(x, weight):
+        return triangular_conv2d(x, weight, **case.arguments)
+
+    assert torch.autograd.gradcheck(forward, (x, weight))
+    assert torch.autograd.gradgradcheck(forward, (x, weight))
+
+
+@pytest.mark.parametrize("function", [triangular_conv2d, solve_triangular_conv2d])
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_unread_weights_get_zero_gradient(case, function):
+    z, weight = make(case)
+    unread = weight.isnan()
+    weight.requires_grad_()
+    function(z, weight, **case.arguments).square().sum().backward()
+    assert (weight.grad[unread] == 0).all()
+    assert (weight.grad[~unread] != 0).all()
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_opcheck(case):
+    z, weight = make(case, poison=False)
+    problem = parse_problem(z, weight, *case.arguments.values(), "z")
+    rest = [list(problem.anchor), list(problem.corners), problem.upper, "wavefront"]
+    torch.library.opcheck(solve_op, (z.clone().requires_grad_(), weight.requires_grad_(), *rest))
+    torch.library.opcheck(solve_out_op, (z, weight.detach(), *rest, torch.zeros_like(z)))
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_function_transforms(case):
+    z, weight = make(case, poison=False)
+
+    def solve(z, weight):
+        return solve_triangular_conv2d(z, weight, **case.arguments)
+
+    found = torch.func.jacrev(solve, argnums=(0, 1))(z, weight)
+    truth = torch.autograd.functional.jacobian(solve, (z, weight))
+    torch.testing.assert_close(found, truth)
+
+    stack = torch.stack([z, 2 * z, -z])
+    found = torch.vmap(solve, in_dims=(0, None))(stack, weight)
+    torch.testing.assert_close(found, torch.stack([solve(each, weight) for each in stack]))
+    weights = torch.stack([weight, 1.1 * weight])
+    found = torch.vmap(solve, in_dims=(None, 0))(z, weights)
+    torch.testing.assert_close(found, torch.stack([solve(z, each) for each in weights]))
+    found = torch.vmap(solve, in_dims=(2, 0))(torch.stack([z, 2 * z], 2), weights)
+    truth = torch.stack([solve(z, weights[0]), solve(2 * z, weights[1])])
+    torch.testing.assert_close(found, truth)
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_compile(case):
+    z, weight = make(case, poison=False)
+    z.requires_grad_()
+    weight.requires_grad_()
+
+    def loss(z, weight):
+        return solve_triangular_conv2d(z, weight, **case.arguments).square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(z, weight), (z, weight))
+    truth = torch.autograd.grad(loss(z, weight), (z, weight))
+    torch.testing.assert_close(found, truth)
+
+
+def test_autocast_computes_in_float32():
+    z, weight = make(Case(2, 2, (2, 2), (4, 4)), dtype=torch.float32, poison=False)
+    truth = solve_triangular_conv2d(z, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = solve_triangular_conv2d(z, weight)
+        again = triangular_conv2d(found.bfloat16(), weight)
+    assert found.dtype == again.dtype == torch.float32
+    torch.testing.assert_close(found, truth)
+
+
+def message(error, call, *args, **kwargs):
+    with pytest.raises(error) as caught:
+        call(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_bad_input_gets_one_sentence():
+    z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
+    solve = solve_triangular_conv2d
+    assert "known: auto, reference, wavefront" in message(
+        ValueError, solve, z, weight, method="magic"
+    )
+    assert known_methods()[0] == "auto"
+    assert "rank 4" in message(ValueError, solve, z[0], weight)
+    assert "floating-point" in message(TypeError, solve, z.int(), weight)
+    assert "one dtype" in message(TypeError, solve, z, weight.float())
+    assert "as many channels" in message(ValueError, solve, z[:, :3], weight)
+    assert "divisible by C'" in message(ValueError, solve, z, weight.repeat(1, 2, 1, 1)[:, :3])
+    assert "inside the 2x2 kernel" in message(ValueError, solve, z, weight, anchor=(2, 0))
+    assert "no centre" in message(ValueError, solve, z, weight, anchor="center")
+    assert "known: tl, tr, bl, br" in message(ValueError, solve, z, weight, corners="left")
+    assert "2 groups" in message(ValueError, solve, z, weight, corners=("tl", "tr", "bl"))
+    assert "match z" in message(ValueError, solve, z, weight, out=z[:1])
+    weight.requires_grad_()
+    assert "no gradient" in message(ValueError, solve, z, weight, out=torch.empty_like(z))
+
+
+def test_check_looks_at_values():
+    z, weight = make(Case(1, 2, (3, 3), (24, 24)), poison=False)
+    assert "NaN" in message(ValueError, solve_triangular_conv2d, z * torch.nan, weight, check=True)
+    singular = weight.clone()
+    singular[1, 1, 2, 2] = 0
+    text = message(ValueError, solve_triangular_conv2d, z, singular, check=True)
+    assert "singular" in text
+    assert "channel 1" in text
+    wild = weight.clone()
+    wild[:, :, :2] = 100
+    text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
+    assert "overflowed" in text
+    wild[:, :, :2] = 3
+    text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
+    assert "residual" in text
+
+
+def test_corner_names():
+    assert parse_corners("br", 2) == (3, 3)
+    assert parse_corners(CORNERS, 4) == (0, 1, 2, 3)
