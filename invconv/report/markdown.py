@@ -11,8 +11,9 @@ def number(value: float | None, digits: int = 3) -> str:
         return ABSENT
     if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}"
-    text = f"{value:#.{digits}g}"
-    return f"{float(text):,.0f}" if "e" in text else text.rstrip(".")
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def bits(value: float | None) -> str:

@@ -1,9 +1,9 @@
 """Differences between methods, paired by seed."""
 
 import json
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -41,7 +41,7 @@ def paired_difference(
     if n < 2:
         return None
     mean = float(difference.mean())
-    error = float(difference.std(ddof=1)) / np.sqrt(n)
+    error = float(difference.std(ddof=1)) / math.sqrt(n)
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
     return Difference(mean, mean - reach, mean + reach, n)
 

@@ -1,0 +1,173 @@
+"""Timing, rows, their store, and what happens to cells that fail."""
+
+import json
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from invconv import InverseError
+from invconv.bench import (
+    Incorrect,
+    Row,
+    Unsupported,
+    cell_id,
+    collect,
+    merge,
+    provenance,
+    read_row,
+    read_table,
+    run_cell,
+    time_flow,
+    time_interleaved,
+    write_row,
+)
+from invconv.bench.provenance import machine, revision
+from invconv.bench.timing import summarize
+from invconv.flows import MultiScaleFlow
+
+CPU = torch.device("cpu")
+
+
+def test_calls_are_interleaved_after_the_warm_up():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    timings = time_interleaved(calls, CPU, warmup=2, repeats=3)
+    assert "".join(order) == "abab" + "ababab"
+    assert timings["a"].repeats == 3
+    with pytest.raises(ValueError, match="at least 1"):
+        time_interleaved(calls, CPU, repeats=0)
+
+
+def test_median_and_quartiles():
+    slow = time_interleaved({"slow": lambda: time.sleep(0.01)}, CPU, 0, 3)["slow"]
+    assert 0.01 <= slow.q25 <= slow.median <= slow.q75 < 0.1
+    timing = summarize([5.0, 1.0, 2.0, 3.0, 4.0])
+    assert (timing.q25, timing.median, timing.q75) == (2.0, 3.0, 4.0)
+
+
+def test_a_flow_is_timed_only_if_its_round_trip_holds():
+    flow = MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=1, width=4, bins=17)
+    images = torch.randint(17, (6, 1, 8, 8))
+    values = time_flow(flow, images, warmup=1, repeats=2)
+    assert values["round_trip_error"] < 1e-5
+    assert values["timed_images"] == 6
+    for name in ("ft", "st", "train_step"):
+        assert 0 < values[f"{name}_q25_s"] <= values[f"{name}_s"] <= values[f"{name}_q75_s"]
+    assert all(parameter.grad is None for parameter in flow.parameters())
+    layer = flow.levels[0][1]
+    layer.inverse = lambda z: 2 * z
+    with pytest.raises(Incorrect, match="relative error"):
+        time_flow(flow, images)
+
+
+def cell(tmp_path, measure, **kwargs):
+    return run_cell(
+        "c-1", "t", {"method": "finc"}, {"a": 1}, tmp_path / "c-1", CPU, measure, **kwargs
+    )
+
+
+def test_a_finished_cell_is_skipped_and_a_failed_one_tried_again(tmp_path):
+    def fails(folder):
+        raise RuntimeError("no\nluck")
+
+    row, measured = cell(tmp_path, fails)
+    assert (row.status, row.reason, measured) == ("error", "RuntimeError: no luck", True)
+    assert "RuntimeError: no" in (tmp_path / "c-1" / "traceback.txt").read_text()
+    row, measured = cell(tmp_path, lambda folder: {"bpd": 2.0})
+    assert (row.status, row.values["bpd"], measured) == ("ok", 2.0, True)
+    assert not (tmp_path / "c-1" / "traceback.txt").exists()
+    row, measured = cell(tmp_path, fails)
+    assert (row.values["bpd"], measured) == (2.0, False)
+    row, measured = cell(tmp_path, lambda folder: {"bpd": 3.0}, force=True)
+    assert (row.values["bpd"], measured) == (3.0, True)
+    assert read_row(tmp_path / "c-1" / "row.json") == row
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Unsupported("needs a GPU"), "unsupported"),
+        (Incorrect("wrong"), "incorrect"),
+        (InverseError("overflow"), "incorrect"),
+        (MemoryError("too large"), "oom"),
+        (torch.OutOfMemoryError("too large"), "oom"),
+        (TimeoutError("slow"), "timeout"),
+        (ValueError("bad"), "error"),
+    ],
+)
+def test_statuses(tmp_path, error, status):
+    def fails(folder):
+        raise error
+
+    row, _ = cell(tmp_path, fails)
+    assert row.status == status
+    assert str(error) in row.reason
+
+
+def test_ctrl_c_leaves_no_row(tmp_path):
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cell(tmp_path, interrupted)
+    assert read_row(tmp_path / "c-1" / "row.json") is None
+
+
+def test_cell_id_ignores_the_order_of_keys():
+    assert cell_id("a", {"x": 1, "y": 2}) == cell_id("a", {"y": 2, "x": 1})
+    assert cell_id("a", {"x": 1}) != cell_id("a", {"x": 2})
+
+
+def row(cell="a", machine="m", commit="1", status="ok", date="2026-01-01", **values):
+    source = {"machine": machine, "commit": commit, "date": date}
+    return Row(cell, "t", status, values=values, provenance=source)
+
+
+def test_merging_keeps_other_machines_and_commits():
+    stored = merge(pd.DataFrame(), [row(bpd=1.0), row(machine="other", bpd=2.0)])
+    merged = merge(stored, [row(bpd=3.0, date="2026-01-02"), row(commit="2", bpd=4.0)])
+    found = {(r.machine, r.commit): r.bpd for r in merged.itertuples()}
+    assert found == {("m", "1"): 3.0, ("other", "1"): 2.0, ("m", "2"): 4.0}
+
+
+def test_an_ok_row_outlives_a_newer_failure():
+    merged = merge(pd.DataFrame(), [row(bpd=1.0), row(status="error", date="2027-01-01")])
+    assert merged["status"].tolist() == ["ok"]
+    merged = merge(merged, [row(bpd=2.0, date="2026-06-01")])
+    assert merged["bpd"].tolist() == [2.0]
+
+
+def test_collecting_is_idempotent(tmp_path):
+    for name in "ab":
+        write_row(row(cell=name, bpd=0.1 + 0.2), tmp_path / "runs" / name / "row.json")
+    path = tmp_path / "data" / "t.csv"
+    first = collect(tmp_path / "runs", path)
+    text = path.read_text()
+    second = collect(tmp_path / "runs", path)
+    assert path.read_text() == text
+    pd.testing.assert_frame_equal(first, second)
+    assert first["bpd"].tolist() == [0.1 + 0.2] * 2
+    assert read_table(tmp_path / "none.csv").empty
+    assert collect(tmp_path / "nothing", tmp_path / "empty.csv").empty
+
+
+def test_a_commit_of_digits_stays_text(tmp_path):
+    write_row(row(commit="0012345678"), tmp_path / "runs" / "a" / "row.json")
+    frame = collect(tmp_path / "runs", tmp_path / "t.csv")
+    assert frame["commit"].tolist() == ["0012345678"]
+
+
+def test_provenance(monkeypatch):
+    found = provenance(CPU)
+    assert json.dumps(found)
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    monkeypatch.setenv("INVCONV_MACHINE", "cluster node")
+    assert machine() == "cluster node"
+    monkeypatch.setenv("INVCONV_COMMIT", "abc")
+    revision.cache_clear()
+    assert revision() == ("abc", False)
+    revision.cache_clear()

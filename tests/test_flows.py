@@ -1,0 +1,206 @@
+"""Flow parts and the multi-scale flow."""
+
+import math
+
+import pytest
+import torch
+
+from invconv.flows import ActNorm, AffineCoupling, MultiScaleFlow, Split, Squeeze
+from invconv.flows import UniformDequantization as Dequantization
+
+
+def perturb(module, scale=0.05):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return module
+
+
+def small_flow(conv, shape=(1, 8, 4), levels=2, **options):
+    flow = MultiScaleFlow(conv, shape, levels=levels, steps=2, width=5, bins=17, **options)
+    flow.initialize(torch.randint(17, (20, *shape)))
+    return perturb(flow)
+
+
+PARTS = [Squeeze(), ActNorm(4), AffineCoupling(4, 5)]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+def test_part_round_trip_and_log_det(part):
+    part = perturb(part.double())
+    x = torch.randn(2, 4, 2, 4, dtype=torch.float64)
+    z, log_det = part(x)
+    torch.testing.assert_close(part.inverse(z), x)
+    for i in range(2):
+        jacobian = torch.autograd.functional.jacobian(lambda a: part(a[None])[0][0], x[i])
+        truth = torch.linalg.slogdet(jacobian.reshape(32, 32)).logabsdet
+        torch.testing.assert_close(log_det[i], truth)
+
+
+def test_split_keeps_both_halves():
+    split = perturb(Split(4, 5).double())
+    x = torch.randn(2, 4, 3, 2, dtype=torch.float64)
+    stays, leaves, log_det = split(x)
+    assert stays.shape == leaves.shape == (2, 2, 3, 2)
+    assert log_det.shape == (2,)
+    torch.testing.assert_close(split.inverse(stays, leaves), x)
+
+
+def test_squeeze_order():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    z, log_det = Squeeze()(x)
+    assert z[0, :, 0, 0].tolist() == [0, 1, 4, 5]
+    assert (log_det == 0).all()
+
+
+def test_actnorm_normalises_its_first_batch_only():
+    part = ActNorm(3)
+    x = 5 + 3 * torch.randn(50, 3, 4, 4)
+    torch.testing.assert_close(part(x)[0], x)
+    part.initialize(x)
+    z, _ = part(x)
+    torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+    state = {name: value.clone() for name, value in part.state_dict().items()}
+    part.initialize(x * 7)
+    torch.testing.assert_close(part.state_dict(), state)
+    other = ActNorm(3)
+    other.load_state_dict(state)
+    assert other.initialized
+
+
+@pytest.mark.parametrize("conv", ["finc", "glow"])
+@pytest.mark.parametrize("shape", [(1, 8, 4), (3, 4, 8)])
+def test_encode_decode_and_log_det(conv, shape, float64):
+    flow = small_flow(conv, shape)
+    y = torch.randn(2, *shape)
+    latents, log_det = flow.encode(y)
+    assert [tuple(latent.shape[1:]) for latent in latents] == flow.latent_shapes
+    assert sum(latent[0].numel() for latent in latents) == y[0].numel()
+    torch.testing.assert_close(flow.decode(latents), y, rtol=0, atol=1e-9)
+
+    def flat(a):
+        return torch.cat([latent.flatten() for latent in flow.encode(a[None])[0]])
+
+    jacobian = torch.autograd.functional.jacobian(flat, y[0]).reshape(y[0].numel(), -1)
+    torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet)
+
+
+def test_bits_per_dim_by_hand(float64):
+    """One squeeze and identities: x = 3 of 0 … 4 with u = 0.25, 0.5, 0.75 and 1 − 2⁻⁵²."""
+    flow = MultiScaleFlow("glow", (1, 2, 2), levels=1, steps=1, width=2, bins=5)
+    with torch.no_grad():
+        flow.levels[0][2].weight.zero_()
+        flow.levels[0][2].sign.fill_(1)
+        flow.levels[0][2].permutation.copy_(torch.arange(4))
+    noise = torch.tensor([0.25, 0.5, 0.75, 0.125])
+    original = torch.rand
+    torch.rand = lambda shape, **_: noise.view(1, 1, 2, 2)
+    try:
+        bpd = flow.bits_per_dim(torch.full((1, 1, 2, 2), 3))
+    finally:
+        torch.rand = original
+    total = 0.0
+    for u in noise.tolist():
+        p = 1e-6 + (1 - 2e-6) * (3 + u) / 5
+        y = math.log(p / (1 - p))
+        log_normal = -0.5 * y * y - 0.5 * math.log(2 * math.pi)
+        total += log_normal + math.log((1 - 2e-6) / (p * (1 - p))) - math.log(5)
+    torch.testing.assert_close(bpd, torch.tensor([-total / (4 * math.log(2))]))
+
+
+def test_a_known_density(float64):
+    """If y is N(0, 1) the flow is exact: bpd equals the entropy of the binned logistic image."""
+    flow = MultiScaleFlow("glow", (1, 2, 2), levels=1, steps=1, width=2, bins=32)
+    generator = torch.Generator().manual_seed(1)
+    images = flow.sample(20000, generator=generator)
+    with torch.no_grad():
+        bpd = flow.bits_per_dim(images, generator).mean().item()
+    edges = torch.linspace(0, 1, 33).logit(eps=1e-6)
+    p = torch.special.ndtr(edges[1:]) - torch.special.ndtr(edges[:-1])
+    entropy = -(p * p.log2()).sum().item()
+    assert entropy <= bpd + 0.01
+    assert bpd == pytest.approx(entropy, abs=0.02)
+
+
+def test_dequantisation_round_trip():
+    part = Dequantization(256)
+    images = torch.arange(256).view(1, 1, 16, 16)
+    y, log_det = part(images, torch.float32)
+    assert torch.isfinite(y).all()
+    assert log_det.shape == (1,)
+    assert (part.inverse(y) == images).all()
+    assert part.inverse(y).dtype == torch.uint8
+    with pytest.raises(ValueError, match="bins must be between 2 and 256"):
+        Dequantization(1000)
+
+
+def test_sampling():
+    flow = small_flow("finc").eval()
+    images = flow.sample(7)
+    assert images.shape == (7, 1, 8, 4)
+    assert images.dtype == torch.uint8
+    assert int(images.max()) <= 16
+    cold = flow.sample(5, temperature=0.0)
+    assert (cold == cold[:1]).all()
+    again = [flow.sample(3, generator=torch.Generator().manual_seed(4)) for _ in range(2)]
+    assert (again[0] == again[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "steps", "count"),
+    [
+        ((1, 28, 28), 2, 16, 10_044_232),
+        ((3, 32, 32), 3, 32, 44_944_072),
+        ((3, 32, 32), 3, 48, 67_028_488),
+        ((3, 32, 32), 3, 28, 39_422_968),
+    ],
+    ids=["mnist", "cifar10", "imagenet32", "table3"],
+)
+def test_parameter_counts_are_the_papers(shape, levels, steps, count):
+    flow = MultiScaleFlow("finc", shape, levels, steps, width=512, mixing="plain")
+    assert sum(parameter.numel() for parameter in flow.parameters()) == count
+
+
+def test_every_parameter_learns():
+    flow = small_flow("finc", shape=(1, 8, 8))
+    flow.log_prob(torch.randint(17, (4, 1, 8, 8))).sum().backward()
+    for name, parameter in flow.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_initialize_reaches_every_actnorm():
+    flow = MultiScaleFlow("finc", (1, 8, 8), levels=2, steps=2, width=4)
+    norms = [module for module in flow.modules() if isinstance(module, ActNorm)]
+    assert len(norms) == 4
+    assert not any(norm.initialized for norm in norms)
+    flow.initialize(torch.randint(256, (10, 1, 8, 8)))
+    assert all(norm.initialized for norm in norms)
+
+
+def test_steps_are_those_of_the_papers():
+    def kinds(conv):
+        flow = MultiScaleFlow(conv, (1, 4, 4), levels=1, steps=1, width=4)
+        return [type(part).__name__ for part in flow.levels[0]]
+
+    assert kinds("finc") == ["Squeeze", "FInC", "ActNorm", "Glow1x1", "AffineCoupling"]
+    assert kinds("glow") == ["Squeeze", "ActNorm", "Glow1x1", "AffineCoupling"]
+
+
+def test_bad_input_gets_one_sentence():
+    with pytest.raises(ValueError, match="divisible by 8, not 12x8"):
+        MultiScaleFlow("finc", (1, 12, 8), levels=3, steps=1)
+    with pytest.raises(ValueError, match="known: finc, glow"):
+        MultiScaleFlow("none", (1, 8, 8), levels=1, steps=1)
+    with pytest.raises(TypeError, match="no option 'kernel'"):
+        MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=1, conv_options={"kernel": 3})
+    with pytest.raises(ValueError, match="at least 1"):
+        MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=0)
+    flow = small_flow("finc")
+    with pytest.raises(ValueError, match=r"shape \(B, 1, 8, 4\)"):
+        flow.log_prob(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(ValueError, match="latents must have shapes"):
+        flow.decode([torch.zeros(1, 2, 4, 2)])
+    with pytest.raises(ValueError, match="must be even, not 3"):
+        AffineCoupling(3, 4)

@@ -1,0 +1,56 @@
+"""The house rules that a machine can check."""
+
+import ast
+import re
+
+import pytest
+
+import invconv
+from invconv.__main__ import main
+from invconv.bench.provenance import ROOT
+
+ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
+ROOM = {"validation": -2, "cache": -2, "conv": -1, **{name: i for i, name in enumerate(ORDER)}}
+FILES = sorted((ROOT / "invconv").rglob("*.py"))
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("invconv."):
+            yield node.module.split(".")[1]
+
+
+def test_imports_run_one_way():
+    for path in FILES:
+        parts = path.relative_to(ROOT / "invconv").with_suffix("").parts
+        if parts[0] in ("__init__", "__main__"):
+            continue
+        for room in imports(path):
+            assert ROOM[room] <= ROOM[parts[0]], f"{path} imports invconv.{room}"
+
+
+def test_files_are_rooms():
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= 260, f"{path} is too long"
+
+
+def test_public_names_exist():
+    for name in invconv.__all__:
+        assert getattr(invconv, name).__doc__
+
+
+@pytest.mark.parametrize("command", ["doctor", "list"])
+def test_commands(command, capsys):
+    assert main([command]) == 0
+    printed = capsys.readouterr().out
+    assert re.search("wavefront", printed)
+    assert re.search("torch|finc", printed)
+
+
+def test_collect_and_report_write_the_page(tmp_path, capsys):
+    runs, results = str(tmp_path / "runs"), str(tmp_path / "results")
+    assert main(["collect", "--runs", runs, "--results", results]) == 0
+    page = (tmp_path / "results" / "table2.md").read_text()
+    assert main(["report", "--results", results]) == 0
+    assert (tmp_path / "results" / "table2.md").read_text() == page
+    assert "table2: 0 rows" in capsys.readouterr().out

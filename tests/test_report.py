@@ -1,0 +1,170 @@
+"""Published figures and pages."""
+
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+
+from invconv.bench import read_table
+from invconv.bench.provenance import ROOT
+from invconv.report import markdown as md
+from invconv.report.published import LABELS, published
+from invconv.report.readme import with_table
+from invconv.report.seeds import paired_difference
+from invconv.report.table2 import METRICS, PAPER, page
+
+
+def make_row(method="finc", status="ok", preset="smoke", dataset="digits", seed=0, **values):
+    config = {
+        "method": method,
+        "seed": seed,
+        "budget": {"training": {"steps": 600}},
+        "dataset": dataset,
+    }
+    times = {
+        f"{name}{quartile}_s": 0.5
+        for name in ("ft", "st", "train_step")
+        for quartile in ("", "_q25", "_q75")
+    }
+    measured = {
+        "bpd": 2.125,
+        "histogram_bpd": 2.44,
+        "aa_spread": 0.01,
+        "timed_images": 100,
+        "round_trip_error": 1e-6,
+        "parameters": 1234,
+        **times,
+        **values,
+    }
+    return {
+        "cell": f"{preset}-{dataset}-{method}-{seed}",
+        "table": "table2",
+        "preset": preset,
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "status": status,
+        "reason": "" if status == "ok" else "RuntimeError: broke",
+        **(measured if status == "ok" else {}),
+        "device": "cpu",
+        "machine": "m",
+        "threads": 2,
+        "torch": "2",
+        "python": "3",
+        "commit": "abc",
+        "dirty": False,
+        "date": "2026-01-01",
+        "config": json.dumps(config),
+    }
+
+
+def test_a_number_without_a_row_does_not_exist():
+    empty = page(read_table(ROOT / "nowhere.csv"))
+    assert "2.125" not in empty
+    assert empty.count("missing") > 20
+    assert "| FInC | missing" in " ".join(empty.split())
+
+
+def test_measured_published_and_ratio():
+    row = make_row(dataset="cifar10", bpd=3.39 * 2, st_s=0.41 / 2)
+    text = " ".join(page(pd.DataFrame([row])).split())
+    assert "| CIFAR-10 | FInC | 3.39 | 6.780 | 2.00 |" in text
+    assert "| 0.41 | 0.205 | 0.50 |" in text
+
+
+def test_a_failed_cell_has_a_footnote():
+    text = page(pd.DataFrame([make_row(status="error"), make_row("glow")]))
+    assert "`smoke-digits-finc-0`: error: RuntimeError: broke" in text
+    assert "2.125" in text
+
+
+def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
+    rows = [
+        make_row(bpd=1.111),
+        make_row(bpd=2.222) | {"machine": "other"},
+        make_row(bpd=3.333) | {"commit": "def", "date": "2026-02-01"},
+    ]
+    text = page(pd.DataFrame(rows))
+    assert "1.111" not in text
+    assert "2.222" in text
+    assert "3.333" in text
+
+
+@pytest.mark.parametrize(
+    ("gap", "sentence"),
+    [
+        (-0.1, "FInC is better than Glow"),
+        (0.1, "FInC is worse than Glow"),
+        (0.0, "resolve no difference between FInC and Glow"),
+    ],
+)
+def test_differences_are_paired_by_seed(gap, sentence):
+    rows = []
+    for seed in range(4):
+        level = 2 + seed
+        noise = 0.01 * (-1) ** seed
+        rows.append(make_row("glow", preset="embedded_long", seed=seed, bpd=level))
+        rows.append(make_row("finc", preset="embedded_long", seed=seed, bpd=level + gap + noise))
+    assert sentence in page(pd.DataFrame(rows))
+
+
+def test_paired_interval_by_hand():
+    theirs = pd.DataFrame({"seed": [0, 1, 2], "bpd": [1.0, 2.0, 3.0]})
+    ours = pd.DataFrame({"seed": [2, 1, 0, 9], "bpd": [3.3, 2.2, 1.1, 0.0]})
+    found = paired_difference(ours, theirs, "bpd")
+    assert found.seeds == 3
+    assert found.mean == pytest.approx(0.2)
+    # t(0.975, 2) = 4.3027, standard error 0.1 / √3
+    assert found.high == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4)
+    assert found.resolved is False
+    assert paired_difference(ours[:1], theirs, "bpd") is None
+
+
+def test_published_figures_have_label_source_and_known_names():
+    figures = published("table2")
+    assert set(figures["label"]) <= set(LABELS)
+    assert (figures["source"] != "").all()
+    assert set(figures["metric"]) == set(METRICS)
+    assert set(figures["dataset"]) == set(PAPER)
+    assert not figures.duplicated(["model", "dataset", "metric"]).any()
+    value = figures.set_index(["model", "dataset", "metric"])["value"]
+    assert value["FInC", "cifar10", "st_s"] == 0.41
+    assert value["Emerging", "imagenet64", "st_s"] == 137.04
+
+
+def test_numbers():
+    assert md.number(0.012345) == "0.0123"
+    assert md.number(12345.6) == "12,346"
+    assert md.number(137.04) == "137"
+    assert md.number(1.2e-7, 2) == "1.2e-07"
+    assert md.number(0.0) == "0.00"
+    assert md.number(float("nan")) == md.ABSENT
+    assert md.bits(3.3901) == "3.390"
+    assert md.ratio(2.0, 4.0) == "0.50"
+    assert md.ratio(None, 4.0) == md.ABSENT
+    assert md.with_quartiles(1.0, 0.5, 2.0) == "1.00 [0.500, 2.00]"
+
+
+def committed(path):
+    """The file as it was committed: a sweep of one's own changes results/, not the README."""
+    shown = subprocess.run(
+        ["git", "-C", str(ROOT), "show", f"HEAD:{path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return shown.stdout
+
+
+def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
+    (tmp_path / "table2.csv").write_text(committed("results/data/table2.csv"))
+    rows = read_table(tmp_path / "table2.csv")
+    assert committed("results/table2.md") == page(rows)
+    readme = committed("README.md")
+    assert with_table(readme, rows) == readme
+
+
+def test_readme_markers():
+    with pytest.raises(ValueError, match="markers"):
+        with_table("# no markers", pd.DataFrame())

@@ -1,0 +1,100 @@
+"""The whole path: a sweep from the command line to the page."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from invconv.bench.provenance import ROOT
+
+SMALL = ["preset=tiny", "progress=false", "dataset=digits"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    def run(*overrides):
+        return subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "reproductions" / "table2.py"),
+                "-m",
+                *SMALL,
+                *overrides,
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+def rows(tmp_path):
+    return pd.read_csv(tmp_path / "runs" / "tiny" / "results" / "data" / "table2.csv")
+
+
+def test_one_failing_cell_does_not_stop_the_others_and_a_second_run_resumes(sweep, tmp_path):
+    first = sweep("budget.levels=9,2")
+    assert first.returncode == 1, first.stderr
+    assert "2 of 4 cells ok" in first.stdout
+    found = rows(tmp_path)
+    assert sorted(found["status"]) == ["error", "error", "ok", "ok"]
+    failed = found[found["status"] == "error"]
+    assert failed["reason"].str.contains("divisible by 512, not 8x8").all()
+    assert failed["bpd"].isna().all()
+    wanted = [
+        "cell",
+        "method",
+        "dataset",
+        "status",
+        "reason",
+        "bpd",
+        "ft_s",
+        "st_s",
+        "device",
+        "commit",
+    ]
+    assert set(wanted) <= set(found.columns)
+    page = (tmp_path / "runs" / "tiny" / "results" / "table2.md").read_text()
+    assert "error: ValueError: 9 levels halve the image 9 times" in page
+
+    row = next((tmp_path / "runs" / "tiny" / "table2").glob("tiny-digits-finc-*/row.json"))
+    ok = found[found["status"] == "ok"].set_index("method")
+    if json.loads(row.read_text())["status"] != "ok":
+        row = next(p for p in row.parent.parent.glob("*finc*/row.json") if p != row)
+    row.unlink()
+    second = sweep()
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("skipped, done before") == 1
+    assert "2 of 2 cells ok" in second.stdout
+    again = rows(tmp_path).query("status == 'ok'").set_index("method")
+    assert again["bpd"].to_dict() == pytest.approx(ok["bpd"].to_dict())
+    assert again.loc["glow", "st_s"] == ok.loc["glow", "st_s"]
+    assert len(rows(tmp_path)) == 4
+
+
+def test_bad_overrides_are_refused_before_anything_runs(sweep, tmp_path):
+    wrong = sweep("seed=oops")
+    assert wrong.returncode == 1
+    assert "seed" in wrong.stderr
+    assert "Integer" in wrong.stderr
+    wrong = sweep("method=nonsense")
+    assert wrong.returncode == 1
+    assert "glow" in wrong.stderr
+    assert not (tmp_path / "runs" / "tiny" / "results").exists()
+
+
+def test_showing_the_configuration_runs_nothing(tmp_path):
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "reproductions" / "table2.py"), "--cfg", "job"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert shown.returncode == 0
+    assert "preset: smoke" in shown.stdout
+    assert list(tmp_path.iterdir()) == []
