@@ -1,5 +1,6 @@
 """Invertible convolutions for normalizing flows behind one interface, one solver and one clock."""
 
+from invconv import flows
 from invconv.conv import InvertibleConv, available, build, register
 from invconv.layers import FInC, Glow1x1
 from invconv.solvers import InverseError, solve_triangular_conv2d, triangular_conv2d
@@ -11,6 +12,7 @@ __all__ = [
     "InvertibleConv",
     "available",
     "build",
+    "flows",
     "register",
     "solve_triangular_conv2d",
     "triangular_conv2d",

@@ -79,6 +79,11 @@ def test_a_failed_cell_has_a_footnote():
     assert "2.125" in text
 
 
+def test_methods_and_data_that_nobody_listed_are_shown():
+    text = " ".join(page(pd.DataFrame([make_row("scale", dataset="stamps")])).split())
+    assert "| stamps | scale | ok |" in text
+
+
 def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
     rows = [
         make_row(bpd=1.111),

@@ -1,6 +1,7 @@
 """The page `results/table2.md`: bits per dimension, forward and sampling time."""
 
 import json
+from collections.abc import Set
 from pathlib import Path
 
 import pandas as pd
@@ -77,13 +78,20 @@ def quick_table(rows: pd.DataFrame) -> str:
     """The table of the quick runs, with a line for every cell that is missing."""
     rows = rows[rows["preset"] != RANKED]
     lines = []
-    for dataset, title in EMBEDDED.items():
-        for method, name in METHODS.items():
+    for dataset, title in _titles(rows["dataset"], EMBEDDED, set(PAPER)).items():
+        for method, name in _titles(rows["method"], METHODS).items():
             here = _select(rows, dataset=dataset, method=method)
             if here.empty:
                 lines.append({"data": title, "method": name, "status": "missing"})
             lines += [_quick_line(title, name, row) for _, row in here.iterrows()]
     return md.table(lines)
+
+
+def _titles(
+    names: pd.Series, known: dict[str, str], apart: Set[str] = frozenset()
+) -> dict[str, str]:
+    """What is ``known``, and behind it whatever else occurs in the rows."""
+    return known | {name: name for name in names if name not in known and name not in apart}
 
 
 def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
