@@ -57,7 +57,7 @@ class Timing:
 
     images: int = 100
     warmup: int = 2
-    repeats: int = 10
+    repeats: int = 20
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """One clock for everything that is timed."""
 
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ def time_interleaved(
     warmup: int = 2,
     repeats: int = 10,
 ) -> dict[str, Timing]:
-    """Times ``calls`` in turn, so that drift of the machine falls on all of them alike.
+    """Times ``calls`` in rounds, so that drift of the machine falls on all of them alike.
 
-    Every call is warmed up before any is timed. On a GPU each repeat is measured by CUDA events
+    Every call is warmed up before any is timed, and each round has its own random order, since
+    what ran before a call can change its time by a fifth. On a GPU each repeat is measured by CUDA events
     after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage collector is
     off in between.
 
@@ -49,13 +51,14 @@ def time_interleaved(
         for call in calls.values():
             call()
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order = random.Random(0)
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         for _ in range(repeats):
-            for name, call in calls.items():
-                samples[name].append(clock(call))
+            for name in order.sample(list(calls), len(calls)):
+                samples[name].append(clock(calls[name]))
     finally:
         if collecting:
             gc.enable()
