@@ -34,9 +34,9 @@ def time_interleaved(
     """Times ``calls`` in rounds, so that drift of the machine falls on all of them alike.
 
     Every call is warmed up before any is timed, and each round has its own random order, since
-    what ran before a call can change its time by a fifth. On a GPU each repeat is measured by CUDA events
-    after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage collector is
-    off in between.
+    what ran before a call can change its time by a fifth. On a GPU each repeat is measured by
+    CUDA events after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage
+    collector is off in between.
 
     Args:
         calls: name to function without arguments.
