@@ -24,7 +24,7 @@ test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-full: setup
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ from invconv.conv import available, layer_class
 from invconv.data import DATASETS
 from invconv.report import PAGES
 from invconv.report.readme import write_readme
-from invconv.solvers import METHODS
+from invconv.solvers import FORWARD_METHODS, METHODS
+from invconv.solvers.compiled import instruction_sets
 
 PACKAGES = ("torch", "hydra-core", "submitit", "pandas", "matplotlib", "scikit-learn")
 
@@ -21,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     parser = argparse.ArgumentParser(prog="invconv", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="what this machine has: device, versions, solver methods")
+    doctor = commands.add_parser("doctor", help="what this machine has, and what is missing")
+    doctor.add_argument(
+        "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
+    )
     commands.add_parser("list", help="the layers, solver methods, data sets and tables")
     for name, help_text in (
         ("collect", "merge the rows below runs/ into results/data/ and write the pages"),
@@ -38,16 +42,25 @@ def main(arguments: list[str] | None = None) -> int:
     return actions[options.command](options)
 
 
-def _doctor(_: argparse.Namespace) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, value in provenance(device).items():
         print(f"{name:8} {value}")
     for package in PACKAGES:
         print(f"{package:14} {version(package)}")
-    print("methods of solve_triangular_conv2d:")
-    for name, method in METHODS.items():
-        print(f"  {name:12} {method.summary}")
-    return 0
+    print("instruction sets", ", ".join(instruction_sets()) or "none")
+    absent = set()
+    for title, methods in (("solve", METHODS), ("convolve", FORWARD_METHODS)):
+        print(f"methods of {title}_triangular_conv2d:".replace("convolve_", ""))
+        for name, method in methods.items():
+            reason = method.missing(device)
+            if reason:
+                absent.add(name)
+            print(f"  {name:17} {f'MISSING: {reason}' if reason else method.summary}")
+    wanted = [name for name in options.require if name in absent or name not in METHODS]
+    for name in wanted:
+        print(f"required method {name!r} is not available", file=sys.stderr)
+    return 1 if wanted else 0
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -18,7 +18,8 @@ import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from invconv.bench import Row, cell_id, collect, read_row, run_cell, time_flow
+from invconv.bench import Row, run_cell, time_flow
+from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.flows import MultiScaleFlow
 from invconv.report import table2
@@ -77,17 +78,12 @@ class Table2:
     progress: bool = True
 
 
-NOT_IDENTITY = ("runs", "results", "force", "progress")
-
 ConfigStore.instance().store(name="table2_schema", node=Table2)
 
 
-def identity(config: DictConfig) -> tuple[str, dict[str, Any]]:
-    """The cell's name, and the part of its configuration that can change its result."""
-    full: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    kept = {key: value for key, value in full.items() if key not in NOT_IDENTITY}
-    label = f"{config.preset}-{config.dataset.name}-{config.method.name}-s{config.seed}"
-    return cell_id(label, kept), kept
+def label(config: DictConfig) -> str:
+    """The readable part of the cell's name."""
+    return f"{config.preset}-{config.dataset.name}-{config.method.name}-s{config.seed}"
 
 
 def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str, Any]:
@@ -135,21 +131,19 @@ def report_cell(row: Row, measured: bool) -> None:
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")
 def main(config: DictConfig) -> None:
     """One cell of the sweep."""
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    cell, kept = identity(config)
+    device = pick_device(config.device)
+    cell, identity = identify(config, label(config))
+    labels = {
+        "preset": config.preset,
+        "dataset": config.dataset.name,
+        "method": config.method.name,
+        "seed": config.seed,
+    }
     row, measured = run_cell(
         cell,
         "table2",
-        {
-            "preset": config.preset,
-            "dataset": config.dataset.name,
-            "method": config.method.name,
-            "seed": config.seed,
-        },
-        kept,
+        labels,
+        identity,
         Path(config.runs) / cell,
         device,
         lambda folder: measure(config, device, folder),
@@ -158,24 +152,5 @@ def main(config: DictConfig) -> None:
     report_cell(row, measured)
 
 
-def finish(wanted: list[DictConfig]) -> int:
-    """Collects the rows, writes the page, and says which of the wanted cells are not "ok"."""
-    runs, results = Path(wanted[0].runs), Path(wanted[0].results)
-    frame = collect(runs, results / "data" / "table2.csv")
-    page = table2.write_page(frame, results)
-    bad = []
-    for config in wanted:
-        cell, _ = identity(config)
-        row = read_row(runs / cell / "row.json")
-        if row is None or row.status != "ok":
-            bad.append(f"{cell}: {'missing' if row is None else f'{row.status}: {row.reason}'}")
-    print(f"{len(wanted) - len(bad)} of {len(wanted)} cells ok; the table is in {page}")
-    for line in bad:
-        print(f"  {line}", file=sys.stderr)
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    from invconv.bench.sweep import run_sweep
-
-    sys.exit(run_sweep(main, finish))
+    sys.exit(run_sweep(main, "table2", label, table2.write_page))

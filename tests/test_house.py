@@ -8,6 +8,7 @@ import pytest
 import invconv
 from invconv.__main__ import main
 from invconv.bench.provenance import ROOT
+from invconv.solvers import compiled
 
 ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
 ROOM = {"validation": -2, "cache": -2, "conv": -1, **{name: i for i, name in enumerate(ORDER)}}
@@ -37,6 +38,18 @@ def test_files_are_rooms():
 def test_public_names_exist():
     for name in invconv.__all__:
         assert getattr(invconv, name).__doc__
+
+
+def test_doctor_fails_where_something_required_is_missing(capsys, monkeypatch):
+    assert main(["doctor", "--require", "compiled", "wavefront"]) == 0
+    assert "instruction sets" in capsys.readouterr().out
+    monkeypatch.setattr(compiled, "_kernels", None)
+    monkeypatch.setattr(compiled, "_reason", "no compiler")
+    assert main(["doctor"]) == 0
+    assert "compiled          MISSING: no compiler" in capsys.readouterr().out
+    assert main(["doctor", "--require", "compiled"]) == 1
+    assert "'compiled' is not available" in capsys.readouterr().err
+    assert main(["doctor", "--require", "magic"]) == 1
 
 
 @pytest.mark.parametrize("command", ["doctor", "list"])

@@ -5,11 +5,23 @@ import torch
 from cases import Case, cases, make
 
 from invconv import InverseError, solve_triangular_conv2d, triangular_conv2d
-from invconv.solvers import METHODS, known_methods
-from invconv.solvers.operator import solve_op, solve_out_op
+from invconv.solvers import FORWARD_METHODS, METHODS, compiled, known_methods, methods, resolve
+from invconv.solvers.operator import triangular_op, triangular_out_op
 from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, transpose_channels
 
-FAST = [name for name in METHODS if name != "reference"]
+FAST = ["wavefront", "compiled"]
+
+
+def pairs(cases, methods):
+    """Every case with every method that knows its anchor."""
+    return [
+        pytest.param(case, method, id=f"{case}-{method}")
+        for case in cases
+        for method in methods
+        if case.anchor is None or method != "diagonal_channel"
+    ]
+
+
 GRADIENT_CASES = [
     Case(2, 2, (2, 3), (3, 4)),
     Case(2, 2, (3, 2), (3, 2), upper=True),
@@ -56,12 +68,13 @@ def test_forward_and_reference_agree_with_the_dense_matrix(case):
     x = torch.linalg.solve(matrix, z.flatten(1).T).T.view_as(z)
     found = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
     torch.testing.assert_close(found, x, rtol=1e-10, atol=1e-10)
-    again = triangular_conv2d(x, weight, **case.arguments)
-    torch.testing.assert_close(again, z, rtol=1e-10, atol=1e-10)
+    for method in FORWARD_METHODS:
+        again = triangular_conv2d(x, weight, method=method, **case.arguments)
+        torch.testing.assert_close(again, z, rtol=1e-10, atol=1e-10)
+        assert again.is_contiguous()
 
 
-@pytest.mark.parametrize("method", FAST)
-@pytest.mark.parametrize("case", cases(), ids=by_name)
+@pytest.mark.parametrize(("case", "method"), pairs(cases(), [*FAST, "diagonal_channel"]))
 def test_method_agrees_with_reference(case, method, poisoned_empty):
     z, weight = make(case)
     truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
@@ -140,8 +153,7 @@ def test_adjoint_runs_from_the_opposite_corners(case):
     torch.testing.assert_close((x * u).sum(), (z * v).sum())
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+@pytest.mark.parametrize(("case", "method"), pairs(GRADIENT_CASES, METHODS))
 def test_gradients(case, method):
     z, weight = make(case, batch=1, poison=False)
     z.requires_grad_()
@@ -155,14 +167,15 @@ def test_gradients(case, method):
     assert torch.autograd.gradgradcheck(solve, (z, weight), fast_mode=fast)
 
 
+@pytest.mark.parametrize("method", FORWARD_METHODS)
 @pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
-def test_gradients_of_the_forward(case):
+def test_gradients_of_the_forward(case, method):
     x, weight = make(case, batch=1, poison=False)
     x.requires_grad_()
     weight.requires_grad_()
 
     def forward(x, weight):
-        return triangular_conv2d(x, weight, **case.arguments)
+        return triangular_conv2d(x, weight, method=method, **case.arguments)
 
     assert torch.autograd.gradcheck(forward, (x, weight))
     assert torch.autograd.gradgradcheck(forward, (x, weight))
@@ -179,13 +192,16 @@ def test_unread_weights_get_zero_gradient(case, function):
     assert (weight.grad[~unread] != 0).all()
 
 
+@pytest.mark.parametrize("inverse", [True, False])
 @pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
-def test_opcheck(case):
+def test_opcheck(case, inverse):
     z, weight = make(case, poison=False)
     problem = parse_problem(z, weight, *case.arguments.values(), "z")
-    rest = [list(problem.anchor), list(problem.corners), problem.upper, "wavefront"]
-    torch.library.opcheck(solve_op, (z.clone().requires_grad_(), weight.requires_grad_(), *rest))
-    torch.library.opcheck(solve_out_op, (z, weight.detach(), *rest, torch.zeros_like(z)))
+    geometry = [list(problem.anchor), list(problem.corners), problem.upper]
+    rest = [*geometry, inverse, "compiled"]
+    arguments = (z.clone().requires_grad_(), weight.clone().requires_grad_(), *rest)
+    torch.library.opcheck(triangular_op, arguments)
+    torch.library.opcheck(triangular_out_op, (z, weight, *rest, torch.zeros_like(z)))
 
 
 @pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
@@ -244,7 +260,7 @@ def message(error, call, *args, **kwargs):
 def test_bad_input_gets_one_sentence():
     z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
     solve = solve_triangular_conv2d
-    assert "known: auto, reference, wavefront" in message(
+    assert "known: auto, reference, wavefront, compiled" in message(
         ValueError, solve, z, weight, method="magic"
     )
     assert known_methods()[0] == "auto"
@@ -277,6 +293,48 @@ def test_check_looks_at_values():
     wild[:, :, :2] = 3
     text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
     assert "residual" in text
+
+
+def test_diagonal_channel_refuses_what_the_paper_does_not_have():
+    z, weight = make(Case(2, 2, (3, 3), (3, 3)), poison=False)
+    text = message(
+        ValueError,
+        solve_triangular_conv2d,
+        z,
+        weight,
+        anchor="center",
+        method="diagonal_channel",
+    )
+    assert "corner anchors alone" in text
+
+
+def test_without_the_extension(monkeypatch):
+    """auto goes on in plain torch and says so once; asking by name raises with the reason."""
+    z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
+    truth = solve_triangular_conv2d(z, weight)
+    monkeypatch.setattr(compiled, "_kernels", None)
+    monkeypatch.setattr(compiled, "_reason", "the C++ extension was not built (no compiler)")
+    methods._say_once.cache_clear()
+    with pytest.warns(UserWarning, match="plain torch, several times slower") as caught:
+        found = solve_triangular_conv2d(z, weight)
+        triangular_conv2d(found, weight)
+    assert len(caught) == 1
+    torch.testing.assert_close(found, truth)
+    assert resolve("auto", z) == "wavefront"
+    assert resolve("auto", z, inverse=False) == "torch"
+    for function in (solve_triangular_conv2d, triangular_conv2d):
+        text = message(RuntimeError, function, z, weight, method="compiled")
+        assert "was not built (no compiler)" in text
+    methods._say_once.cache_clear()
+
+
+def test_what_runs():
+    z, _ = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
+    assert resolve("auto", z) == resolve("auto", z, inverse=False) == "compiled"
+    assert resolve("wavefront", z) == "wavefront"
+    meta = z.to("meta")
+    assert resolve("auto", meta) == "wavefront"
+    assert "on the CPU, not on meta" in message(RuntimeError, resolve, "compiled", meta)
 
 
 def test_corner_names():

@@ -1,13 +1,23 @@
 """What surrounds a Hydra sweep: which cells it wants, and how it ends."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+
+from invconv.bench.rows import cell_id, read_row
+from invconv.bench.store import collect
+
+NOT_IDENTITY = ("runs", "results", "force", "progress")
+"""What a configuration may hold that cannot change a result."""
 
 _wanted: list[DictConfig] = []
 
@@ -34,19 +44,61 @@ class RecordGrid(Callback):
             _wanted.append(job)
 
 
-def run_sweep(main: Callable[[], None], finish: Callable[[list[DictConfig]], int]) -> int:
-    """Runs a `hydra.main` function and, whatever became of it, ``finish``.
+def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
+    """A cell's name, and the part of its configuration that can change its result."""
+    full: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    kept = {key: value for key, value in full.items() if key not in NOT_IDENTITY}
+    return cell_id(label, kept), kept
+
+
+def pick_device(name: str) -> torch.device:
+    """The named device; for "auto" the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def run_sweep(
+    main: Callable[[], None],
+    table: str,
+    label: Callable[[DictConfig], str],
+    write_page: Callable[[pd.DataFrame, Path], Path],
+) -> int:
+    """Runs a sweep and, whatever became of it, collects its rows and writes the page.
 
     Args:
-        main: decorated with `hydra.main`; its configuration names the callback `RecordGrid`.
-        finish: takes the configurations of the jobs that were wanted, returns the exit code.
+        main: decorated with `hydra.main`; its configuration has ``runs`` and ``results`` and
+            names the callback `RecordGrid`.
+        table: the table's name.
+        label: the readable part of a cell's name.
+        write_page: from `invconv.report`.
 
     Returns:
-        The exit code; 0 where no sweep was started (``--help``, ``--cfg job``).
+        The exit code: 0 if every wanted cell is "ok", and where no sweep was started
+        (``--help``, ``--cfg job``).
     """
     code = 0
     try:
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    return max(code, finish(list(_wanted))) if _wanted else code
+    return max(code, _finish(table, label, write_page)) if _wanted else code
+
+
+def _finish(
+    table: str,
+    label: Callable[[DictConfig], str],
+    write_page: Callable[[pd.DataFrame, Path], Path],
+) -> int:
+    runs, results = Path(_wanted[0].runs), Path(_wanted[0].results)
+    page = write_page(collect(runs, results / "data" / f"{table}.csv"), results)
+    bad = []
+    for config in _wanted:
+        cell, _ = identify(config, label(config))
+        row = read_row(runs / cell / "row.json")
+        if row is None or row.status != "ok":
+            bad.append(f"{cell}: {'missing' if row is None else f'{row.status}: {row.reason}'}")
+    print(f"{len(_wanted) - len(bad)} of {len(_wanted)} cells ok; the table is in {page}")
+    for line in bad:
+        print(f"  {line}", file=sys.stderr)
+    return 1 if bad else 0

@@ -1,4 +1,9 @@
-"""The registered operator: fake, autograd and vmap formulas around the methods."""
+"""The registered operator: fake, autograd and vmap formulas around the methods.
+
+One operator is both directions: with ``inverse`` it solves, without it convolves. The adjoint of
+either is the same direction from the opposite corners, with the weight transposed in channels
+and the other triangle, so that they share every formula but the weight's.
+"""
 
 from typing import Any
 
@@ -7,43 +12,52 @@ from torch import Tensor
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
 from invconv.solvers.convolution import weight_gradient
-from invconv.solvers.methods import METHODS
+from invconv.solvers.methods import run_method
 from invconv.solvers.problem import Problem, transpose_channels
 
-_ARGUMENTS = "Tensor z, Tensor weight, int[] anchor, int[] corners, bool upper, str method"
-_NAME = "invconv::solve_triangular_conv2d"
+_ARGUMENTS = (
+    "Tensor x, Tensor weight, int[] anchor, int[] corners, bool upper, bool inverse, str method"
+)
+_NAME = "invconv::triangular_conv2d"
 _library = Library("invconv", "DEF")
-_library.define(f"solve_triangular_conv2d({_ARGUMENTS}) -> Tensor")
-_library.define(f"solve_triangular_conv2d_out({_ARGUMENTS}, Tensor(a!) out) -> ()")
+_library.define(f"triangular_conv2d({_ARGUMENTS}) -> Tensor")
+_library.define(f"triangular_conv2d_out({_ARGUMENTS}, Tensor(a!) out) -> ()")
 
 
-def _solve(
-    z: Tensor, weight: Tensor, anchor: list[int], corners: list[int], upper: bool, method: str
-) -> Tensor:
-    problem = Problem((anchor[0], anchor[1]), tuple(corners), upper)
-    with torch.autocast(z.device.type, enabled=False):
-        return METHODS[method].solve(z, weight, problem)
-
-
-def _solve_out(
-    z: Tensor,
+def _run(
+    x: Tensor,
     weight: Tensor,
     anchor: list[int],
     corners: list[int],
     upper: bool,
+    inverse: bool,
+    method: str,
+) -> Tensor:
+    problem = Problem((anchor[0], anchor[1]), tuple(corners), upper)
+    return run_method(x, weight, problem, inverse, method)
+
+
+def _run_out(
+    x: Tensor,
+    weight: Tensor,
+    anchor: list[int],
+    corners: list[int],
+    upper: bool,
+    inverse: bool,
     method: str,
     out: Tensor,
 ) -> None:
-    out.copy_(_solve(z, weight, anchor, corners, upper, method))
+    problem = Problem((anchor[0], anchor[1]), tuple(corners), upper)
+    run_method(x, weight, problem, inverse, method, out)
 
 
-_library.impl("solve_triangular_conv2d", _solve, "CompositeExplicitAutograd")
-_library.impl("solve_triangular_conv2d_out", _solve_out, "CompositeExplicitAutograd")
+_library.impl("triangular_conv2d", _run, "CompositeExplicitAutograd")
+_library.impl("triangular_conv2d_out", _run_out, "CompositeExplicitAutograd")
 
 
 @register_fake(_NAME, lib=_library)
-def _fake(z: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(z, memory_format=torch.contiguous_format)
+def _fake(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 @register_fake(f"{_NAME}_out", lib=_library)
@@ -51,7 +65,7 @@ def _fake_out(*_: Any) -> None:
     return None
 
 
-class _Solve(torch.autograd.Function):
+class _Triangular(torch.autograd.Function):
     """The autograd and vmap formulas, in the form that `torch.func` can compose.
 
     The operator carries the same formulas for those who call it directly (`opcheck`, exported
@@ -60,67 +74,94 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
-        return solve_op(*arguments)
+        return triangular_op(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, weight, ctx.anchor, ctx.corners, ctx.upper, ctx.method = inputs
-        ctx.save_for_backward(weight, output)
+        x, weight, ctx.anchor, ctx.corners, ctx.upper, ctx.inverse, ctx.method = inputs
+        ctx.save_for_backward(output if ctx.inverse else x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_x: Tensor) -> tuple[Tensor | None, ...]:
-        weight, x = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
         problem = Problem((ctx.anchor[0], ctx.anchor[1]), tuple(ctx.corners), ctx.upper)
-        adjoint = solve(
-            grad_x,
-            transpose_channels(weight, problem.groups),
-            ctx.anchor,
-            list(problem.opposite),
-            not ctx.upper,
-            ctx.method,
-        )
+        adjoint = None
+        if ctx.inverse or ctx.needs_input_grad[0]:
+            adjoint = triangular(
+                grad,
+                transpose_channels(weight, problem.groups),
+                ctx.anchor,
+                list(problem.opposite),
+                not ctx.upper,
+                ctx.inverse,
+                ctx.method,
+            )
         grad_weight = None
         if ctx.needs_input_grad[1]:
-            grad_weight = -weight_gradient(x, adjoint, weight, problem)
-        return adjoint, grad_weight, None, None, None, None
+            if ctx.inverse and adjoint is not None:
+                grad_weight = -weight_gradient(x, adjoint, weight, problem)
+            else:
+                grad_weight = weight_gradient(x, grad, weight, problem)
+        return adjoint, grad_weight, None, None, None, None, None
 
     @staticmethod
     def vmap(
         info: Any,
         in_dims: tuple[int | None, ...],
-        z: Tensor,
+        x: Tensor,
         weight: Tensor,
         anchor: list[int],
         corners: list[int],
-        upper: bool,
-        method: str,
+        *rest: Any,
     ) -> tuple[Tensor, int]:
         if in_dims[1] is None:
-            z = z.movedim(in_dims[0] or 0, 0)
-            x = solve(z.flatten(0, 1), weight, anchor, corners, upper, method)
-            return x.unflatten(0, z.shape[:2]), 0
+            x = x.movedim(in_dims[0] or 0, 0)
+            y = triangular(x.flatten(0, 1), weight, anchor, corners, *rest)
+            return y.unflatten(0, x.shape[:2]), 0
         size = info.batch_size
         if in_dims[0] is None:
-            z = z.unsqueeze(1).expand(-1, size, -1, -1, -1)
+            x = x.unsqueeze(1).expand(-1, size, -1, -1, -1)
         else:
-            z = z.movedim(in_dims[0], 1)
+            x = x.movedim(in_dims[0], 1)
         weight = weight.movedim(in_dims[1], 0)
-        x = solve(z.flatten(1, 2), weight.flatten(0, 1), anchor, corners * size, upper, method)
-        return x.unflatten(1, z.shape[1:3]), 1
+        y = triangular(x.flatten(1, 2), weight.flatten(0, 1), anchor, corners * size, *rest)
+        return y.unflatten(1, x.shape[1:3]), 1
 
 
-register_autograd(_NAME, _Solve.backward, setup_context=_Solve.setup_context, lib=_library)
-register_vmap(_NAME, _Solve.vmap, lib=_library)
+register_autograd(
+    _NAME, _Triangular.backward, setup_context=_Triangular.setup_context, lib=_library
+)
+register_vmap(_NAME, _Triangular.vmap, lib=_library)
 
 
-def solve(
-    z: Tensor, weight: Tensor, anchor: list[int], corners: list[int], upper: bool, method: str
+def triangular(
+    x: Tensor,
+    weight: Tensor,
+    anchor: list[int],
+    corners: list[int],
+    upper: bool,
+    inverse: bool,
+    method: str,
 ) -> Tensor:
-    """The inverse, differentiable in z and weight, of arguments that were checked before."""
+    """Either direction, differentiable in both tensors, of arguments that were checked before."""
     if torch.compiler.is_compiling():
-        return solve_op(z, weight, anchor, corners, upper, method)
-    return _Solve.apply(z, weight, anchor, corners, upper, method)
+        return triangular_op(x, weight, anchor, corners, upper, inverse, method)
+    return _Triangular.apply(x, weight, anchor, corners, upper, inverse, method)
 
 
-solve_op = torch.ops.invconv.solve_triangular_conv2d.default
-solve_out_op = torch.ops.invconv.solve_triangular_conv2d_out.default
+def needs_formulas(x: Tensor, weight: Tensor) -> bool:
+    """Whether the call must go through the operator: for gradients, tracing or a transform.
+
+    A plain call spares the operator's overhead, which is that of a small solve.
+    """
+    return (
+        (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        or torch.compiler.is_compiling()
+        or type(x) is not Tensor
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+triangular_op = torch.ops.invconv.triangular_conv2d.default
+triangular_out_op = torch.ops.invconv.triangular_conv2d_out.default

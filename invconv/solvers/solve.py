@@ -1,16 +1,60 @@
-"""The inverse of a triangular convolution."""
+"""The triangular convolution and its inverse: checks, then the method that was chosen."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from invconv.solvers.convolution import autocast_to_float32, convolve
-from invconv.solvers.methods import resolve
-from invconv.solvers.operator import solve, solve_out_op
-from invconv.solvers.problem import Problem, keep_structure, parse_problem
+from invconv.solvers.convolution import convolve_torch
+from invconv.solvers.methods import resolve, run_method
+from invconv.solvers.operator import needs_formulas, triangular, triangular_out_op
+from invconv.solvers.problem import Problem, parse_problem
 from invconv.solvers.verify import check_inverse
 from invconv.validation import check_finite
+
+
+def triangular_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    anchor: tuple[int, int] | str | None = None,
+    corners: str | Sequence[str] = "tl",
+    upper: bool = False,
+    method: str = "auto",
+) -> Tensor:
+    """Convolves with a kernel whose matrix is triangular in raster order.
+
+    For a group that runs from the top left corner, with the anchor at row a and column b,
+
+        z[c, h, w] = Σ weight[c, d, i, j] · x[d, h + i − a, w + j − b],
+
+    summed over the taps (i, j) before the anchor in raster order and over d ≤ c (d ≥ c if
+    ``upper``) at the anchor; x is zero outside the image. The other corners flip the width
+    ("tr"), the height ("bl") or both ("br") of input and output; weights are always stored in
+    top-left orientation. FInC's padded convolution (arXiv 2301.09266, section 3.1) is the corner
+    anchor; Emerging's raster mask (arXiv 1901.11137, section 3.1) the centre one.
+
+    Args:
+        x: (B, C, H, W), floating point.
+        weight: (C, C', kh, kw), C // C' groups. Entries after the anchor and in the other channel
+            triangle of the anchor tap are never read and get zero gradient.
+        anchor: (row, column) of the tap that meets the current pixel; None for the last tap, or
+            "center".
+        corners: "tl", "tr", "bl", "br", or a sequence with one of them per group.
+        upper: whether the anchor tap is upper triangular in channels.
+        method: which code runs, never what is computed: "auto", "torch" or "compiled".
+
+    Returns:
+        z, (B, C, H, W), contiguous.
+
+    Raises:
+        RuntimeError: if a method that was named is not available here.
+        TypeError: if x or weight is no floating-point tensor or the dtypes differ.
+        ValueError: if shapes, anchor, corners, devices or the method do not fit.
+    """
+    x, weight = autocast_to_float32(x, weight)
+    problem = parse_problem(x, weight, anchor, corners, upper, "x")
+    return _apply(x, weight, problem, False, resolve(method, x, inverse=False))
 
 
 def solve_triangular_conv2d(
@@ -35,7 +79,9 @@ def solve_triangular_conv2d(
         z: (B, C, H, W), floating point.
         weight: (C, C', kh, kw) as in `triangular_conv2d`; what that does not read is not read.
         anchor, corners, upper: as in `triangular_conv2d`.
-        method: which code runs, never what is computed: "auto", "wavefront" or "reference".
+        method: which code runs, never what is computed: "auto", "compiled" (C++, CPU),
+            "wavefront" (torch), "reference" (plain loops) or "diagonal_channel" (FInC's published
+            algorithm 1).
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
             refused where gradients are needed.
         check: whether to look at values, which synchronises a device: the input is finite, the
@@ -46,6 +92,7 @@ def solve_triangular_conv2d(
         x, (B, C, H, W), contiguous unless ``out`` is given.
 
     Raises:
+        RuntimeError: if a method that was named is not available here.
         TypeError: if z or weight is no floating-point tensor or the dtypes differ.
         ValueError: if shapes, anchor, corners, devices, method or ``out`` do not fit; under
             ``check`` also if z is not finite or the anchor tap is singular.
@@ -53,23 +100,46 @@ def solve_triangular_conv2d(
     """
     z, weight = autocast_to_float32(z, weight)
     problem = parse_problem(z, weight, anchor, corners, upper, "z")
-    name = resolve(method, z, weight)
-    arguments = (z, weight, list(problem.anchor), list(problem.corners), problem.upper, name)
-    if out is not None:
-        _check_out(out, z, weight)
+    name = resolve(method, z)
     if check:
         check_finite(z)
         _check_anchor(weight, problem)
-    reference = z.clone() if check and out is not None else z
+    reference = z.clone() if check and out is z else z
     if out is None:
-        x = solve(*arguments)
+        x = _apply(z, weight, problem, True, name)
     else:
-        solve_out_op(*arguments, out)
-        x = out
+        x = _apply_out(z, weight, problem, name, out)
     if check:
         with torch.no_grad():
             _check_residual(x, reference, weight, problem)
     return x
+
+
+def _apply(x: Tensor, weight: Tensor, problem: Problem, inverse: bool, method: str) -> Tensor:
+    if not needs_formulas(x, weight):
+        return run_method(x, weight, problem, inverse, method)
+    return triangular(
+        x, weight, list(problem.anchor), list(problem.corners), problem.upper, inverse, method
+    )
+
+
+def _apply_out(z: Tensor, weight: Tensor, problem: Problem, method: str, out: Tensor) -> Tensor:
+    _check_out(out, z, weight)
+    if needs_formulas(z, weight):
+        anchor, corners = list(problem.anchor), list(problem.corners)
+        triangular_out_op(z, weight, anchor, corners, problem.upper, True, method, out)
+    else:
+        run_method(z, weight, problem, True, method, out)
+    return out
+
+
+def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Under autocast, the tensors in float32: a recurrence does not survive half precision."""
+    if isinstance(tensors[0], Tensor) and torch.is_autocast_enabled(tensors[0].device.type):
+        return tuple(
+            t.float() if t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors
+        )
+    return tensors
 
 
 def _check_out(out: Tensor, z: Tensor, weight: Tensor) -> None:
@@ -97,5 +167,4 @@ def _check_anchor(weight: Tensor, problem: Problem) -> None:
 
 
 def _check_residual(x: Tensor, z: Tensor, weight: Tensor, problem: Problem) -> None:
-    again = convolve(x.double(), keep_structure(weight.double(), problem), problem)
-    check_inverse(x, again, z)
+    check_inverse(x, convolve_torch(x.double(), weight.double(), problem), z)

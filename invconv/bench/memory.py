@@ -1,0 +1,39 @@
+"""Peak memory of one call."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | None:
+    """How far memory rises above its level while ``call`` runs, its result included.
+
+    On a GPU by torch's allocator; on Linux by the kernel's high-water mark of the process, which
+    sees allocations of every library, in pages; None elsewhere.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        _CLEAR.write_text("5")
+        before = _kilobytes("VmRSS")
+        result = call()
+        peak = _kilobytes("VmHWM")
+    except OSError:
+        return None
+    del result
+    return 1024 * max(0, peak - before)
+
+
+def _kilobytes(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise OSError(f"{_STATUS} has no {name}")

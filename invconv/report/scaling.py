@@ -1,0 +1,178 @@
+"""The page `results/scaling.md`: one FInC layer against image size and kernel size."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from invconv.bench import write_text_atomically
+from invconv.report import markdown as md
+
+SERIES = {
+    "torch_forward": ("torch's fastest forward", "#555555", "o"),
+    "pointwise": ("1×1 convolution", "#999999", "v"),
+    "forward": ("our forward", "#1f77b4", "s"),
+    "inverse": ("our inverse", "#d62728", "D"),
+    "inverse_wavefront": ("inverse, wavefront in torch", "#ff7f0e", "^"),
+    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#2ca02c", "x"),
+}
+AXES = {"n": "image size n", "k": "kernel size k"}
+FIT_FROM = {"n": 16, "k": 2}
+THEORY = {
+    "n": "work grows as n²; dependent steps as 2n−1",
+    "k": "work grows as k²; dependent steps not at all",
+}
+
+
+def write_page(rows: pd.DataFrame, results: Path) -> Path:
+    """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
+    path = results / "scaling.md"
+    groups = _groups(rows)
+    for name, group in groups:
+        draw(group, results / "figures" / f"{_slug(name)}.svg")
+    write_text_atomically(page(groups), path)
+    return path
+
+
+def _groups(rows: pd.DataFrame) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
+    """The newest row of each cell, by machine, channels and batch; "ok" ones first."""
+    if rows.empty:
+        return []
+    ordered = rows.assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
+    kept = ordered.drop_duplicates(["cell", "machine"], keep="last")
+    size = pd.to_numeric(kept["point"].str[1:], errors="coerce")
+    kept = kept.assign(_axis=kept["point"].str[0] == "k", _size=size)
+    kept = kept.sort_values(["_axis", "_size"], kind="stable")
+    groups = []
+    for _, group in kept.groupby(["machine", "channels", "batch"]):
+        first = group.iloc[0]
+        name = (str(first["machine"]), int(first["channels"]), int(first["batch"]))
+        groups.append((name, group))
+    return groups
+
+
+def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
+    """The whole page, a pure function of the rows."""
+    parts = [
+        "# One layer against image size and kernel size",
+        "Made by `python reproductions/scaling.py -m`; do not edit. Rows: "
+        "[data/scaling.csv](data/scaling.csv). One FInC layer (four corners, float32, weights "
+        "N(0, 0.05) with unit diagonal), medians of interleaved repeats after each inverse was "
+        "proved against its input. The torch forward is the fastest of four padded or cropped, "
+        "one grouped, one dense and one dense channels-last convolution; the 1×1 the faster of "
+        "conv2d and matmul. The inverse writes into a reused output.",
+    ]
+    if not groups:
+        parts.append("missing: no rows yet.")
+    for name, group in groups:
+        machine, channels, batch = name
+        good = group[group["status"] == "ok"]
+        parts += [
+            f"## C = {channels}, batch {batch}, {machine}",
+            f"![time against n and k](figures/{_slug(name)}.svg)",
+            "Milliseconds:",
+            md.table([_line(row) for _, row in group.iterrows()]),
+            "Fitted exponents of time, least squares in log-log, from n = 16 and k = 2:",
+            md.table(exponents(good)),
+            f"In theory, {THEORY['n']}; {THEORY['k']}. Two cores can only show the work.",
+            "Peak memory of the first call, in copies of the input, by the process's high-water "
+            "mark (the result counts where it is not reused; below a megabyte nothing shows):",
+            md.table([_memory_line(row) for _, row in good.iterrows()]) if len(good) else "",
+            f"Measured at commit {', '.join(sorted(set(group['commit'].astype(str))))} with torch "
+            f"{', '.join(sorted(set(group['torch'].astype(str))))}, "
+            f"{group['threads'].max():.0f} threads.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(row: pd.Series) -> dict[str, str]:
+    line = {"point": row["point"]}
+    if row["status"] != "ok":
+        return line | {"torch forward": f"{row['status']}: {row['reason']}"}
+    ms = {name: 1e3 * row[f"{name}_s"] for name in SERIES if f"{name}_s" in row}
+    line |= {
+        "torch forward": f"{md.number(ms['torch_forward'])} ({row['fastest_torch_forward']})",
+        "1×1": md.number(ms["pointwise"]),
+        "our forward": md.number(ms["forward"]),
+        "our inverse": md.number(ms["inverse"]),
+        "A/A": f"{row['aa_spread']:.1%}",
+        "inverse ÷ torch forward": f"{ms['inverse'] / ms['torch_forward']:.2f}",
+        "inverse ÷ our forward": f"{ms['inverse'] / ms['forward']:.2f}",
+        "GFLOP/s": f"{row['gflops']:.0f}",
+    }
+    for name, title in (("wavefront", "wavefront"), ("diagonal_channel", "algorithm 1")):
+        time = ms.get(f"inverse_{name}")
+        line[title] = md.number(time)
+        line[f"× {title}"] = md.number(None if time is None else time / ms["inverse"])
+    return line
+
+
+def _memory_line(row: pd.Series) -> dict[str, str]:
+    line = {"point": row["point"], "input MB": md.number(row["input_bytes"] / 1e6)}
+    for name in ("inverse", "inverse_wavefront", "inverse_diagonal_channel"):
+        extra = row.get(f"{name}_extra_bytes")
+        copies = None if extra is None or pd.isna(extra) else extra / row["input_bytes"]
+        line[SERIES[name][0]] = md.ABSENT if copies is None else f"{copies:.2f}"
+    return line
+
+
+def axis_rows(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The rows along one axis; the point n = 32, k = 3 belongs to both."""
+    other, default = ("k", 3) if axis == "n" else ("n", 32)
+    return rows[rows[other] == default].sort_values(axis)
+
+
+def exponents(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """The slope of log time against log size for every series and axis."""
+    lines = []
+    for name, (title, _, _) in SERIES.items():
+        line = {"method": title}
+        for axis, first in FIT_FROM.items():
+            line[f"in {axis}"] = md.ABSENT
+            if not len(rows) or f"{name}_s" not in rows:
+                continue
+            points = axis_rows(rows, axis)
+            points = points[points[axis] >= first].dropna(subset=[f"{name}_s"])
+            if len(points) > 1:
+                slope = np.polyfit(np.log(points[axis]), np.log(points[f"{name}_s"]), 1)[0]
+                line[f"in {axis}"] = f"{slope:.2f}"
+        lines.append(line)
+    return lines
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Two log-log panels, time against n and against k, as SVG."""
+    matplotlib.rcParams["svg.hashsalt"] = "invconv"
+    rows = rows[rows["status"] == "ok"]
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for panel, axis in zip(figure.subplots(1, 2, sharey=True), AXES, strict=True):
+        points = axis_rows(rows, axis) if len(rows) else rows
+        for name, (title, colour, marker) in SERIES.items():
+            if f"{name}_s" in points and len(points):
+                panel.plot(
+                    points[axis],
+                    1e3 * points[f"{name}_s"],
+                    label=title,
+                    color=colour,
+                    marker=marker,
+                    markersize=4,
+                    linewidth=1.2,
+                )
+        panel.set(xscale="log", yscale="log", xlabel=AXES[axis], ylabel="milliseconds")
+        ticks = sorted(set(points[axis].astype(int))) if len(points) else []
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _slug(name: tuple[str, int, int]) -> str:
+    machine, channels, batch = name
+    text = "".join(c if c.isalnum() else "-" for c in machine.lower())
+    while "--" in text:
+        text = text.replace("--", "-")
+    return f"scaling-{text.strip('-')}-c{channels}-b{batch}"

@@ -1,0 +1,99 @@
+"""The C++ kernels of `kernels/`, if they were built when the package was installed."""
+
+import importlib
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from invconv.solvers.problem import Problem
+
+_kernels: ModuleType | None
+try:
+    _kernels = importlib.import_module("invconv.solvers._compiled")
+    _reason = ""
+except ImportError as error:
+    _kernels = None
+    _reason = f"the C++ extension was not built ({error}); install again where a compiler is found"
+
+
+def missing(device: torch.device) -> str:
+    """Why the kernels cannot run on ``device``; "" if they can."""
+    if _kernels is None:
+        return _reason
+    return "" if device.type == "cpu" else f"it runs on the CPU, not on {device.type}"
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets of this machine that the kernels were built for, the best first."""
+    return [] if _kernels is None else list(_kernels.available_isas())
+
+
+def solve(z: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
+    """The inverse; half precision is computed in float32."""
+    return _call("solve", z, weight, problem, out)
+
+
+def convolve(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
+    """The forward; half precision is computed in float32."""
+    return _call("convolve", x, weight, problem, out)
+
+
+def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
+    if x.dtype not in (torch.float32, torch.float64):
+        result = _call(name, x.float(), weight.float(), problem, None).to(x.dtype)
+        return result if out is None else out.copy_(result)
+    weight = weight.contiguous()
+    y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
+    getattr(_kernels, name)(
+        x.data_ptr(),
+        x.stride(),
+        weight.data_ptr(),
+        y.data_ptr(),
+        y.stride(),
+        x.shape,
+        weight.shape,
+        problem.anchor,
+        bytes(problem.corners),
+        problem.upper,
+        x.element_size(),
+        torch.get_num_threads(),
+    )
+    return y
+
+
+def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
+    """FInC's algorithm 1: image by image, diagonal by diagonal, channel by channel.
+
+    Float64 on one thread, as the authors' code runs it. Corner anchors only.
+
+    Raises:
+        ValueError: for an anchor that is not the last tap.
+    """
+    assert _kernels is not None
+    if problem.anchor != (weight.shape[2] - 1, weight.shape[3] - 1):
+        raise ValueError(
+            "diagonal_channel is FInC's algorithm and knows corner anchors alone: the last tap, "
+            f"not {problem.anchor}; use compiled, wavefront or reference"
+        )
+    if problem.upper:
+        reverse = _reversed_channels(weight.shape[1], weight.shape[0])
+        lower = Problem(problem.anchor, problem.corners, upper=False)
+        x = solve_diagonal_channel(z[:, reverse], weight.flip(1)[reverse], lower)
+        return x[:, reverse]
+    double, taps = z.double().contiguous(), weight.double().contiguous()
+    x = torch.empty_like(double)
+    _kernels.diagonal_channel(
+        double.data_ptr(),
+        taps.data_ptr(),
+        x.data_ptr(),
+        double.shape,
+        taps.shape,
+        bytes(problem.corners),
+    )
+    return x.to(z.dtype)
+
+
+def _reversed_channels(per_group: int, channels: int) -> Tensor:
+    """The index that reverses the channels inside each group."""
+    return torch.arange(channels).view(-1, per_group).flip(1).flatten()

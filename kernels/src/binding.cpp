@@ -1,0 +1,121 @@
+// Addresses cross as integers: converting tensors costs more than a small solve takes.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <stdexcept>
+
+#include "diagonal_channel.h"
+#include "isa.h"
+#include "run.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace nb = nanobind;
+using namespace invconv;
+
+namespace {
+
+using Four = std::array<Index, 4>;
+
+Geometry geometry(const Four& shape, const Four& weight_shape, std::array<Index, 2> anchor,
+                  const nb::bytes& corners, bool upper) {
+    const Index channels = weight_shape[1], groups = static_cast<Index>(corners.size());
+    const bool fits = shape[1] == weight_shape[0] && shape[1] == channels * groups &&
+                      channels > 0 && anchor[0] >= 0 && anchor[0] < weight_shape[2] &&
+                      anchor[1] >= 0 && anchor[1] < weight_shape[3];
+    if (!fits) throw std::invalid_argument("shapes, anchor and corners do not fit together");
+    for (Index n = 0; n < groups; ++n)
+        if (static_cast<unsigned char>(corners.c_str()[n]) > 3)
+            throw std::invalid_argument("corner codes are 0 to 3");
+    return {shape[0],        groups,          channels,  shape[2],  shape[3],
+            weight_shape[2], weight_shape[3], anchor[0], anchor[1], upper};
+}
+
+Strides strides(const Four& s) { return {s[0], s[1], s[2], s[3]}; }
+
+template <class T>
+void run(bool inverse, std::uintptr_t input, const Four& input_strides, std::uintptr_t weight,
+         std::uintptr_t output, const Four& output_strides, const Geometry& g,
+         const nb::bytes& corners, int threads, const std::string& isa, const std::string& lanes) {
+    const Call<T> call{g,
+                       reinterpret_cast<const T*>(input),
+                       strides(input_strides),
+                       reinterpret_cast<const T*>(weight),
+                       reinterpret_cast<T*>(output),
+                       strides(output_strides),
+                       reinterpret_cast<const unsigned char*>(corners.c_str()),
+                       threads,
+                       isa,
+                       lanes};
+    nb::gil_scoped_release release;
+    inverse ? solve(call) : convolve(call);
+}
+
+template <bool Inverse>
+void operation(std::uintptr_t input, const Four& input_strides, std::uintptr_t weight,
+               std::uintptr_t output, const Four& output_strides, const Four& shape,
+               const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
+               bool upper, int item_size, int threads, const std::string& isa,
+               const std::string& lanes) {
+    const Geometry g = geometry(shape, weight_shape, anchor, corners, upper);
+    if (item_size == 4)
+        run<float>(Inverse, input, input_strides, weight, output, output_strides, g, corners,
+                   threads, isa, lanes);
+    else if (item_size == 8)
+        run<double>(Inverse, input, input_strides, weight, output, output_strides, g, corners,
+                    threads, isa, lanes);
+    else
+        throw std::invalid_argument("item_size must be 4 or 8");
+}
+
+template <bool Inverse>
+void define(nb::module_& m, const char* name, const char* doc) {
+    m.def(name, &operation<Inverse>, nb::arg("input"), nb::arg("input_strides"),
+          nb::arg("weight"), nb::arg("output"), nb::arg("output_strides"), nb::arg("shape"),
+          nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"), nb::arg("upper"),
+          nb::arg("item_size"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("lanes") = "",
+          doc);
+}
+
+}  // namespace
+
+NB_MODULE(INVCONV_MODULE, m) {
+    define<true>(m, "solve",
+                 "x with conv(x) = z. Addresses are integers, strides count elements, corners is "
+                 "one byte per group, weight is contiguous. The output may be the input.");
+    define<false>(m, "convolve", "z = conv(x), arguments as for solve.");
+    m.def(
+        "diagonal_channel",
+        [](std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Four& shape,
+           const Four& weight_shape, const nb::bytes& corners) {
+            const Geometry g = geometry(shape, weight_shape,
+                                        {weight_shape[2] - 1, weight_shape[3] - 1}, corners, false);
+            const auto* codes = reinterpret_cast<const unsigned char*>(corners.c_str());
+            nb::gil_scoped_release release;
+            diagonal_channel(g, reinterpret_cast<const double*>(z),
+                             reinterpret_cast<const double*>(weight), codes,
+                             reinterpret_cast<double*>(x));
+        },
+        nb::arg("z"), nb::arg("weight"), nb::arg("x"), nb::arg("shape"), nb::arg("weight_shape"),
+        nb::arg("corners"),
+        "FInC's published algorithm 1 on contiguous float64, one thread, corner anchors.");
+    m.def("available_isas", &available_isas, "Instruction sets of this machine, best first.");
+    m.def(
+        "default_isa", [] { return std::string(select_kernels<float>("").name); },
+        "The instruction set that runs when none is named.");
+    m.def(
+        "max_threads",
+        [] {
+#ifdef _OPENMP
+            return omp_get_max_threads();
+#else
+            return 1;
+#endif
+        },
+        "1 where built without OpenMP.");
+}

@@ -1,0 +1,30 @@
+// The two operations on raw memory.
+#pragma once
+
+#include <string>
+
+#include "geometry.h"
+
+namespace invconv {
+
+template <class T>
+struct Call {
+    Geometry geometry;
+    const T* input;
+    Strides input_strides;
+    const T* weight;  // (C, C', kh, kw), contiguous
+    T* output;        // may be the input, with the same strides
+    Strides output_strides;
+    const unsigned char* corners;  // one code per group
+    int threads;
+    std::string isa;    // "" for the best
+    std::string lanes;  // what the lanes hold: "samples", "pixels" or "" for the faster
+};
+
+template <class T>
+void solve(const Call<T>&);
+
+template <class T>
+void convolve(const Call<T>&);
+
+}  // namespace invconv
