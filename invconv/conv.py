@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from invconv.validation import check_choice, check_images
@@ -58,6 +59,10 @@ class InvertibleConv(nn.Module, ABC):
     def extra_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """(B,) nats to add to the training loss; zero unless the method needs a penalty."""
         return x.new_zeros(x.shape[0])
+
+    def solver(self, device: torch.device) -> str:
+        """The name of the solver's method that `inverse` runs there; "" where it needs none."""
+        return ""
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:

@@ -18,6 +18,7 @@ import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from invconv import InvertibleConv
 from invconv.bench import Row, run_cell, time_flow
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
@@ -104,6 +105,8 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
     state = train(
         flow, train_data, valid_data, options, config.seed, folder, progress=config.progress
     )
+    convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
+    solvers = {conv.solver(device) for conv in convs}
     timing = config.timing
     images = test_data.images[: timing.images].to(device)
     return {
@@ -111,6 +114,7 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
         "valid_bpd": state.best_valid_bpd,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
+        "solver": ", ".join(sorted(solvers - {""})),
         **time_flow(flow, images, timing.warmup, timing.repeats),
     }
 

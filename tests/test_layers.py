@@ -190,6 +190,16 @@ def test_no_optimiser_breaks_the_constraint(float64):
     torch.testing.assert_close(layer.inverse(layer(x)[0]), x)
 
 
+def test_the_published_algorithm_is_another_method_for_the_same_inverse(float64):
+    layer = FInC(8, 3, inverse_method="published")
+    assert layer.solver(torch.device("cpu")) == "diagonal_channel"
+    z = torch.randn(3, 8, 5, 4)
+    fast = FInC(8, 3)
+    fast.load_state_dict(layer.state_dict())
+    assert fast.solver(torch.device("cpu")) == "compiled"
+    torch.testing.assert_close(layer.inverse(z, check=True), fast.inverse(z))
+
+
 def test_glow_starts_as_a_rotation(float64):
     for parametrization in ("plu", "plain"):
         matrix = Glow1x1(6, parametrization).matrix()
@@ -219,7 +229,7 @@ def test_bad_input_gets_one_sentence():
     assert "at least 1, not 0" in message(ValueError, FInC, 8, kernel_size=0)
     assert "must be an int" in message(TypeError, FInC, 8, kernel_size=2.5)
     assert "known: plu, plain" in message(ValueError, Glow1x1, 4, "qr")
-    assert "known: auto" in message(ValueError, FInC, 8, inverse_method="magic")
+    assert "known: published, auto" in message(ValueError, FInC, 8, inverse_method="magic")
     assert "channels must be an int" in message(ValueError, Glow1x1, 0)
     assert "known: finc, glow" in message(ValueError, build, "fink", (4, 2, 2))
     assert "shape must be (C, H, W)" in message(ValueError, build, "finc", (4, 2))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, register
-from invconv.solvers import known_methods, solve_triangular_conv2d, triangular_conv2d
+from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
 from invconv.validation import check_choice, check_kernel_size
 
 CORNERS = ("tl", "tr", "bl", "br")
@@ -23,7 +23,8 @@ class FInC(InvertibleConv):
     Args:
         channels: C, a multiple of 4.
         kernel_size: k, at least 1.
-        inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`.
+        inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
+            "published" for the paper's algorithm 1, "diagonal_channel".
 
     Attributes:
         weight: the free parameter, (C, C/4, k, k). `triangular_weight` is the constrained kernel
@@ -43,7 +44,8 @@ class FInC(InvertibleConv):
                 f"not {channels}"
             )
         self.kernel_size = check_kernel_size(kernel_size)
-        self.inverse_method = check_choice(inverse_method, known_methods(), "inverse_method")
+        known = ("published", *known_methods())
+        self.inverse_method = check_choice(inverse_method, known, "inverse_method")
         self.weight = nn.Parameter(
             0.05 * torch.randn(channels, channels // 4, kernel_size, kernel_size)
         )
@@ -70,5 +72,13 @@ class FInC(InvertibleConv):
         """x, by one solve for all four corners."""
         self.check_input(z, "z")
         return solve_triangular_conv2d(
-            z, self.triangular_weight(), corners=CORNERS, method=self.inverse_method, check=check
+            z, self.triangular_weight(), corners=CORNERS, method=self._method, check=check
         )
+
+    def solver(self, device: torch.device) -> str:
+        """The method of `solve_triangular_conv2d` that runs on ``device``."""
+        return resolve(self._method, device)
+
+    @property
+    def _method(self) -> str:
+        return "diagonal_channel" if self.inverse_method == "published" else self.inverse_method

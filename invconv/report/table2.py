@@ -112,6 +112,7 @@ def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
         "round trip": md.number(row["round_trip_error"], 2),
         "parameters": f"{row['parameters']:,.0f}",
         "steps": str(steps),
+        "solver": md.ABSENT if pd.isna(row.get("solver")) else row["solver"],
         "device": row["device"],
     }
 

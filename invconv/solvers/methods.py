@@ -68,8 +68,8 @@ def known_methods(inverse: bool = True) -> tuple[str, ...]:
     return ("auto", *(METHODS if inverse else FORWARD_METHODS))
 
 
-def resolve(method: str, x: Tensor, inverse: bool = True) -> str:
-    """The name of the method that runs for this input; "auto" is never returned.
+def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
+    """The name of the method that runs on ``device``; "auto" is never returned.
 
     "auto" is "compiled" on a CPU and "wavefront" or "torch" elsewhere, or where the extension
     was not built, which is said once.
@@ -81,14 +81,14 @@ def resolve(method: str, x: Tensor, inverse: bool = True) -> str:
     methods = METHODS if inverse else FORWARD_METHODS
     if method != "auto":
         check_choice(method, known_methods(inverse), "method")
-        reason = methods[method].missing(x.device)
+        reason = methods[method].missing(device)
         if reason:
             raise RuntimeError(f"method {method!r} is not available: {reason}")
         return method
-    if not compiled.missing(x.device):
+    if not compiled.missing(device):
         return "compiled"
-    if x.device.type == "cpu":
-        _say_once(compiled.missing(x.device))
+    if device.type == "cpu":
+        _say_once(compiled.missing(device))
     return "wavefront" if inverse else "torch"
 
 

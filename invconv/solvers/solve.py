@@ -54,7 +54,7 @@ def triangular_conv2d(
     """
     x, weight = autocast_to_float32(x, weight)
     problem = parse_problem(x, weight, anchor, corners, upper, "x")
-    return _apply(x, weight, problem, False, resolve(method, x, inverse=False))
+    return _apply(x, weight, problem, False, resolve(method, x.device, inverse=False))
 
 
 def solve_triangular_conv2d(
@@ -100,7 +100,7 @@ def solve_triangular_conv2d(
     """
     z, weight = autocast_to_float32(z, weight)
     problem = parse_problem(z, weight, anchor, corners, upper, "z")
-    name = resolve(method, z)
+    name = resolve(method, z.device)
     if check:
         check_finite(z)
         _check_anchor(weight, problem)
