@@ -1,6 +1,5 @@
 """Random problems: every method and instruction set against plain loops."""
 
-import os
 from unittest import mock
 
 import pytest
@@ -9,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.solvers import FORWARD_METHODS, METHODS
-from invconv.solvers.compiled import instruction_sets
+from invconv.solvers import FORWARD_METHODS, METHODS, compiled
+from invconv.solvers.compiled import LANES, instruction_sets
 from invconv.solvers.problem import CORNERS, keep_structure, parse_problem
 
 LAYOUTS = {
@@ -86,12 +85,13 @@ def test_every_method_agrees_with_the_loops(problem):
         assert (again - z).norm() <= 30 * torch.finfo(z.dtype).eps * (z.norm() + loops.norm())
 
 
-@pytest.mark.parametrize("name", instruction_sets())
+@pytest.mark.parametrize("lanes", ["", *LANES])
+@pytest.mark.parametrize("isa", instruction_sets())
 @given(problems())
-def test_every_instruction_set_agrees_with_the_loops(name, problem):
+def test_every_kernel_agrees_with_the_loops(isa, lanes, problem):
     z, weight, arguments = problem
     loops = solve_triangular_conv2d(z, weight, method="reference", **arguments)
-    with mock.patch.dict(os.environ, INVCONV_ISA=name):
+    with mock.patch.dict(compiled.forced, isa=isa, lanes=lanes):
         found = poisoned(
             lambda: solve_triangular_conv2d(z, weight, method="compiled", **arguments)
         )
@@ -102,3 +102,10 @@ def test_every_instruction_set_agrees_with_the_loops(name, problem):
     assert (found - loops).norm() <= tolerance * loops.norm()
     assert (again - z).norm() <= tolerance * (z.norm() + loops.norm())
     assert (out - found).norm() <= tolerance * loops.norm()
+
+
+def test_unknown_kernels_are_refused():
+    z, weight = torch.zeros(1, 2, 3, 3), torch.ones(2, 2, 1, 1)
+    for forced in ({"isa": "mmx"}, {"lanes": "bits"}):
+        with mock.patch.dict(compiled.forced, forced), pytest.raises(ValueError):
+            solve_triangular_conv2d(z, weight, method="compiled")

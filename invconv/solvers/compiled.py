@@ -17,6 +17,13 @@ except ImportError as error:
     _reason = f"the C++ extension was not built ({error}); install again where a compiler is found"
 
 
+forced = {"isa": "", "lanes": ""}
+"""What the kernels would choose by themselves: an instruction set, and whether a register holds
+"samples", "pixels" or "channels". For tests; $INVCONV_ISA does the first from outside."""
+
+LANES = ("samples", "pixels", "channels")
+
+
 def missing(device: torch.device) -> str:
     """Why the kernels cannot run on ``device``; "" if they can."""
     if _kernels is None:
@@ -58,6 +65,7 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
         problem.upper,
         x.element_size(),
         torch.get_num_threads(),
+        **forced,
     )
     return y
 

@@ -184,7 +184,8 @@ void solve_diagonal(const Work<T>& work, Index sample, Index group, T* scratch) 
     const T* packed = work.packed + group * g.taps() * g.channels * g.channels;
     Vec<T> lane;
     for (Index l = 0; l < skew.L; ++l) lane[l] = static_cast<T>(skew.slope * l);
-    for (Index n = 0; n < skew.size(); ++n) scratch[n] = 0;
+    for (Index n = 0; n < skew.history * skew.step; ++n) skew.rows[n] = 0;
+    for (Index n = 0; n < skew.tile_size + g.anchor_row * skew.edge_size; ++n) skew.tile[n] = 0;
     for (Index first = 0; first < g.height; first += skew.L) {
         load_skewed(work, skew, sample, group, first);
         for (Index t = -skew.history; t < 0; ++t) move_step(skew, t, 1);

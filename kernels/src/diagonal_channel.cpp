@@ -10,28 +10,26 @@ namespace {
 // pixel follow one another because the anchor tap is triangular.
 void solve_image(const Geometry& g, const double* z, const double* weight, int corner, double* x) {
     const Index area = g.height * g.width, kernel = g.kernel_height * g.kernel_width;
-    const auto at = [&](Index h, Index w) {
-        const Index row = corner & 2 ? g.height - 1 - h : h;
-        const Index column = corner & 1 ? g.width - 1 - w : w;
-        return row * g.width + column;
-    };
+    const Index down = corner & 2 ? -g.width : g.width, right = corner & 1 ? -1 : 1;
+    const Index start = (corner & 2 ? area - g.width : 0) + (corner & 1 ? g.width - 1 : 0);
     for (Index diagonal = 0; diagonal < g.height + g.width - 1; ++diagonal)
-        for (Index c = 0; c < g.channels; ++c)
+        for (Index c = 0; c < g.channels; ++c) {
+            const double* row = weight + c * g.channels * kernel + kernel - 1;
             for (Index h = std::max<Index>(0, diagonal - g.width + 1);
                  h <= std::min(diagonal, g.height - 1); ++h) {
-                const Index w = diagonal - h, here = at(h, w);
+                const Index w = diagonal - h, here = start + h * down + w * right;
                 double value = z[c * area + here];
-                for (Index d = 0; d < g.channels; ++d) {
-                    const double* taps = weight + (c * g.channels + d) * kernel + kernel - 1;
-                    for (Index a = 0; a < g.kernel_height && a <= h; ++a)
-                        for (Index b = 0; b < g.kernel_width && b <= w; ++b) {
-                            if (a == 0 && b == 0 && d >= c) continue;
-                            value -= taps[-(a * g.kernel_width + b)] *
-                                     x[d * area + at(h - a, w - b)];
-                        }
-                }
-                x[c * area + here] = value / weight[(c * g.channels + c + 1) * kernel - 1];
+                for (Index a = 0; a < g.kernel_height && a <= h; ++a)
+                    for (Index b = 0; b < g.kernel_width && b <= w; ++b) {
+                        const double* tap = row - a * g.kernel_width - b;
+                        const double* known = x + here - a * down - b * right;
+                        const Index channels = a || b ? g.channels : c;
+                        for (Index d = 0; d < channels; ++d)
+                            value -= tap[d * kernel] * known[d * area];
+                    }
+                x[c * area + here] = value / row[c * kernel];
             }
+        }
 }
 
 }  // namespace

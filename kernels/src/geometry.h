@@ -21,7 +21,9 @@ struct Geometry {
     Index anchor_row, anchor_column;
     bool upper;
 
-    [[gnu::always_inline]] Index taps() const { return anchor_row * kernel_width + anchor_column + 1; }
+    [[gnu::always_inline]] Index taps() const {
+        return anchor_row * kernel_width + anchor_column + 1;
+    }
 };
 
 // Output channels that share accumulators.
@@ -72,6 +74,9 @@ struct Kernels {
 
     Index (*diagonal_scratch)(const Work<T>&);
     void (*solve_diagonal)(const Work<T>&, Index sample, Index group, T* scratch);
+
+    Index (*channels_scratch)(const Work<T>&);
+    void (*solve_channels)(const Work<T>&, Index sample, Index group, T* scratch);
 
     Index (*plane_scratch)(const Work<T>&);
     void (*convolve_plane)(const Work<T>&, Index sample, Index group, T* scratch);

@@ -4,4 +4,5 @@
 #define INVCONV_ACCUMULATORS 12
 #define INVCONV_WIDE_BLOCK 6
 #define INVCONV_MAX_BLOCK 6
+#define INVCONV_CARRIED 2
 #include "kernels.h"

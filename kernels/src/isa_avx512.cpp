@@ -4,4 +4,5 @@
 #define INVCONV_ACCUMULATORS 24
 #define INVCONV_WIDE_BLOCK 12
 #define INVCONV_MAX_BLOCK 8
+#define INVCONV_CARRIED 4
 #include "kernels.h"

@@ -4,4 +4,5 @@
 #define INVCONV_ACCUMULATORS 8
 #define INVCONV_WIDE_BLOCK 4
 #define INVCONV_MAX_BLOCK 4
+#define INVCONV_CARRIED 2
 #include "kernels.h"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "batch.h"
+#include "channels.h"
 #include "diagonal.h"
 #include "plane.h"
 
@@ -28,13 +29,10 @@ inline void substitute(const double* a0, Index channels, double* rows, Index len
 template <class T>
 const Kernels<T>& kernels() {
     static constexpr Kernels<T> table{
-        INVCONV_TEXT(INVCONV_ISA), kLanes<T>,
-        INVCONV_WIDE_BLOCK,        INVCONV_MAX_BLOCK,
-        substitute,
-        batch_scratch<T>,          solve_batch<T>,
-        convolve_batch<T>,         diagonal_scratch<T>,
-        solve_diagonal<T>,         plane_scratch<T>,
-        convolve_plane<T>,
+        INVCONV_TEXT(INVCONV_ISA), kLanes<T>,         INVCONV_WIDE_BLOCK,  INVCONV_MAX_BLOCK,
+        substitute,                batch_scratch<T>,  solve_batch<T>,      convolve_batch<T>,
+        diagonal_scratch<T>,       solve_diagonal<T>, channels_scratch<T>, solve_channels<T>,
+        plane_scratch<T>,          convolve_plane<T>,
     };
     return table;
 }

@@ -48,8 +48,12 @@ bool pack_group(const Geometry& g, const std::vector<Block>& blocks, Substitute 
     const auto lay_out = [&](const auto* from, const auto& row) {
         for (const Block& b : blocks)
             for (Index s = 0; s < b.size; ++s) {
-                const auto* at = from + row(b.first + s) * length;
                 T* to = packed + b.first * taps * channels + s;
+                if (b.first + s >= channels) {
+                    for (Index n = 0; n < taps * channels; ++n, to += b.size) *to = 0;
+                    continue;
+                }
+                const auto* at = from + row(b.first + s) * length;
                 for (Index tap = 0; tap < anchor; ++tap) {
                     const auto* entry = at + start + tap;
                     for (Index d = 0; d < channels; ++d, to += b.size, entry += next)

@@ -89,16 +89,63 @@ INVCONV_INLINE void for_pixels(Index w, Index width, F&& f) {
     if constexpr (Pixels > 1) for_pixels<Pixels / 2>(w, width, f);
 }
 
+// The same for few channels, where waiting for the neighbour just stored would take longer than
+// the arithmetic: the last `Reach` pixels stay in registers.
+template <class T, int Reach, int Size>
+INVCONV_INLINE void solve_left_carried(const Row<T>& row, const Block& b,
+                                       Vec<T> (&last)[Reach][Size], Index w) {
+    const Geometry& g = row.work.geometry;
+    const T* taps = row.taps(b) + g.anchor_row * g.kernel_width * Size * Size;
+    T* at = row.here + (w + g.anchor_column) * row.step();
+    Vec<T> sum[1][Size];
+    fetch(sum, at, 0, kLanes<T>);
+#pragma GCC unroll 4
+    for (int r = 0; r < Reach; ++r)
+#pragma GCC unroll 4
+        for (int d = 0; d < Size; ++d)
+#pragma GCC unroll 4
+            for (int s = 0; s < Size; ++s)
+                sum[0][s] += taps[(r * Size + d) * Size + s] * last[r][d];
+    put(sum, at, 0, kLanes<T>);
+#pragma GCC unroll 4
+    for (int s = 0; s < Size; ++s) {
+#pragma GCC unroll 4
+        for (int r = 0; r + 1 < Reach; ++r) last[r][s] = last[r + 1][s];
+        last[Reach - 1][s] = sum[0][s];
+    }
+}
+
 // Alternating the two stages lets the processor overlap the recursion of one stretch, bound by
-// latency, with the independent sums of the next.
+// latency, with the independent sums of the next. `Reach` is the number of taps to the left, 0 for
+// any.
+template <class T, int Size, int Reach>
+void solve_row_one_block(const Row<T>& row) {
+    constexpr int stretch = kPixels<Size> > 4 ? 4 : kPixels<Size>;
+    const Block b = row.work.blocks[0];
+    Vec<T> last[Reach ? Reach : 1][Size];
+    clear<T>(last);
+    const auto solve_stretch = [&](auto pixels, Index w) __attribute__((always_inline)) {
+        solve_above<T, pixels.value, Size>(row, b, w);
+        for (int p = 0; p < pixels.value; ++p) {
+            if constexpr (Reach > 0)
+                solve_left_carried(row, b, last, w + p);
+            else
+                solve_left<T, Size>(row, b, w + p);
+        }
+    };
+    for_pixels<stretch>(0, row.work.geometry.width, solve_stretch);
+}
+
 template <class T, int Size>
 void solve_row_one_block(const Row<T>& row) {
-    const Block b = row.work.blocks[0];
-    for_pixels<(kPixels<Size> > 4 ? 4 : kPixels<Size>)>(0, row.work.geometry.width, [&](auto pixels, Index w) {
-        solve_above<T, pixels.value, Size>(row, b, w);
-        if (row.work.geometry.anchor_column)
-            for (int p = 0; p < pixels.value; ++p) solve_left<T, Size>(row, b, w + p);
-    });
+    if constexpr (Size <= INVCONV_CARRIED) {
+        switch (row.work.geometry.anchor_column) {
+            case 1: return solve_row_one_block<T, Size, 1>(row);
+            case 2: return solve_row_one_block<T, Size, 2>(row);
+            case 4: return solve_row_one_block<T, Size, 4>(row);
+        }
+    }
+    solve_row_one_block<T, Size, 0>(row);
 }
 
 template <class T, int Size>

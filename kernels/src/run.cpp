@@ -1,6 +1,8 @@
 #include "run.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -13,7 +15,7 @@ namespace invconv {
 
 namespace {
 
-// Grows and is kept by its thread: fresh pages cost more than the arithmetic.
+// Grows and is kept by its thread, unless it is large: fresh pages cost more than the arithmetic.
 class Scratch {
   public:
     void* get(std::size_t bytes) {
@@ -24,6 +26,12 @@ class Scratch {
             if (!memory_) throw std::bad_alloc();
         }
         return memory_.get();
+    }
+    void release_large() {
+        if (size_ > (std::size_t(32) << 20)) {
+            memory_.reset();
+            size_ = 0;
+        }
     }
 
   private:
@@ -56,18 +64,30 @@ void fill_offsets(const Geometry& g, Index slots, Index row_size, Index step, in
     }
 }
 
-// Vectors of pixels that the two ways to fill lanes compute.
-bool samples_are_faster(const Geometry& g, Index lanes, bool solve, const std::string& wanted) {
-    if (!wanted.empty()) {
-        if (wanted != "samples" && wanted != "pixels")
-            throw std::invalid_argument("lanes must be \"samples\", \"pixels\" or empty");
-        return wanted == "samples";
-    }
-    const double by_sample = double((g.batch + lanes - 1) / lanes) * g.height * g.width;
-    const double slope = g.kernel_width - g.anchor_column;
-    const double bands = double((g.height + lanes - 1) / lanes);
-    const double steps = solve ? slope * (std::min(g.height, lanes) - 1) + g.width : g.width;
-    return by_sample < 2 * double(g.batch) * bands * steps;
+enum class Lanes { samples, pixels, channels };
+
+// What is fastest in the lanes, in units of one vector of pixels. The constants were measured: they
+// cover turning, dependent steps and what every task costs.
+Lanes choose_lanes(const Geometry& g, Index lanes, bool solve, int threads,
+                   const std::string& wanted) {
+    if (wanted == "samples") return Lanes::samples;
+    if (wanted == "pixels" || (wanted == "channels" && !solve)) return Lanes::pixels;
+    if (wanted == "channels") return Lanes::channels;
+    if (!wanted.empty())
+        throw std::invalid_argument(
+            "lanes must be \"samples\", \"pixels\", \"channels\" or empty, not \"" + wanted + "\"");
+    const auto rounds = [&](Index tasks) { return double((tasks + threads - 1) / threads); };
+    const auto vectors = [&](Index n) { return double((n + lanes - 1) / lanes); };
+    const double slope = double(g.kernel_width - g.anchor_column);
+    const double steps = slope * double(std::min(g.height, lanes) - 1) + double(g.width);
+    const double plane = double(g.height * (g.width + g.kernel_width - 1)) / double(lanes);
+    const double pixels = solve ? 1.55 * vectors(g.height) * steps + 10 : 1.4 * plane + 6;
+    const double area = double(g.height * g.width);
+    const double channels = 2.6 * area * vectors(g.channels) / double(g.channels) + 7;
+    const bool by_channel = solve && channels < pixels;
+    const double few = rounds(g.batch * g.groups) * (by_channel ? channels : pixels);
+    if (rounds((g.batch + lanes - 1) / lanes * g.groups) * area < few) return Lanes::samples;
+    return by_channel ? Lanes::channels : Lanes::pixels;
 }
 
 template <class T>
@@ -77,18 +97,22 @@ void run(const Call<T>& call, bool fold) {
     if (!g.batch || !g.height || !g.width || !g.groups) return;
 
     const Index lanes = kernels.lanes;
-    const bool samples = samples_are_faster(g, lanes, fold, call.lanes);
+    const Index band = band_rows(g, lanes), slots = std::min(g.height, band + g.anchor_row);
+    const Index row_size = (g.width + g.kernel_width - 1) * g.channels * lanes;
+    Lanes choice = choose_lanes(g, lanes, fold, std::max(1, call.threads), call.lanes);
+    if (slots > std::numeric_limits<std::int32_t>::max() / row_size) choice = Lanes::pixels;
+    const bool samples = choice == Lanes::samples, channels = choice == Lanes::channels;
+    const Index outputs = channels ? (g.channels + lanes - 1) / lanes * lanes : g.channels;
     const std::vector<Block> blocks =
-        split_channels(g.channels, kernels.wide_block, kernels.max_block);
-    const Index group_size = g.taps() * g.channels * g.channels;
+        channels ? std::vector<Block>{{0, outputs}}
+                 : split_channels(g.channels, kernels.wide_block, kernels.max_block);
+    const Index group_size = g.taps() * g.channels * outputs;
     const std::unique_ptr<T[]> packed(new T[g.groups * group_size]);
     std::vector<unsigned char> identity(g.groups);
 
     Work<T> work{g,          call.input,     call.input_strides, call.output, call.output_strides,
                  call.corners, packed.get(), identity.data(),    blocks.data(),
-                 Index(blocks.size()), 0, 0, {}};
-    work.band = band_rows(g, lanes);
-    work.slots = std::min(g.height, work.band + g.anchor_row);
+                 Index(blocks.size()), band, slots, {}};
 
     bool used[4] = {};
     for (Index n = 0; n < g.groups; ++n) used[call.corners[n]] = samples;
@@ -99,12 +123,14 @@ void run(const Call<T>& call, bool fold) {
             work.offsets[corner] = offsets[corner].get();
         }
 
-    const Index size = samples ? kernels.batch_scratch(work)
-                       : fold  ? kernels.diagonal_scratch(work)
-                               : kernels.plane_scratch(work);
-    const auto task = samples ? (fold ? kernels.solve_batch : kernels.convolve_batch)
-                      : fold  ? kernels.solve_diagonal
-                              : kernels.convolve_plane;
+    const Index size = samples    ? kernels.batch_scratch(work)
+                       : channels ? kernels.channels_scratch(work)
+                       : fold     ? kernels.diagonal_scratch(work)
+                                  : kernels.plane_scratch(work);
+    const auto task = samples    ? (fold ? kernels.solve_batch : kernels.convolve_batch)
+                      : channels ? kernels.solve_channels
+                      : fold     ? kernels.solve_diagonal
+                                 : kernels.convolve_plane;
     const Index parts = samples ? (g.batch + lanes - 1) / lanes : g.batch;
     const Index tasks = parts * g.groups;
     [[maybe_unused]] const int threads = static_cast<int>(
@@ -123,15 +149,22 @@ void run(const Call<T>& call, bool fold) {
 #pragma omp for schedule(static) nowait
         for (int corner = 0; corner < 4; ++corner)
             if (used[corner])
-                fill_offsets(g, work.slots, work.row_size(lanes), g.channels * lanes, corner,
+                fill_offsets(g, slots, row_size, g.channels * lanes, corner,
                              offsets[corner].get());
 #pragma omp for schedule(static)
         for (Index group = 0; group < g.groups; ++group)
-            identity[group] = pack_group(g, blocks, fold ? kernels.substitute : nullptr, call.weight,
-                                         group, packed.get() + group * group_size);
+            try {
+                identity[group] =
+                    pack_group(g, blocks, fold ? kernels.substitute : nullptr, call.weight, group,
+                               packed.get() + group * group_size);
+            } catch (const std::bad_alloc&) {
+#pragma omp atomic write
+                failed = true;
+            }
 #pragma omp for schedule(dynamic)
         for (Index n = 0; n < tasks; ++n)
             if (scratch) task(work, n / g.groups, n % g.groups, scratch);
+        thread_scratch.release_large();
     }
     if (failed) throw std::bad_alloc();
 }

@@ -18,7 +18,7 @@ struct Call {
     const unsigned char* corners;  // one code per group
     int threads;
     std::string isa;    // "" for the best
-    std::string lanes;  // what the lanes hold: "samples", "pixels" or "" for the faster
+    std::string lanes;  // what the lanes hold: "samples", "pixels", "channels", "" for the fastest
 };
 
 template <class T>
