@@ -6,7 +6,7 @@ READY := .venv/ready
 help:
 	@echo "make table2 | test | test-full | lint | benchmark | tiny"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable ".[dev]"
@@ -32,4 +32,4 @@ lint: setup
 	$(BIN)/mypy
 
 benchmark: setup
-	$(BIN)/python -m pytest --benchmark-only
+	$(BIN)/python -m pytest --benchmark-only -s tests/benchmarks
