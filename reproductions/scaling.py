@@ -92,7 +92,8 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     quick = {
         **forwards,
         **points,
-        "forward": lambda: triangular_conv2d(x, weight, corners=CORNERS),
+        "forward": lambda: triangular_conv2d(x, weight, corners=CORNERS, out=out),
+        "fresh": lambda: solve_triangular_conv2d(z, weight, corners=CORNERS),
         "inverse": solve("auto"),
         "again": solve("auto"),
     }
@@ -104,7 +105,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
         times[fastest],
         min((times[name] for name in points), key=lambda timing: timing.median),
     )
-    for name in ("torch_forward", "pointwise", "forward", "inverse", *slow):
+    for name in ("torch_forward", "pointwise", "forward", "inverse", "fresh", *slow):
         timing = times[name]
         values[f"{name}_s"] = timing.median
         values[f"{name}_q25_s"] = timing.q25

@@ -134,6 +134,9 @@ def test_layouts_and_in_place(method):
     out = torch.empty_like(z)
     assert solve_triangular_conv2d(z, weight, method=method, out=out, **case.arguments) is out
     torch.testing.assert_close(out, truth)
+    copy = truth.clone()
+    assert triangular_conv2d(copy, weight, out=copy, **case.arguments) is copy
+    torch.testing.assert_close(copy, z)
     copy = z.clone()
     solve_triangular_conv2d(copy, weight, method=method, out=copy, check=True, **case.arguments)
     torch.testing.assert_close(copy, truth)

@@ -62,7 +62,8 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
         "N(0, 0.05) with unit diagonal), medians of interleaved repeats after each inverse was "
         "proved against its input. The torch forward is the fastest of four padded or cropped, "
         "one grouped, one dense and one dense channels-last convolution; the 1×1 the faster of "
-        "conv2d and matmul. The inverse writes into a reused output.",
+        "conv2d and matmul. Both our directions write into a reused output, as torch's "
+        "concatenation and matmul do; fresh: our inverse into newly allocated memory.",
     ]
     if not groups:
         parts.append("missing: no rows yet.")
@@ -97,6 +98,7 @@ def _line(row: pd.Series) -> dict[str, str]:
         "1×1": md.number(ms["pointwise"]),
         "our forward": md.number(ms["forward"]),
         "our inverse": md.number(ms["inverse"]),
+        "fresh": md.number(1e3 * row["fresh_s"]),
         "A/A": f"{row['aa_spread']:.1%}",
         "inverse ÷ torch forward": f"{ms['inverse'] / ms['torch_forward']:.2f}",
         "inverse ÷ our forward": f"{ms['inverse'] / ms['forward']:.2f}",

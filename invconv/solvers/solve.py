@@ -21,6 +21,7 @@ def triangular_conv2d(
     corners: str | Sequence[str] = "tl",
     upper: bool = False,
     method: str = "auto",
+    out: Tensor | None = None,
 ) -> Tensor:
     """Convolves with a kernel whose matrix is triangular in raster order.
 
@@ -43,18 +44,20 @@ def triangular_conv2d(
         corners: "tl", "tr", "bl", "br", or a sequence with one of them per group.
         upper: whether the anchor tap is upper triangular in channels.
         method: which code runs, never what is computed: "auto", "torch" or "compiled".
+        out: a tensor of the shape, dtype and device of x that receives z, and may be x itself;
+            refused where gradients are needed.
 
     Returns:
-        z, (B, C, H, W), contiguous.
+        z, (B, C, H, W), contiguous unless ``out`` is given.
 
     Raises:
         RuntimeError: if a method that was named is not available here.
         TypeError: if x or weight is no floating-point tensor or the dtypes differ.
-        ValueError: if shapes, anchor, corners, devices or the method do not fit.
+        ValueError: if shapes, anchor, corners, devices, the method or ``out`` do not fit.
     """
     x, weight = autocast_to_float32(x, weight)
     problem = parse_problem(x, weight, anchor, corners, upper, "x")
-    return _apply(x, weight, problem, False, resolve(method, x.device, inverse=False))
+    return _apply(x, weight, problem, False, resolve(method, x.device, inverse=False), out)
 
 
 def solve_triangular_conv2d(
@@ -105,31 +108,24 @@ def solve_triangular_conv2d(
         check_finite(z)
         _check_anchor(weight, problem)
     reference = z.clone() if check and out is z else z
-    if out is None:
-        x = _apply(z, weight, problem, True, name)
-    else:
-        x = _apply_out(z, weight, problem, name, out)
+    x = _apply(z, weight, problem, True, name, out)
     if check:
         with torch.no_grad():
             _check_residual(x, reference, weight, problem)
     return x
 
 
-def _apply(x: Tensor, weight: Tensor, problem: Problem, inverse: bool, method: str) -> Tensor:
+def _apply(
+    x: Tensor, weight: Tensor, problem: Problem, inverse: bool, method: str, out: Tensor | None
+) -> Tensor:
+    if out is not None:
+        _check_out(out, x, weight, "z" if inverse else "x")
     if not needs_formulas(x, weight):
-        return run_method(x, weight, problem, inverse, method)
-    return triangular(
-        x, weight, list(problem.anchor), list(problem.corners), problem.upper, inverse, method
-    )
-
-
-def _apply_out(z: Tensor, weight: Tensor, problem: Problem, method: str, out: Tensor) -> Tensor:
-    _check_out(out, z, weight)
-    if needs_formulas(z, weight):
-        anchor, corners = list(problem.anchor), list(problem.corners)
-        triangular_out_op(z, weight, anchor, corners, problem.upper, True, method, out)
-    else:
-        run_method(z, weight, problem, True, method, out)
+        return run_method(x, weight, problem, inverse, method, out)
+    geometry = (list(problem.anchor), list(problem.corners), problem.upper, inverse, method)
+    if out is None:
+        return triangular(x, weight, *geometry)
+    triangular_out_op(x, weight, *geometry, out)
     return out
 
 
@@ -142,13 +138,13 @@ def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tensors
 
 
-def _check_out(out: Tensor, z: Tensor, weight: Tensor) -> None:
-    if out.shape != z.shape or out.dtype != z.dtype or out.device != z.device:
+def _check_out(out: Tensor, x: Tensor, weight: Tensor, name: str) -> None:
+    if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
-            f"out must match z: shape {tuple(z.shape)}, {z.dtype}, {z.device}, "
+            f"out must match {name}: shape {tuple(x.shape)}, {x.dtype}, {x.device}, "
             f"not shape {tuple(out.shape)}, {out.dtype}, {out.device}"
         )
-    if torch.is_grad_enabled() and (z.requires_grad or weight.requires_grad or out.requires_grad):
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or out.requires_grad):
         raise ValueError("out= has no gradient: leave it away, or call under torch.no_grad()")
 
 

@@ -56,7 +56,7 @@ def test_inverse_beside_forward(benchmark, capsys, batch, c, n, k, target):
         **torch_forwards(x, weight),
         "inverse": inverse,
         "fresh": lambda: solve_triangular_conv2d(z, weight, corners=CORNERS),
-        "forward": lambda: triangular_conv2d(x, weight, corners=CORNERS),
+        "forward": lambda: triangular_conv2d(x, weight, corners=CORNERS, out=out),
         **pointwise(x, torch.randn(c, c)),
     }
     with torch.no_grad():
