@@ -1,3 +1,4 @@
+SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
@@ -24,7 +25,11 @@ test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-full: setup
-	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full
+	mkdir -p runs
+	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full | tee runs/test-full.log
+	{ echo "# The last run of \`make test-full\`"; echo; \
+	  echo "$$(date -u +%FT%TZ), commit $$(git rev-parse --short=10 HEAD):"; echo; \
+	  tail -n 1 runs/test-full.log | tr -d '='; } > results/test-full.md
 
 lint: setup
 	$(BIN)/ruff check .

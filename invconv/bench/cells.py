@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from invconv.bench.provenance import provenance
+from invconv.bench.provenance import provenance, revision
 from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
 from invconv.solvers import InverseError
 
@@ -53,6 +53,7 @@ def run_cell(
         return done, False
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "traceback.txt").unlink(missing_ok=True)
+    revision()  # of the code that was loaded, not of what it has become when the cell ends
     start = time.perf_counter()
     values: dict[str, Any] = {}
     status, reason = "ok", ""
