@@ -142,6 +142,21 @@ def test_layouts_and_in_place(method):
     torch.testing.assert_close(copy, truth)
 
 
+@pytest.mark.parametrize("method", FAST)
+def test_out_may_overlap_the_input(method):
+    case = Case(2, 2, (3, 2), (4, 4))
+    z, weight = make(case)
+    truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    memory = torch.cat([z, z])
+    shifted = memory.view(-1)[3 : 3 + z.numel()].view_as(z)
+    source = memory[: len(z)]
+    solve_triangular_conv2d(source, weight, method=method, out=shifted, **case.arguments)
+    torch.testing.assert_close(shifted, truth)
+    square = z.clone()
+    solve_triangular_conv2d(square, weight, method=method, out=square.mT, **case.arguments)
+    torch.testing.assert_close(square.mT, truth)
+
+
 @pytest.mark.parametrize("case", cases(), ids=by_name)
 def test_adjoint_runs_from_the_opposite_corners(case):
     """⟨A⁻¹z, u⟩ = ⟨z, A⁻ᵀu⟩, A⁻ᵀ from opposite corners, channels transposed, `upper` toggled."""
@@ -278,6 +293,8 @@ def test_bad_input_gets_one_sentence():
     assert "known: tl, tr, bl, br" in message(ValueError, solve, z, weight, corners="left")
     assert "2 groups" in message(ValueError, solve, z, weight, corners=("tl", "tr", "bl"))
     assert "match z" in message(ValueError, solve, z, weight, out=z[:1])
+    expanded = torch.zeros(1, 4, 3, 3, dtype=z.dtype).expand(2, -1, -1, -1)
+    assert "own each of its elements" in message(ValueError, solve, z, weight, out=expanded)
     weight.requires_grad_()
     assert "no gradient" in message(ValueError, solve, z, weight, out=torch.empty_like(z))
 

@@ -50,6 +50,8 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
     if x.dtype not in (torch.float32, torch.float64):
         result = _call(name, x.float(), weight.float(), problem, None).to(x.dtype)
         return result if out is None else out.copy_(result)
+    if out is not None and _partly_overlap(x, out):
+        return out.copy_(_call(name, x, weight, problem, None))
     weight = weight.contiguous()
     y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
     getattr(_kernels, name)(
@@ -68,6 +70,13 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
         **forced,
     )
     return y
+
+
+def _partly_overlap(x: Tensor, out: Tensor) -> bool:
+    """Whether writing ``out`` could change what is still to be read; x itself is no such case."""
+    if x.data_ptr() == out.data_ptr() and x.stride() == out.stride():
+        return False
+    return bool(torch._C._overlaps(x, out))
 
 
 def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:

@@ -106,6 +106,8 @@ def run_method(
     out: Tensor | None = None,
 ) -> Tensor:
     """Runs a resolved method, outside autocast and without gradients."""
-    methods = METHODS if inverse else FORWARD_METHODS
+    run = (METHODS if inverse else FORWARD_METHODS)[method].run
+    if not torch.is_autocast_enabled(x.device.type):
+        return run(x, weight, problem, out)
     with torch.autocast(x.device.type, enabled=False):
-        return methods[method].run(x, weight, problem, out)
+        return run(x, weight, problem, out)

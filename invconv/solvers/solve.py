@@ -144,6 +144,10 @@ def _check_out(out: Tensor, x: Tensor, weight: Tensor, name: str) -> None:
             f"out must match {name}: shape {tuple(x.shape)}, {x.dtype}, {x.device}, "
             f"not shape {tuple(out.shape)}, {out.dtype}, {out.device}"
         )
+    if not out.is_contiguous() and any(
+        step == 0 and size > 1 for step, size in zip(out.stride(), out.shape, strict=True)
+    ):
+        raise ValueError("out must own each of its elements: an expanded tensor cannot be written")
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or out.requires_grad):
         raise ValueError("out= has no gradient: leave it away, or call under torch.no_grad()")
 
