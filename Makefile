@@ -26,10 +26,12 @@ test: setup
 
 test-full: setup
 	mkdir -p runs
-	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full | tee runs/test-full.log
+	git describe --always --dirty --abbrev=10 > runs/test-full.commit
+	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full | tee runs/test-full.log; \
+	code=$$?; \
 	{ echo "# The last run of \`make test-full\`"; echo; \
-	  echo "$$(date -u +%FT%TZ), commit $$(git rev-parse --short=10 HEAD):"; echo; \
-	  tail -n 1 runs/test-full.log | tr -d '='; } > results/test-full.md
+	  echo "$$(date -u +%FT%TZ), commit $$(cat runs/test-full.commit):"; echo; \
+	  tail -n 1 runs/test-full.log | tr -d '='; } > results/test-full.md; exit $$code
 
 lint: setup
 	$(BIN)/ruff check .

@@ -49,15 +49,16 @@ def _doctor(options: argparse.Namespace) -> int:
     for package in PACKAGES:
         print(f"{package:14} {version(package)}")
     print("instruction sets", ", ".join(instruction_sets()) or "none")
-    absent = set()
-    for title, methods in (("solve", METHODS), ("convolve", FORWARD_METHODS)):
-        print(f"methods of {title}_triangular_conv2d:".replace("convolve_", ""))
+    present = set()
+    tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
+    for title, methods in tables.items():
+        print(f"methods of {title}:")
         for name, method in methods.items():
             reason = method.missing(device)
-            if reason:
-                absent.add(name)
+            if not reason:
+                present.add(name)
             print(f"  {name:17} {f'MISSING: {reason}' if reason else method.summary}")
-    wanted = [name for name in options.require if name in absent or name not in METHODS]
+    wanted = [name for name in options.require if name not in present]
     for name in wanted:
         print(f"required method {name!r} is not available", file=sys.stderr)
     return 1 if wanted else 0

@@ -18,7 +18,7 @@ class EvalCache:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[tuple[Any, ...], list[Tensor], Any]] = {}
+        self._entries: dict[str, tuple[tuple[Any, ...], list[Tensor], list[Tensor], Any]] = {}
 
     def get(
         self, name: str, parameters: Sequence[Tensor], training: bool, compute: Callable[[], Any]
@@ -28,17 +28,21 @@ class EvalCache:
             training
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
+            or torch._C._functorch.peek_interpreter_stack() is not None
             or any(p.is_inference() for p in parameters)
         ):
             return compute()
-        key = tuple((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters)
+        mode = torch.is_inference_mode_enabled()
+        key = (mode, *((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters))
         entry = self._entries.get(name)
         if entry is not None:
-            known, owners, value = entry
+            known, owners, _, value = entry
             if known == key and all(a is b for a, b in zip(owners, parameters, strict=True)):
                 return value
         value = compute()
-        self._entries[name] = (key, list(parameters), value)
+        # The detached tensors hold the memory, so that its address cannot come to mean another.
+        held = [p.detach() for p in parameters]
+        self._entries[name] = (key, list(parameters), held, value)
         return value
 
     def __getstate__(self) -> dict[str, Any]:

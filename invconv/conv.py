@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from invconv.validation import check_choice, check_images
+from invconv.validation import check_choice, check_images, check_shape
 
 Shape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -85,8 +85,11 @@ class InvertibleConv(nn.Module, ABC):
         return options
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raises unless ``x`` is a floating-point (B, C, H, W) tensor with C `channels`."""
+        """Raises unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
         check_images(x, self.channels, name)
+        own = next(self.parameters(), x)
+        if own.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(f"{name} is {x.dtype} but the layer is {own.dtype}: convert either")
 
     def extra_repr(self) -> str:
         """The constructor's arguments, as far as they are attributes."""
@@ -110,8 +113,9 @@ def register(name: str) -> Callable[[type[Layer]], type[Layer]]:
         if not (isinstance(layer, type) and issubclass(layer, InvertibleConv)):
             raise TypeError(f"a registered layer must be a subclass of InvertibleConv: {layer!r}")
         taken = _REGISTRY.get(name)
-        if taken is not None and taken.__qualname__ != layer.__qualname__:
-            raise ValueError(f"the name {name!r} is taken by {taken.__qualname__}")
+        origin = (layer.__module__, layer.__qualname__)
+        if taken is not None and (taken.__module__, taken.__qualname__) != origin:
+            raise ValueError(f"the name {name!r} is taken by {taken.__module__}.{taken.__name__}")
         _REGISTRY[name] = layer
         return layer
 
@@ -146,7 +150,4 @@ def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
     FInC(channels=8, kernel_size=3, inverse_method='auto')
     """
     layer = layer_class(name)
-    if len(shape) != 3 or any(int(size) < 1 for size in shape):
-        raise ValueError(f"shape must be (C, H, W) with sizes of at least 1, not {tuple(shape)}")
-    channels, height, width = (int(size) for size in shape)
-    return layer.from_shape((channels, height, width), **options)
+    return layer.from_shape(check_shape(shape), **options)

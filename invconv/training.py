@@ -18,7 +18,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss, its gradient or the validation became NaN or infinite."""
 
 
 @dataclass
@@ -107,14 +107,14 @@ def train(
         progress: whether to show a bar with loss (nats per image) and bits per dimension.
 
     Raises:
-        TrainingDiverged: if the loss is not finite; no weights are changed by that step.
+        TrainingDiverged: if loss, gradient or validation are not finite; no weights are changed
+            by that step, and no checkpoint is written.
         ValueError: if the checkpoint was made with other options or another seed.
     """
     device = next(flow.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=options.learning_rate)
-    settings = {"seed": seed, **asdict(options)}
-    run = _Run(flow, optimizer, noise, settings, folder)
+    run = _Run(flow, optimizer, noise, options, seed, folder)
     if not run.resume():
         first = train_data.images[_batch(len(train_data), options.batch_size, seed, 0)]
         flow.initialize(first.to(device), noise)
@@ -134,17 +134,13 @@ def train(
             chosen = _batch(len(train_data), options.batch_size, seed, state.step)
             images = train_data.images[chosen].to(device)
             loss = -flow.log_prob(images, noise).mean()
-            if not math.isfinite(loss.item()):
-                raise TrainingDiverged(
-                    f"the loss is {loss.item()} at step {state.step}: lower learning_rate "
-                    f"({options.learning_rate}) or grad_clip ({options.grad_clip}), or lengthen "
-                    f"warmup_steps ({options.warmup_steps})"
-                )
+            _check_finite("loss", loss.item(), state.step, options)
             for group in optimizer.param_groups:
                 group["lr"] = options.rate(state.step)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(flow.parameters(), options.grad_clip)
+            norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), options.grad_clip)
+            _check_finite("gradient norm", norm.item(), state.step, options)
             optimizer.step()
             state.step += 1
             bar.update()
@@ -159,6 +155,15 @@ def train(
     return state
 
 
+def _check_finite(what: str, value: float, step: int, options: TrainingOptions) -> None:
+    if not math.isfinite(value):
+        raise TrainingDiverged(
+            f"the {what} is {value} at step {step}: lower learning_rate "
+            f"({options.learning_rate}) or grad_clip ({options.grad_clip}), or lengthen "
+            f"warmup_steps ({options.warmup_steps})"
+        )
+
+
 class _Run:
     """Weights, optimiser and noise of one run, and their checkpoint."""
 
@@ -167,16 +172,19 @@ class _Run:
         flow: MultiScaleFlow,
         optimizer: torch.optim.Optimizer,
         noise: torch.Generator,
-        settings: dict[str, Any],
+        options: TrainingOptions,
+        seed: int,
         folder: Path | None,
     ) -> None:
         self.flow, self.optimizer, self.noise = flow, optimizer, noise
-        self.settings, self.folder = settings, folder
+        self.options, self.folder = options, folder
+        self.settings = {"seed": seed, **asdict(options)}
         self.state = TrainingState()
         self.best: dict[str, Any] = {}
 
     def validate(self, data: ImageSet) -> None:
         bpd = evaluate(self.flow, data)
+        _check_finite("validation", bpd, self.state.step, self.options)
         if bpd < self.state.best_valid_bpd or not self.best:
             self.state.best_valid_bpd, self.state.best_step = bpd, self.state.step
             self.best = {k: v.detach().clone() for k, v in self.flow.state_dict().items()}
@@ -199,7 +207,7 @@ class _Run:
     def resume(self) -> bool:
         if self.folder is None or not (self.folder / "last.pt").exists():
             return False
-        saved = torch.load(self.folder / "last.pt", weights_only=True)
+        saved = torch.load(self.folder / "last.pt", weights_only=True, map_location="cpu")
         if saved["settings"] != self.settings:
             raise ValueError(
                 f"{self.folder / 'last.pt'} was made with other settings, {saved['settings']}; "

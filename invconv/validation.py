@@ -1,6 +1,6 @@
 """Checks of what a caller handed in; each failure is one sentence that says what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,15 +16,24 @@ def check_images(x: Tensor, channels: int, name: str = "x") -> None:
         )
 
 
-def check_image_tensor(x: Tensor, name: str = "x") -> None:
-    """Raises unless ``x`` is a floating-point tensor of rank 4."""
+def check_shape(shape: object) -> tuple[int, int, int]:
+    """Raises unless ``shape`` is (C, H, W) with integers of at least 1, and returns it."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"shape must be (C, H, W) with integers of at least 1, not {shape!r}")
+    return sizes
+
+
+def check_image_tensor(x: Tensor, name: str = "x", layout: str = "(B, C, H, W)") -> None:
+    """Raises unless ``x`` is a dense floating-point tensor of rank 4."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, not {type(x).__name__}")
     if x.ndim != 4:
         raise ValueError(
-            f"{name} must have rank 4, shape (B, C, H, W), not rank {x.ndim}, "
-            f"shape {tuple(x.shape)}"
+            f"{name} must have rank 4, shape {layout}, not rank {x.ndim}, shape {tuple(x.shape)}"
         )
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, not one of layout {x.layout}")
     if not x.is_floating_point():
         raise TypeError(
             f"{name} must be a floating-point tensor (bfloat16, float16, float32 or float64), "

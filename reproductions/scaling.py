@@ -11,6 +11,7 @@ interleaved in one cell. The rows go to ``results/data/scaling.csv``, the page m
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwa
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.report import scaling
-from invconv.solvers import METHODS, relative_error
+from invconv.solvers import METHODS, relative_error, resolve
 from invconv.solvers.problem import CORNERS
 
 TOLERANCE = 1e-4
@@ -77,11 +78,14 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     def solve(method: str) -> Callable[[], Tensor]:
         return lambda: solve_triangular_conv2d(z, weight, corners=CORNERS, method=method, out=out)
 
-    available = [name for name in METHODS if not METHODS[name].missing(device)]
-    inverses = {f"inverse_{name}": solve(name) for name in available if name != "reference"}
+    usable = [name for name in METHODS if not METHODS[name].missing(device)]
+    known = [name for name in usable if name != "reference"]
+    inverses = {f"inverse_{name}": solve(name) for name in known}
     values: dict[str, Any] = {"n": n, "k": k, "input_bytes": x.numel() * x.element_size()}
-    for name, call in {"inverse": solve("auto"), **inverses}.items():
-        values[f"{name}_extra_bytes"] = peak_extra_bytes(call, device)
+    values["solver"] = resolve("auto", device)
+    for name, method in {"inverse": "auto", **dict(zip(inverses, known, strict=True))}.items():
+        fresh = partial(solve_triangular_conv2d, z, weight, corners=CORNERS, method=method)
+        values[f"{name}_extra_bytes"] = peak_extra_bytes(fresh, device)
     for name, call in inverses.items():
         error = relative_error(call(), x)
         if not error <= TOLERANCE:

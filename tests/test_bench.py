@@ -1,7 +1,9 @@
 """Timing, rows, their store, and what happens to cells that fail."""
 
 import json
+import sys
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -62,6 +64,25 @@ def test_a_flow_is_timed_only_if_its_round_trip_holds():
     layer.inverse = lambda z: 2 * z
     with pytest.raises(Incorrect, match="relative error"):
         time_flow(flow, images)
+
+
+def test_a_forced_cell_starts_from_nothing(tmp_path):
+    def measure(folder):
+        left = list(folder.iterdir())
+        (folder / "last.pt").write_text("weights")
+        return {"left": len(left)}
+
+    for _ in range(2):
+        row, _ = cell(tmp_path, measure, force=True)
+        assert row.values["left"] == 0
+
+
+def test_a_row_of_another_device_is_measured_again(tmp_path):
+    row, _ = cell(tmp_path, lambda folder: {"bpd": 1.0})
+    other = replace(row, provenance={**row.provenance, "device": "a GPU"})
+    write_row(other, tmp_path / "c-1" / "row.json")
+    row, measured = cell(tmp_path, lambda folder: {"bpd": 2.0})
+    assert (row.values["bpd"], measured) == (2.0, True)
 
 
 def cell(tmp_path, measure, **kwargs):
@@ -162,7 +183,7 @@ def test_a_commit_of_digits_stays_text(tmp_path):
     assert frame["commit"].tolist() == ["0012345678"]
 
 
-def test_provenance(monkeypatch):
+def test_provenance(monkeypatch, tmp_path):
     found = provenance(CPU)
     assert json.dumps(found)
     assert found["torch"] == torch.__version__
@@ -170,6 +191,9 @@ def test_provenance(monkeypatch):
     monkeypatch.setenv("INVCONV_MACHINE", "cluster node")
     assert machine() == "cluster node"
     monkeypatch.setenv("INVCONV_COMMIT", "abc")
+    revision.cache_clear()
+    assert revision()[0] != "abc"
+    monkeypatch.setattr(sys.modules["invconv.bench.provenance"], "ROOT", tmp_path)
     revision.cache_clear()
     assert revision() == ("abc", False)
     revision.cache_clear()

@@ -219,6 +219,14 @@ def test_bad_input_gets_one_sentence():
     flow = small_flow("finc")
     with pytest.raises(ValueError, match=r"shape \(B, 1, 8, 4\)"):
         flow.log_prob(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(TypeError, match="integers from 0 to 16, not torch"):
+        flow.log_prob(torch.zeros(2, 1, 8, 4))
+    with pytest.raises(ValueError, match="one batch size"):
+        flow.decode([torch.zeros(1, 2, 4, 2), torch.zeros(2, 8, 2, 1)])
+    with pytest.raises(ValueError, match="at least 0"):
+        flow.sample(-1)
+    with pytest.raises(ValueError, match="shape must be"):
+        MultiScaleFlow("finc", (32, 32), levels=1, steps=1)
     with pytest.raises(ValueError, match="latents must have shapes"):
         flow.decode([torch.zeros(1, 2, 4, 2)])
     with pytest.raises(ValueError, match="must be even, not 3"):

@@ -41,7 +41,7 @@ def test_public_names_exist():
 
 
 def test_doctor_fails_where_something_required_is_missing(capsys, monkeypatch):
-    assert main(["doctor", "--require", "compiled", "wavefront"]) == 0
+    assert main(["doctor", "--require", "compiled", "wavefront", "torch"]) == 0
     assert "instruction sets" in capsys.readouterr().out
     monkeypatch.setattr(compiled, "_kernels", None)
     monkeypatch.setattr(compiled, "_reason", "no compiler")

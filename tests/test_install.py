@@ -18,5 +18,5 @@ def test_a_wheel_without_a_compiler_is_pure_python(tmp_path):
     (wheel,) = tmp_path.glob("invconv-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "invconv/solvers/compiled.py" in names
-    assert "invconv/report/published/table2.csv" in names
+    assert "invconv/report/figures_published/table2.csv" in names
     assert not [name for name in names if "_compiled" in name]

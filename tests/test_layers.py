@@ -134,6 +134,34 @@ def test_eval_cache_follows_the_parameters(layer, x):
         assert layer.inverse(x32).dtype == torch.float32
 
 
+def test_eval_cache_is_not_fooled_by_reused_memory(layer, x):
+    layer.eval()
+    parameters = list(layer.parameters())
+    vector = torch.nn.utils.parameters_to_vector(parameters).detach()
+    with torch.no_grad():
+        for factor in (1.0, 0.9, 0.8, 0.7):
+            torch.nn.utils.vector_to_parameters(factor * vector, parameters)
+            torch.testing.assert_close(layer.inverse(x), copy.deepcopy(layer).train().inverse(x))
+
+
+def test_inference_mode_and_ensembles(layer, x):
+    layer.eval()
+    truth = copy.deepcopy(layer).train().inverse(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer.inverse(x), truth)
+    with torch.no_grad():
+        found = layer.inverse(x)
+        assert not found.is_inference()
+        state = {name: torch.stack([p, p]) for name, p in layer.named_parameters()}
+        buffers = dict(layer.named_buffers())
+
+        def one(values):
+            return torch.func.functional_call(layer, {**values, **buffers}, x)[0]
+
+        stacked = torch.vmap(one)(state)
+    torch.testing.assert_close(stacked[1], layer(x)[0])
+
+
 def test_state_is_saved_without_the_cache(layer, x):
     layer.eval()
     with torch.no_grad():
@@ -232,7 +260,8 @@ def test_bad_input_gets_one_sentence():
     assert "known: published, auto" in message(ValueError, FInC, 8, inverse_method="magic")
     assert "channels must be an int" in message(ValueError, Glow1x1, 0)
     assert "known: finc, glow" in message(ValueError, build, "fink", (4, 2, 2))
-    assert "shape must be (C, H, W)" in message(ValueError, build, "finc", (4, 2))
+    for shape in ((4, 2), 4, "abc", (4.9, 2, 2), (4, 0, 2)):
+        assert "shape must be (C, H, W)" in message(ValueError, build, "finc", shape)
     text = message(TypeError, build, "finc", (4, 2, 2), kernel=3)
     assert "no option 'kernel'" in text
     assert "known: kernel_size, inverse_method" in text
@@ -246,6 +275,7 @@ def test_bad_input_gets_one_sentence():
     for other in (layer, Glow1x1(8)):
         z = torch.zeros(1, 8, 4, 4)
         z[0, 3, 2, 1] = torch.nan
+        assert "float64 but the layer is torch.float32" in message(TypeError, other, z.double())
         assert "1 of 128 values" in message(ValueError, other.inverse, z, check=True)
 
 

@@ -270,6 +270,60 @@ def test_autocast_computes_in_float32():
     torch.testing.assert_close(found, truth)
 
 
+@pytest.mark.parametrize("inverse", [True, False])
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
+def test_forward_mode(case, inverse):
+    z, weight = make(case, poison=False)
+    function = solve_triangular_conv2d if inverse else triangular_conv2d
+
+    def call(z, weight):
+        return function(z, weight, **case.arguments)
+
+    tangents = (torch.randn_like(z), torch.randn_like(weight))
+    _, found = torch.func.jvp(call, (z, weight), tangents)
+    step = 1e-6
+    ahead = call(z + step * tangents[0], weight + step * tangents[1])
+    behind = call(z - step * tangents[0], weight - step * tangents[1])
+    torch.testing.assert_close(found, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-6)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(z, tangents[0])
+        tangent = torch.autograd.forward_ad.unpack_dual(call(dual, weight)).tangent
+    torch.testing.assert_close(tangent, call(tangents[0], weight))
+
+
+def test_writing_out_is_seen_by_autograd():
+    z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
+    a = z.clone().requires_grad_()
+    b = 1 * a
+    y = b * b
+    with torch.no_grad():
+        solve_triangular_conv2d(z, weight, out=b)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_lazily_negated_and_zero_tensors():
+    z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
+    negated = torch.complex(z, z).conj().imag
+    assert negated.is_neg()
+    truth = solve_triangular_conv2d(-z, weight)
+    torch.testing.assert_close(solve_triangular_conv2d(negated, weight), truth)
+    out = torch.complex(z, z).conj().imag
+    solve_triangular_conv2d(-z, weight, out=out)
+    torch.testing.assert_close(out, truth)
+    nothing = torch._efficientzerotensor(z.shape, dtype=z.dtype)
+    assert (solve_triangular_conv2d(nothing, weight) == 0).all()
+
+
+def test_gradients_of_empty_images():
+    _, weight = make(Case(2, 2, (2, 3), (1, 1)), poison=False)
+    weight.requires_grad_()
+    for function in (solve_triangular_conv2d, triangular_conv2d):
+        empty = torch.zeros(2, 4, 0, 3, dtype=weight.dtype)
+        (grad,) = torch.autograd.grad(function(empty, weight).sum(), weight)
+        assert (grad == 0).all()
+
+
 def message(error, call, *args, **kwargs):
     with pytest.raises(error) as caught:
         call(*args, **kwargs)
@@ -293,6 +347,12 @@ def test_bad_input_gets_one_sentence():
     assert "known: tl, tr, bl, br" in message(ValueError, solve, z, weight, corners="left")
     assert "2 groups" in message(ValueError, solve, z, weight, corners=("tl", "tr", "bl"))
     assert "match z" in message(ValueError, solve, z, weight, out=z[:1])
+    for anchor in (3, (1, 1, 1), (1.7, 1)):
+        assert "(row, column)" in message(ValueError, solve, z, weight, anchor=anchor)
+    assert "one per group" in message(ValueError, solve, z, weight, corners=None)
+    assert "torch.Tensor, not list" in message(TypeError, solve, z, weight, out=[1])
+    assert "shape (C, C', kh, kw)" in message(ValueError, solve, z, weight[0])
+    assert "dense" in message(TypeError, solve, z.to_sparse(), weight)
     expanded = torch.zeros(1, 4, 3, 3, dtype=z.dtype).expand(2, -1, -1, -1)
     assert "own each of its elements" in message(ValueError, solve, z, weight, out=expanded)
     weight.requires_grad_()
@@ -307,6 +367,14 @@ def test_check_looks_at_values():
     text = message(ValueError, solve_triangular_conv2d, z, singular, check=True)
     assert "singular" in text
     assert "channel 1" in text
+    for alias in (z, z[:]):
+        copy = z.clone()
+        out = copy if alias is z else copy[:]
+        solve_triangular_conv2d(copy, weight, out=out, check=True)
+    broken = weight.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    text = message(ValueError, solve_triangular_conv2d, z, broken, check=True)
+    assert "weight holds 1 of" in text
     wild = weight.clone()
     wild[:, :, :2] = 100
     text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)

@@ -95,8 +95,19 @@ def test_a_loss_that_is_not_finite_stops_with_advice():
     flow = make_flow()
     with torch.no_grad():
         flow.levels[0][1].weight.fill_(math.nan)
-    with pytest.raises(TrainingDiverged, match="at step 0: lower learning_rate"):
+    with pytest.raises(TrainingDiverged, match="loss is nan at step 0: lower learning_rate"):
         run(flow)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path):
+    flow = make_flow()
+    flow.initialize(small("train").images)
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    next(flow.parameters()).register_hook(lambda grad: grad * math.nan)
+    with pytest.raises(TrainingDiverged, match="gradient norm is nan at step 0"):
+        run(flow, folder=tmp_path)
+    torch.testing.assert_close(flow.state_dict(), before)
+    assert not (tmp_path / "last.pt").exists()
 
 
 def test_evaluation_is_repeatable_and_leaves_the_mode():

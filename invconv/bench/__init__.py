@@ -4,7 +4,7 @@ from invconv.bench.cells import Incorrect, Unsupported, run_cell
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.provenance import provenance
 from invconv.bench.rows import Row, cell_id, read_row, write_row, write_text_atomically
-from invconv.bench.store import collect, merge, read_rows, read_table
+from invconv.bench.store import collect, merge, newest, read_rows, read_table
 from invconv.bench.timing import Timing, time_interleaved
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "cell_id",
     "collect",
     "merge",
+    "newest",
     "provenance",
     "read_row",
     "read_rows",

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Calls = dict[str, Callable[[], Tensor]]
+from invconv.solvers.problem import FLIPS
 
-FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+Calls = dict[str, Callable[[], Tensor]]
 
 
 def corner_weight(

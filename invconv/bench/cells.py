@@ -1,5 +1,6 @@
 """Running one cell of a sweep: skip it if it is done, otherwise end with a row."""
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from invconv.bench.provenance import provenance, revision
+from invconv.bench.provenance import device_name, provenance, revision
 from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
 from invconv.solvers import InverseError
 
@@ -33,23 +34,26 @@ def run_cell(
 ) -> tuple[Row, bool]:
     """Measures one cell and writes ``folder/row.json`` the moment it ends.
 
-    A cell whose row is "ok" is skipped; every other one is tried again. Whatever the measurement
-    raises becomes the row's status and reason, with the traceback in ``folder/traceback.txt``,
-    so that one failing cell never stops the others.
+    A cell whose row is "ok" on this device is skipped; every other one is tried again. Whatever
+    the measurement raises becomes the row's status and reason, with the traceback in
+    ``folder/traceback.txt``, so that one failing cell never stops the others.
 
     Args:
         cell, table, labels, config: the row's.
         folder: the cell's own; passed to ``measure`` for checkpoints.
         device: for the provenance.
         measure: returns the row's values.
-        force: whether to measure although there is an "ok" row.
+        force: whether to measure from the start, checkpoints removed, although there is such a
+            row.
 
     Returns:
         The row, and whether it was measured now.
     """
     path = folder / "row.json"
-    done = read_row(path)
-    if done is not None and done.status == "ok" and not force:
+    done, here = read_row(path), device_name(device)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif done is not None and done.status == "ok" and done.provenance["device"] == here:
         return done, False
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "traceback.txt").unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from invconv.solvers.compiled import instruction_set
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,7 +25,9 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "tf32": device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
+        "isa": instruction_set(),
+        "tf32": device.type == "cuda"
+        and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
         "commit": commit,
         "dirty": dirty,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -67,17 +71,14 @@ def revision() -> tuple[str, bool]:
     Read once per process, so that a run that lasts hours reports the code that it loaded. Where
     there is no git, $INVCONV_COMMIT names the commit.
     """
+    if (ROOT / ".git").exists():
+        try:
+            commit = _git("rev-parse", "--short=10", "HEAD")
+            return commit, bool(_git("status", "--porcelain", "--", ".", ":!results"))
+        except (OSError, subprocess.CalledProcessError):
+            pass
     given = os.environ.get("INVCONV_COMMIT")
-    if given:
-        return given, False
-    if not (ROOT / ".git").exists():
-        return "unknown", True
-    try:
-        commit = _git("rev-parse", "--short=10", "HEAD")
-        changes = _git("status", "--porcelain", "--", ".", ":!results")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown", True
-    return commit, bool(changes)
+    return (given, False) if given else ("unknown", True)
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,6 @@
 """The rows of all machines and commits: `results/data/*.csv`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,10 +33,14 @@ def merge(stored: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
     parts = [frame for frame in (stored, new) if len(frame)]
     if not parts:
         return stored
-    frame = pd.concat(parts, ignore_index=True)
-    frame = frame.assign(_ok=frame["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
-    frame = frame.drop_duplicates(KEY, keep="last").drop(columns="_ok")
+    frame = newest(pd.concat(parts, ignore_index=True), KEY)
     return frame.sort_values([*KEY, "date"], kind="stable").reset_index(drop=True)
+
+
+def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.DataFrame:
+    """One row per ``key``: an "ok" one if there is any, then the newest."""
+    ordered = rows.assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
+    return ordered.drop_duplicates(list(key), keep="last").drop(columns="_ok")
 
 
 def collect(runs: Path, path: Path) -> pd.DataFrame:

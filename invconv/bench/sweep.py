@@ -52,7 +52,8 @@ def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The named device; for "auto" the GPU if there is one."""
+    """The named device, "auto" being the GPU if there is one; TF32 is switched off."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -80,6 +81,8 @@ def run_sweep(
     code = 0
     try:
         main()
+    except KeyboardInterrupt:
+        code = 130
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     return max(code, _finish(table, label, write_page)) if _wanted else code

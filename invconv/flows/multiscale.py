@@ -13,6 +13,7 @@ from invconv.flows.coupling import AffineCoupling, Split
 from invconv.flows.dequantization import UniformDequantization
 from invconv.flows.squeeze import Squeeze
 from invconv.layers import Glow1x1
+from invconv.validation import check_shape
 
 
 class Step(nn.ModuleList):
@@ -76,7 +77,7 @@ class MultiScaleFlow(nn.Module):
             raise ValueError(
                 f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
             )
-        channels, height, width_pixels = shape
+        channels, height, width_pixels = check_shape(shape)
         if height % 2**levels or width_pixels % 2**levels:
             raise ValueError(
                 f"{levels} levels halve the image {levels} times: H and W must be divisible by "
@@ -129,6 +130,9 @@ class MultiScaleFlow(nn.Module):
         shapes = [tuple(latent.shape[1:]) for latent in latents]
         if shapes != self.latent_shapes:
             raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
+        if len({len(latent) for latent in latents}) != 1:
+            sizes = [len(latent) for latent in latents]
+            raise ValueError(f"latents must have one batch size, not {sizes}")
         *waiting, y = latents
         for level in reversed(self.levels):
             for part in reversed(level):  # type: ignore[call-overload]
@@ -170,6 +174,8 @@ class MultiScaleFlow(nn.Module):
         self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> list[Tensor]:
         """``n`` draws of every latent from N(0, temperature²·I)."""
+        if n < 0:
+            raise ValueError(f"n must be at least 0, not {n}")
         like = self._parameter
         return [
             temperature
@@ -193,5 +199,10 @@ class MultiScaleFlow(nn.Module):
             raise ValueError(
                 f"images must have shape (B, {', '.join(map(str, self.shape))}), "
                 f"not {tuple(images.shape)}"
+            )
+        if images.is_floating_point():
+            raise TypeError(
+                f"images must be integers from 0 to {self.dequantization.bins - 1}, "
+                f"not {images.dtype}"
             )
         return self.dequantization(images, self._parameter.dtype, generator)

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, register
 from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
+from invconv.solvers.problem import CORNERS
 from invconv.validation import check_choice, check_kernel_size
-
-CORNERS = ("tl", "tr", "bl", "br")
 
 
 @register("finc")

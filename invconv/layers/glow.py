@@ -45,7 +45,7 @@ class Glow1x1(InvertibleConv):
             self.register_buffer("permutation", p.argmax(1))
             self.register_buffer("sign", s.sign().to(torch.get_default_dtype()))
             rotation = packed
-        self.weight = nn.Parameter(rotation.to(torch.get_default_dtype()))
+        self.weight = nn.Parameter(rotation.to(torch.get_default_dtype()).contiguous())
         self._cache = EvalCache()
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

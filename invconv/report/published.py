@@ -1,4 +1,4 @@
-"""Published figures as data: `published/*.csv`, each with its label and source.
+"""Published figures as data: `figures_published/*.csv`, each with its label and source.
 
 Labels: V, read in the primary source; R, read off a plot (±10 %); I, inferred or computed.
 """
@@ -16,6 +16,6 @@ def published(table: str) -> pd.DataFrame:
     Returns:
         Columns table, model, dataset, metric, value, label, source, note.
     """
-    path = files("invconv.report") / "published" / f"{table}.csv"
+    path = files("invconv.report") / "figures_published" / f"{table}.csv"
     with path.open() as file:
         return pd.read_csv(file, keep_default_na=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.bench import write_text_atomically
-from invconv.report.table2 import newest, quick_table
+from invconv.report.table2 import in_order, quick_table
 
 BEGIN, END = "<!-- table2: python -m invconv report --readme -->", "<!-- end of table2 -->"
 
@@ -20,7 +20,7 @@ def with_table(readme: str, rows: pd.DataFrame) -> str:
         raise ValueError(f"the README must hold the markers {BEGIN!r} and {END!r}")
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{quick_table(newest(rows))}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{quick_table(in_order(rows))}\n\n{END}{after}"
 
 
 def write_readme(rows: pd.DataFrame, path: Path) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from invconv.bench import write_text_atomically
+from invconv.bench import newest, write_text_atomically
 from invconv.report import markdown as md
+from invconv.report.seeds import setting
 
 SERIES = {
     "torch_forward": ("torch's fastest forward", "#555555", "o"),
@@ -27,23 +28,23 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
     path = results / "scaling.md"
     groups = _groups(rows)
-    for name, group in groups:
-        draw(group, results / "figures" / f"{_slug(name)}.svg")
+    for i, (name, group) in enumerate(groups):
+        draw(group, results / "figures" / _figure(name, i))
     write_text_atomically(page(groups), path)
     return path
 
 
 def _groups(rows: pd.DataFrame) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
-    """The newest row of each cell, by machine, channels and batch; "ok" ones first."""
+    """The newest row of each cell, by machine and all of the configuration but the point."""
     if rows.empty:
         return []
-    ordered = rows.assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
-    kept = ordered.drop_duplicates(["cell", "machine"], keep="last")
+    kept = newest(rows)
     size = pd.to_numeric(kept["point"].str[1:], errors="coerce")
     kept = kept.assign(_axis=kept["point"].str[0] == "k", _size=size)
     kept = kept.sort_values(["_axis", "_size"], kind="stable")
     groups = []
-    for _, group in kept.groupby(["machine", "channels", "batch"]):
+    kept = kept.assign(_setting=kept["config"].map(lambda text: setting(text, "point")))
+    for _, group in kept.groupby(["machine", "channels", "batch", "_setting"]):
         first = group.iloc[0]
         name = (str(first["machine"]), int(first["channels"]), int(first["batch"]))
         groups.append((name, group))
@@ -64,12 +65,12 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
     ]
     if not groups:
         parts.append("missing: no rows yet.")
-    for name, group in groups:
+    for i, (name, group) in enumerate(groups):
         machine, channels, batch = name
         good = group[group["status"] == "ok"]
         parts += [
             f"## C = {channels}, batch {batch}, {machine}",
-            f"![time against n and k](figures/{_slug(name)}.svg)",
+            f"![time against n and k](figures/{_figure(name, i)})",
             "Milliseconds:",
             md.table([_line(row) for _, row in group.iterrows()]),
             "Fitted exponents of time, least squares in log-log, from n = 16 and k = 2:",
@@ -78,12 +79,12 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
             "would show on a machine with more lanes than pixels on a diagonal; two cores show "
             "the work, and memory traffic where there is little of it.",
             "Peak memory of the first call, in copies of the input, by the process's high-water "
-            "mark (a result counts once its pages are touched for the first time; what is below "
-            "a megabyte may not show):",
+            "mark (the newly allocated result counts; what is below a megabyte may not show):",
             md.table([_memory_line(row) for _, row in good.iterrows()]) if len(good) else "",
             f"Measured at commit {', '.join(sorted(set(group['commit'].astype(str))))} with torch "
             f"{', '.join(sorted(set(group['torch'].astype(str))))}, "
-            f"{group['threads'].max():.0f} threads.",
+            f"{group['threads'].max():.0f} threads, our inverse by "
+            f"{', '.join(sorted(set(good['solver'])))}.",
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -174,9 +175,10 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _slug(name: tuple[str, int, int]) -> str:
+def _figure(name: tuple[str, int, int], index: int) -> str:
     machine, channels, batch = name
     text = "".join(c if c.isalnum() else "-" for c in machine.lower())
     while "--" in text:
         text = text.replace("--", "-")
-    return f"scaling-{text.strip('-')}-c{channels}-b{batch}"
+    again = f"-{index + 1}" if index else ""
+    return f"scaling-{text.strip('-')}-c{channels}-b{batch}{again}.svg"

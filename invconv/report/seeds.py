@@ -46,7 +46,7 @@ def paired_difference(
     return Difference(mean, mean - reach, mean + reach, n)
 
 
-def setting(config: str) -> str:
-    """What two rows must share to be compared: the configuration less method and seed."""
-    kept = {k: v for k, v in json.loads(config).items() if k not in ("method", "seed")}
+def setting(config: str, *apart: str) -> str:
+    """What rows must share to be compared: the configuration less the keys in ``apart``."""
+    kept = {key: value for key, value in json.loads(config).items() if key not in apart}
     return json.dumps(kept, sort_keys=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import write_text_atomically
+from invconv.bench import newest, write_text_atomically
 from invconv.report import markdown as md
 from invconv.report.published import published
 from invconv.report.seeds import paired_difference, setting
@@ -32,7 +32,7 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
 
 def page(rows: pd.DataFrame) -> str:
     """The whole page, a pure function of the rows and the published figures."""
-    rows = newest(rows)
+    rows = in_order(rows)
     parts = [
         "# Table 2: bits per dimension, forward time and sampling time",
         "Made by `python reproductions/table2.py -m`; do not edit. Rows: "
@@ -44,7 +44,9 @@ def page(rows: pd.DataFrame) -> str:
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         "these data. Histogram: the bpd of one histogram per pixel, a model without any "
         "dependence between pixels. A/A: by how much the same forward pass, timed twice in the "
-        "same block, differs from itself; a smaller difference between methods is none.",
+        "same block, differs from itself. FT and ST of one row share a block; the rows are timed "
+        "minutes apart, on a machine that drifts by more than A/A shows, so that small "
+        "differences between rows are none.",
         quick_table(rows),
         *_footnotes(rows),
         "## Embedded data, several seeds and thousands of steps",
@@ -61,12 +63,11 @@ def page(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each cell on each machine the newest row, an "ok" one if there is any."""
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """The newest row of each cell on each machine, data sets and methods in their order."""
     if rows.empty:
         return rows.reindex(columns=[*rows.columns, "preset", "dataset", "method", "seed"])
-    ordered = rows.assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
-    kept = ordered.drop_duplicates(["cell", "machine"], keep="last").drop(columns="_ok")
+    kept = newest(rows)
     order = {name: i for i, name in enumerate([*EMBEDDED, *PAPER, *METHODS])}
     places = kept[["dataset", "method"]].map(lambda name: order.get(name, len(order)))
     kept = kept.assign(_d=places["dataset"], _m=places["method"])
@@ -125,7 +126,8 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
             "missing: no such run yet. `python reproductions/table2.py -m preset=embedded_long`."
         ]
     lines, sentences = [], []
-    for keys, group in rows.groupby([rows["config"].map(setting), "machine"], sort=False):
+    settings = rows["config"].map(lambda text: setting(text, "method", "seed"))
+    for keys, group in rows.groupby([settings, "machine"], sort=False):
         first = group.iloc[0]
         config = json.loads(first["config"])
         title = EMBEDDED.get(first["dataset"], first["dataset"])

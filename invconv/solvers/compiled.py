@@ -14,7 +14,10 @@ try:
     _reason = ""
 except ImportError as error:
     _kernels = None
-    _reason = f"the C++ extension was not built ({error}); install again where a compiler is found"
+    _reason = (
+        f"the C++ extension was not built ({error}); install again where a compiler is found, "
+        "g++ 12 or newer, or clang"
+    )
 
 
 forced = {"isa": "", "lanes": ""}
@@ -36,6 +39,11 @@ def instruction_sets() -> list[str]:
     return [] if _kernels is None else list(_kernels.available_isas())
 
 
+def instruction_set() -> str | None:
+    """The instruction set that runs; None where the kernels were not built."""
+    return None if _kernels is None else str(_kernels.default_isa())
+
+
 def solve(z: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
     """The inverse; half precision is computed in float32."""
     return _call("solve", z, weight, problem, out)
@@ -50,9 +58,9 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
     if x.dtype not in (torch.float32, torch.float64):
         result = _call(name, x.float(), weight.float(), problem, None).to(x.dtype)
         return result if out is None else out.copy_(result)
-    if out is not None and _partly_overlap(x, out):
+    if out is not None and (_partly_overlap(x, out) or out.is_neg()):
         return out.copy_(_call(name, x, weight, problem, None))
-    weight = weight.contiguous()
+    x, weight = _in_memory(x), _in_memory(weight).contiguous()
     y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
     getattr(_kernels, name)(
         x.data_ptr(),
@@ -70,6 +78,11 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
         **forced,
     )
     return y
+
+
+def _in_memory(x: Tensor) -> Tensor:
+    """``x`` with its values in memory: not negated lazily, and not the zeros of forward AD."""
+    return torch.zeros(x.shape, dtype=x.dtype) if x._is_zerotensor() else x.resolve_neg()
 
 
 def _partly_overlap(x: Tensor, out: Tensor) -> bool:

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from invconv.solvers.problem import Problem, keep_structure
-
-FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+from invconv.solvers.problem import FLIPS, Problem, keep_structure
 
 
 def convolve_torch(x: Tensor, weight: Tensor, problem: Problem) -> Tensor:
@@ -26,6 +24,8 @@ def convolve_torch(x: Tensor, weight: Tensor, problem: Problem) -> Tensor:
 
 def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
     """The gradient of ⟨grad_z, convolve(x, weight)⟩ in weight, zero where nothing is read."""
+    if not x.numel():
+        return torch.zeros_like(weight)
     parts = []
     for run in _runs(weight, problem):
         padded, grad = F.pad(x[:, run.channels], run.pad), grad_z[:, run.channels]

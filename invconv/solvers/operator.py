@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
 from invconv.solvers.convolution import weight_gradient
-from invconv.solvers.methods import run_method
+from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.problem import Problem, transpose_channels
 
 _ARGUMENTS = (
@@ -80,6 +81,7 @@ class _Triangular(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, weight, ctx.anchor, ctx.corners, ctx.upper, ctx.inverse, ctx.method = inputs
         ctx.save_for_backward(output if ctx.inverse else x, weight)
+        ctx.save_for_forward(output if ctx.inverse else x, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -103,6 +105,20 @@ class _Triangular(torch.autograd.Function):
             else:
                 grad_weight = weight_gradient(x, grad, weight, problem)
         return adjoint, grad_weight, None, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor | None, *_: Any) -> Tensor:
+        """From z = conv(x, w): dz = conv(dx, w) + conv(x, dw), solved for dx where inverse."""
+        x, weight = ctx.saved_tensors
+        geometry = (ctx.anchor, ctx.corners, ctx.upper)
+        tangent = torch.zeros_like(x) if x_tangent is None else x_tangent
+        convolve = resolve("auto", x.device, inverse=False)
+        if weight_tangent is not None:
+            by_weight = triangular(x, weight_tangent, *geometry, False, convolve)
+            if not ctx.inverse:
+                return triangular(tangent, weight, *geometry, False, ctx.method) + by_weight
+            tangent = tangent - by_weight
+        return triangular(tangent, weight, *geometry, ctx.inverse, ctx.method)
 
     @staticmethod
     def vmap(
@@ -156,6 +172,7 @@ def needs_formulas(x: Tensor, weight: Tensor) -> bool:
     """
     return (
         (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        or forward_ad._current_level >= 0
         or torch.compiler.is_compiling()
         or type(x) is not Tensor
         or torch._C._len_torch_dispatch_stack() > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from invconv.validation import check_image_tensor
 
 CORNERS = ("tl", "tr", "bl", "br")
 """Corner names; a name's position is its code: bit 0 from the right, bit 1 from the bottom."""
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+"""The axes that turn each corner into the top left one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def parse_problem(
         ValueError: for shapes, an anchor, corners or devices that do not fit.
     """
     check_image_tensor(x, name)
-    check_image_tensor(weight, "weight")
+    check_image_tensor(weight, "weight", "(C, C', kh, kw)")
     channels, per_group, kh, kw = weight.shape
     if x.shape[1] != channels:
         raise ValueError(
@@ -98,17 +102,22 @@ def parse_anchor(anchor: tuple[int, int] | str | None, kh: int, kw: int) -> tupl
         if kh % 2 == 0 or kw % 2 == 0:
             raise ValueError(f"a kernel of {kh}x{kw} taps has no centre; give odd sizes")
         return kh // 2, kw // 2
-    row, column = anchor
+    places: list[Any] = list(anchor) if isinstance(anchor, Sequence) else []
+    if [type(place) for place in places] != [int, int]:
+        raise ValueError(f'anchor must be None, "center" or (row, column), not {anchor!r}')
+    row, column = places
     if not (0 <= row < kh and 0 <= column < kw):
         raise ValueError(
             f"anchor must lie inside the {kh}x{kw} kernel: row 0 to {kh - 1}, "
             f"column 0 to {kw - 1}, not {tuple(anchor)}"
         )
-    return int(row), int(column)
+    return row, column
 
 
 def parse_corners(corners: str | Sequence[str], groups: int) -> tuple[int, ...]:
     """One code per group from one name for all groups or one name per group."""
+    if not isinstance(corners, Sequence):
+        raise ValueError(f"corners must be one name or one per group, not {corners!r}")
     names = (corners,) * groups if isinstance(corners, str) else tuple(corners)
     unknown = [name for name in names if name not in CORNERS]
     if unknown:
@@ -145,6 +154,7 @@ def orient(x: Tensor, corners: tuple[int, ...]) -> Tensor:
     """
     if not any(corners):
         return x
-    axes = ((), (3,), (2,), (2, 3))
     parts = x.chunk(len(corners), dim=1)
-    return torch.cat([p.flip(axes[c]) if c else p for p, c in zip(parts, corners, strict=True)], 1)
+    return torch.cat(
+        [p.flip(FLIPS[c]) if c else p for p, c in zip(parts, corners, strict=True)], 1
+    )

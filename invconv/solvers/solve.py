@@ -8,7 +8,7 @@ from torch import Tensor
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.operator import needs_formulas, triangular, triangular_out_op
-from invconv.solvers.problem import Problem, parse_problem
+from invconv.solvers.problem import Problem, keep_structure, parse_problem
 from invconv.solvers.verify import check_inverse
 from invconv.validation import check_finite
 
@@ -107,7 +107,7 @@ def solve_triangular_conv2d(
     if check:
         check_finite(z)
         _check_anchor(weight, problem)
-    reference = z.clone() if check and out is z else z
+    reference = z.clone() if check and out is not None else z
     x = _apply(z, weight, problem, True, name, out)
     if check:
         with torch.no_grad():
@@ -121,12 +121,16 @@ def _apply(
     if out is not None:
         _check_out(out, x, weight, "z" if inverse else "x")
     if not needs_formulas(x, weight):
-        return run_method(x, weight, problem, inverse, method, out)
-    geometry = (list(problem.anchor), list(problem.corners), problem.upper, inverse, method)
-    if out is None:
-        return triangular(x, weight, *geometry)
-    triangular_out_op(x, weight, *geometry, out)
-    return out
+        y = run_method(x, weight, problem, inverse, method, out)
+    else:
+        geometry = (list(problem.anchor), list(problem.corners), problem.upper, inverse, method)
+        if out is None:
+            return triangular(x, weight, *geometry)
+        triangular_out_op(x, weight, *geometry, out)
+        y = out
+    if out is not None and not out.is_inference():
+        torch.autograd.graph.increment_version(out)  # a write through a pointer leaves no trace
+    return y
 
 
 def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -139,6 +143,8 @@ def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _check_out(out: Tensor, x: Tensor, weight: Tensor, name: str) -> None:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"out must be a torch.Tensor, not {type(out).__name__}")
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
             f"out must match {name}: shape {tuple(x.shape)}, {x.dtype}, {x.device}, "
@@ -155,6 +161,7 @@ def _check_out(out: Tensor, x: Tensor, weight: Tensor, name: str) -> None:
 def _check_anchor(weight: Tensor, problem: Problem) -> None:
     row, column = problem.anchor
     per_group = weight.shape[1]
+    check_finite(keep_structure(weight.detach(), problem), "weight")
     a0 = weight.detach()[:, :, row, column].view(problem.groups, per_group, per_group)
     diagonal = a0.diagonal(dim1=1, dim2=2).flatten()
     bad = torch.nonzero((diagonal == 0) | ~torch.isfinite(diagonal)).flatten()

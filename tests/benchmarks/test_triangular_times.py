@@ -7,8 +7,8 @@ from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench import time_interleaved
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
 from invconv.solvers import relative_error
+from invconv.solvers.problem import CORNERS
 
-CORNERS = ("tl", "tr", "bl", "br")
 TARGETS = {
     3: {
         0.45: [(4, 14), (8, 7), (12, 16), (12, 32), (12, 64)],
