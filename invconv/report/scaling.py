@@ -84,7 +84,7 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
             f"Measured at commit {', '.join(sorted(set(group['commit'].astype(str))))} with torch "
             f"{', '.join(sorted(set(group['torch'].astype(str))))}, "
             f"{group['threads'].max():.0f} threads, our inverse by "
-            f"{', '.join(sorted(set(good['solver'])))}.",
+            f"{', '.join(sorted(set(good.get('solver', pd.Series(dtype=str)).dropna())))}.",
         ]
     return "\n\n".join(parts) + "\n"
 
