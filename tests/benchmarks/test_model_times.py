@@ -21,7 +21,7 @@ def test_sampling_beside_forward(benchmark, capsys):
         calls[f"{conv} forward"] = lambda flow=flow: flow.log_prob(images)
         calls[f"{conv} sample"] = lambda flow=flow: flow.sample(100)
     with torch.no_grad():
-        times = time_interleaved(calls, torch.device("cpu"), warmup=2, repeats=15)
+        times = time_interleaved(calls, torch.device("cpu"), warmup=2, repeats=40)
         benchmark.pedantic(calls["finc sample"], rounds=3)
     ms = {name: 1e3 * timing.median for name, timing in times.items()}
     benchmark.extra_info.update(ms)
