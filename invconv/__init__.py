@@ -2,14 +2,18 @@
 
 from invconv import flows
 from invconv.conv import InvertibleConv, available, build, register
-from invconv.layers import FInC, Glow1x1
+from invconv.layers import CInC, Emerging, FInC, Glow1x1, InverseFlow, TriangularConv
 from invconv.solvers import InverseError, solve_triangular_conv2d, triangular_conv2d
 
 __all__ = [
+    "CInC",
+    "Emerging",
     "FInC",
     "Glow1x1",
     "InverseError",
+    "InverseFlow",
     "InvertibleConv",
+    "TriangularConv",
     "available",
     "build",
     "flows",

@@ -61,8 +61,12 @@ class InvertibleConv(nn.Module, ABC):
         return x.new_zeros(x.shape[0])
 
     def solver(self, device: torch.device) -> str:
-        """The name of the solver's method that `inverse` runs there; "" where it needs none."""
+        """The name of the solver's method that the layer runs there; "" where it needs none."""
         return ""
+
+    def dependent_steps(self, height: int, width: int) -> int:
+        """How many steps of `inverse` have to follow one another: 1 if no pixel needs another."""
+        return 1
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:

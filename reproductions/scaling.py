@@ -31,6 +31,7 @@ from invconv.solvers import METHODS, relative_error, resolve
 from invconv.solvers.problem import CORNERS
 
 TOLERANCE = 1e-4
+SHOWN = ("wavefront", "compiled", "diagonal_channel")
 
 
 @dataclass
@@ -78,8 +79,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     def solve(method: str) -> Callable[[], Tensor]:
         return lambda: solve_triangular_conv2d(z, weight, corners=CORNERS, method=method, out=out)
 
-    usable = [name for name in METHODS if not METHODS[name].missing(device)]
-    known = [name for name in usable if name != "reference"]
+    known = [name for name in SHOWN if not METHODS[name].missing(device)]
     inverses = {f"inverse_{name}": solve(name) for name in known}
     values: dict[str, Any] = {"n": n, "k": k, "input_bytes": x.numel() * x.element_size()}
     values["solver"] = resolve("auto", device)

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.validation import check_choice
+
 
 class CouplingNetwork(nn.Module):
     """3×3 → ReLU → 1×1 → ReLU → zero-initialised 3×3, whose output is scaled by exp(3·log_scale).
@@ -31,39 +33,100 @@ class CouplingNetwork(nn.Module):
         return self.last(hidden) * (3 * self.log_scale).exp()[:, None, None]
 
 
+SCALES = ("tanh", "sigmoid")
+
+
+def affine(h: Tensor, scale: str) -> tuple[Tensor, Tensor]:
+    """The log-scale s and shift t of z = x·exp(s) + t from a network's output.
+
+    Args:
+        h: (B, 2c, H, W): c channels that become s, then c that become t.
+        scale: "tanh": s = 2·tanh(h/2) (FInC's released model); "sigmoid":
+            z = (x + t)·sigmoid(h + 2) (the released Glow).
+    """
+    h, shift = h.chunk(2, 1)
+    if scale == "tanh":
+        return 2 * torch.tanh(h / 2), shift
+    log_scale = F.logsigmoid(h + 2)
+    return log_scale, shift * log_scale.exp()
+
+
 class AffineCoupling(nn.Module):
     """Scales and shifts the second half of the channels by functions of the first.
 
-    z₂ = x₂·exp(s) + t with log-scale s = 2·tanh(h/2), where (h, t) is the network's output for
-    x₁ (FInC's released model; RealNVP, arXiv 1605.08803, section 3.2).
+    z₂ = x₂·exp(s) + t, where (s, t) = `affine` of a `CouplingNetwork` of x₁ (RealNVP,
+    arXiv 1605.08803, section 3.2).
 
     Args:
         channels: C, even.
         width: hidden channels of the network.
+        scale: how s comes from the network, "tanh" or "sigmoid".
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, scale: str = "tanh") -> None:
         super().__init__()
         if channels % 2:
             raise ValueError(f"a coupling halves its channels: C must be even, not {channels}")
+        self.scale = check_choice(scale, SCALES, "scale")
         self.network = CouplingNetwork(channels // 2, channels, width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-scales, (B,)."""
         x1, x2 = x.chunk(2, 1)
-        log_scale, shift = self._scale_and_shift(x1)
+        log_scale, shift = affine(self.network(x1), self.scale)
         z = torch.cat([x1, x2 * log_scale.exp() + shift], 1)
         return z, log_scale.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, (B, C, H, W)."""
         z1, z2 = z.chunk(2, 1)
-        log_scale, shift = self._scale_and_shift(z1)
+        log_scale, shift = affine(self.network(z1), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
 
-    def _scale_and_shift(self, x1: Tensor) -> tuple[Tensor, Tensor]:
-        h, shift = self.network(x1).chunk(2, 1)
-        return 2 * torch.tanh(h / 2), shift
+
+class QuadCoupling(nn.Module):
+    """Scales and shifts each quarter of the channels by functions of all quarters before it.
+
+    The quad-coupling of CInC Flow (arXiv 2107.01358, section 3.3): quarter i sees x₁ … xᵢ₋₁
+    themselves, not what became of them, so that only the inverse is sequential, three steps.
+    Three networks of ``width`` hidden channels, with C/4, C/2 and 3C/4 inputs.
+
+    Args:
+        channels: C, a multiple of 4.
+        width: hidden channels of each network.
+        scale: how s comes from a network, "tanh" or "sigmoid".
+    """
+
+    def __init__(self, channels: int, width: int, scale: str = "sigmoid") -> None:
+        super().__init__()
+        if channels % 4:
+            raise ValueError(
+                f"a quad-coupling quarters its channels: C must be a multiple of 4, not {channels}"
+            )
+        self.scale = check_choice(scale, SCALES, "scale")
+        quarter = channels // 4
+        self.networks = nn.ModuleList(
+            CouplingNetwork(n * quarter, 2 * quarter, width) for n in (1, 2, 3)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and the sum of the log-scales, (B,)."""
+        quarters = x.chunk(4, 1)
+        z, log_det = [quarters[0]], x.new_zeros(x.shape[0])
+        for n, network in enumerate(self.networks, 1):
+            log_scale, shift = affine(network(torch.cat(quarters[:n], 1)), self.scale)
+            z.append(quarters[n] * log_scale.exp() + shift)
+            log_det = log_det + log_scale.flatten(1).sum(1)
+        return torch.cat(z, 1), log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """x, (B, C, H, W)."""
+        quarters = z.chunk(4, 1)
+        x = quarters[0]
+        for n, network in enumerate(self.networks, 1):
+            log_scale, shift = affine(network(x), self.scale)
+            x = torch.cat([x, (quarters[n] - shift) * (-log_scale).exp()], 1)
+        return x
 
 
 class Split(nn.Module):

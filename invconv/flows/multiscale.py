@@ -7,42 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import Shape, build, layer_class
-from invconv.flows.actnorm import ActNorm
-from invconv.flows.coupling import AffineCoupling, Split
+from invconv.conv import Shape, layer_class
+from invconv.flows.coupling import Split
 from invconv.flows.dequantization import UniformDequantization
 from invconv.flows.squeeze import Squeeze
-from invconv.layers import Glow1x1
+from invconv.flows.steps import build_step
 from invconv.validation import check_shape
-
-
-class Step(nn.ModuleList):
-    """Convolution → ActNorm → Glow 1×1 → coupling; for Glow itself ActNorm → 1×1 → coupling.
-
-    Args:
-        conv: the registered name of the convolution.
-        shape: (C, H, W) of the step's input.
-        width: hidden channels of the coupling's network.
-        conv_options: options of the convolution.
-        mixing: parametrisation of the 1×1 that follows a convolution other than Glow's.
-    """
-
-    def __init__(
-        self, conv: str, shape: Shape, width: int, conv_options: Mapping[str, Any], mixing: str
-    ) -> None:
-        channels = shape[0]
-        layer = build(conv, shape, **conv_options)
-        parts: list[nn.Module] = [ActNorm(channels), layer]
-        if not isinstance(layer, Glow1x1):
-            parts = [layer, ActNorm(channels), build("glow", shape, parametrization=mixing)]
-        super().__init__([*parts, AffineCoupling(channels, width)])
 
 
 class MultiScaleFlow(nn.Module):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
 
-    Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of Glow (arXiv 1807.03039) or FInC
-    (arXiv 2301.09266, section 3.4), base N(0, I) and uniform dequantisation.
+    Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base
+    N(0, I) and uniform dequantisation.
 
     Args:
         conv: the registered name of the convolution.
@@ -54,10 +31,12 @@ class MultiScaleFlow(nn.Module):
         bins: the number of values that a pixel can take.
         mixing: parametrisation of the 1×1 after a convolution other than Glow's, "plu" or
             "plain".
+        step: "common", the same step for every convolution, or "paper", that of its authors,
+            where ``mixing`` has no meaning.
 
     Raises:
         TypeError: for an option that the convolution does not have.
-        ValueError: for an unknown convolution, or a shape that does not fit.
+        ValueError: for an unknown convolution or step, or a shape that does not fit.
     """
 
     def __init__(
@@ -70,6 +49,7 @@ class MultiScaleFlow(nn.Module):
         conv_options: Mapping[str, Any] | None = None,
         bins: int = 256,
         mixing: str = "plu",
+        step: str = "common",
     ) -> None:
         super().__init__()
         layer_class(conv)
@@ -92,7 +72,7 @@ class MultiScaleFlow(nn.Module):
             inside = (channels, height, width_pixels)
             parts: list[nn.Module] = [Squeeze()]
             for _ in range(steps):
-                parts += Step(conv, inside, width, conv_options or {}, mixing)
+                parts += build_step(step, conv, inside, width, conv_options or {}, mixing)
             if level < levels - 1:
                 parts.append(Split(channels, width))
                 channels //= 2

@@ -100,7 +100,6 @@ def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tenso
     Raises:
         ValueError: for an anchor that is not the last tap.
     """
-    assert _kernels is not None
     if problem.anchor != (weight.shape[2] - 1, weight.shape[3] - 1):
         raise ValueError(
             "diagonal_channel is FInC's algorithm and knows corner anchors alone: the last tap, "
@@ -111,15 +110,30 @@ def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tenso
         lower = Problem(problem.anchor, problem.corners, upper=False)
         x = solve_diagonal_channel(z[:, reverse], weight.flip(1)[reverse], lower)
         return x[:, reverse]
+    return _published("diagonal_channel", z, weight, problem)
+
+
+def solve_raster_serial(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
+    """Emerging's and CInC's loop: pixel by pixel in raster order, channel by channel.
+
+    Float64, with the images of the batch shared among threads, as both releases run it.
+    """
+    return _published("raster_serial", z, weight, problem)
+
+
+def _published(name: str, z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
     double, taps = z.double().contiguous(), weight.double().contiguous()
     x = torch.empty_like(double)
-    _kernels.diagonal_channel(
+    getattr(_kernels, name)(
         double.data_ptr(),
         taps.data_ptr(),
         x.data_ptr(),
         double.shape,
         taps.shape,
+        problem.anchor,
         bytes(problem.corners),
+        problem.upper,
+        torch.get_num_threads(),
     )
     return x.to(z.dtype)
 

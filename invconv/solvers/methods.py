@@ -53,6 +53,11 @@ METHODS: dict[str, Method] = {
         "FInC's published algorithm 1, float64 on one thread of the CPU",
         compiled.missing,
     ),
+    "raster_serial": Method(
+        _into(compiled.solve_raster_serial),
+        "Emerging's and CInC's published loop, float64, one image per thread of the CPU",
+        compiled.missing,
+    ),
 }
 """The ways to invert."""
 

@@ -7,8 +7,8 @@
 #include <array>
 #include <stdexcept>
 
-#include "diagonal_channel.h"
 #include "isa.h"
+#include "published.h"
 #include "run.h"
 
 #ifdef _OPENMP
@@ -82,6 +82,22 @@ void define(nb::module_& m, const char* name, const char* doc) {
           doc);
 }
 
+template <bool Raster>
+void published(std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Four& shape,
+               const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
+               bool upper, int threads) {
+    const Geometry g = geometry(shape, weight_shape, anchor, corners, upper);
+    const auto* from = reinterpret_cast<const double*>(z);
+    const auto* taps = reinterpret_cast<const double*>(weight);
+    const auto* codes = reinterpret_cast<const unsigned char*>(corners.c_str());
+    auto* to = reinterpret_cast<double*>(x);
+    nb::gil_scoped_release release;
+    if (Raster)
+        raster_serial(g, from, taps, codes, to, threads);
+    else
+        diagonal_channel(g, from, taps, codes, to);
+}
+
 }  // namespace
 
 NB_MODULE(INVCONV_MODULE, m) {
@@ -89,21 +105,14 @@ NB_MODULE(INVCONV_MODULE, m) {
                  "x with conv(x) = z. Addresses are integers, strides count elements, corners is "
                  "one byte per group, weight is contiguous. The output may be the input.");
     define<false>(m, "convolve", "z = conv(x), arguments as for solve.");
-    m.def(
-        "diagonal_channel",
-        [](std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Four& shape,
-           const Four& weight_shape, const nb::bytes& corners) {
-            const Geometry g = geometry(shape, weight_shape,
-                                        {weight_shape[2] - 1, weight_shape[3] - 1}, corners, false);
-            const auto* codes = reinterpret_cast<const unsigned char*>(corners.c_str());
-            nb::gil_scoped_release release;
-            diagonal_channel(g, reinterpret_cast<const double*>(z),
-                             reinterpret_cast<const double*>(weight), codes,
-                             reinterpret_cast<double*>(x));
-        },
-        nb::arg("z"), nb::arg("weight"), nb::arg("x"), nb::arg("shape"), nb::arg("weight_shape"),
-        nb::arg("corners"),
-        "FInC's published algorithm 1 on contiguous float64, one thread, corner anchors.");
+    m.def("diagonal_channel", &published<false>, nb::arg("z"), nb::arg("weight"), nb::arg("x"),
+          nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
+          nb::arg("upper"), nb::arg("threads"),
+          "FInC's algorithm 1 on contiguous float64: one thread, corner anchors, lower triangles.");
+    m.def("raster_serial", &published<true>, nb::arg("z"), nb::arg("weight"), nb::arg("x"),
+          nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
+          nb::arg("upper"), nb::arg("threads"),
+          "Emerging's and CInC's loop on contiguous float64, images shared among threads.");
     m.def("available_isas", &available_isas, "Instruction sets of this machine, best first.");
     m.def(
         "default_isa", [] { return std::string(select_kernels<float>("").name); },

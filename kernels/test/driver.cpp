@@ -6,7 +6,6 @@
 #include <random>
 #include <vector>
 
-#include "diagonal_channel.h"
 #include "isa.h"
 #include "run.h"
 

@@ -1,0 +1,133 @@
+"""What a layer stores and computes, counted from the module itself."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import flop_registry
+
+from invconv.conv import InvertibleConv, Shape
+
+_MOVES = """
+_to_copy _unsafe_view alias arange as_strided bool cat clone constant_pad_nd copy_ detach
+diag_embed diagonal empty empty_like expand eye fill_ flip full full_like gather getitem index
+lift_fresh_copy new_empty new_full new_ones new_zeros ones ones_like permute repeat roll
+scalar_tensor select select_scatter slice slice_scatter split split_with_sizes squeeze stack t
+transpose tril triu unbind unfold unsqueeze view view_as_complex view_as_real where zero_ zeros
+zeros_like
+"""
+MOVES = frozenset(_MOVES.split())
+"""Operators that move or select numbers and compute none."""
+
+REDUCTIONS = frozenset(("amax", "amin", "max", "mean", "min", "prod", "sum", "var", "var_mean"))
+"""Operators that touch each input once."""
+
+MATRICES: dict[str, Callable[[int, int], float]] = {
+    "_linalg_slogdet": lambda n, m: n**3 / 3,
+    "linalg_inv_ex": lambda n, m: n**3,
+    "linalg_lu": lambda n, m: n**3 / 3,
+    "linalg_lu_factor_ex": lambda n, m: n**3 / 3,
+    "linalg_lu_solve": lambda n, m: n * n * m,
+    "linalg_solve_triangular": lambda n, m: n * n * m / 2,
+}
+"""Multiply-adds for one n×n matrix and m right-hand sides."""
+
+
+def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
+    """The numbers that ``layer`` stores, and those on which z or log_det really depend.
+
+    The second is counted by gradients: an entry that is masked away has none.
+
+    Args:
+        layer: any layer; it is not changed.
+        shape: (C, H, W) of a probing image, at least as large as the kernel.
+    """
+    probe = copy.deepcopy(layer).double().train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+            parameter.add_(0.01 * noise.to(parameter.device))
+    device = next(probe.parameters()).device
+    x = torch.randn(2, *shape, dtype=torch.float64, generator=generator).to(device)
+    with torch.enable_grad():
+        z, log_det = probe(x)
+        sum_of_squares = (z * torch.randn(z.shape, generator=generator).to(z)).sum()
+        (sum_of_squares + log_det.sum()).backward()
+    stored = sum(parameter.numel() for parameter in probe.parameters())
+    gradients = [p.grad for p in probe.parameters() if p.grad is not None]
+    return stored, sum(int(torch.count_nonzero(grad)) for grad in gradients)
+
+
+def count_inverse(layer: InvertibleConv, shape: Shape) -> float:
+    """Multiply-adds of one inverse of one image in eval mode, with everything cached."""
+    probe = copy.deepcopy(layer).eval()
+    z = torch.randn(1, *shape)
+    with torch.no_grad():
+        probe.inverse(z)
+        return _count(make_fx(lambda z: probe.inverse(z))(z).graph)
+
+
+def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
+    """What log_det adds to one forward pass of one image in training, in multiply-adds.
+
+    Whatever z needs as well is not counted.
+    """
+    probe = copy.deepcopy(layer).train()
+    x = torch.randn(1, *shape)
+    with torch.no_grad():
+        both, z = make_fx(lambda x: probe(x))(x).graph, make_fx(lambda x: probe(x)[0])(x).graph
+    return _count(both) - _count(z)
+
+
+def _count(graph: Graph) -> float:
+    graph.eliminate_dead_code()
+    return sum(_count_node(node) for node in graph.nodes if node.op == "call_function")
+
+
+def _count_node(node: Node) -> float:
+    """A multiply and an add that belong together are one, and so is any other elementwise step.
+
+    Raises:
+        NotImplementedError: for an operator that is not known, so that none is left out.
+    """
+    name = str(getattr(node.target, "__name__", node.target)).split(".")[0]
+    if name in MOVES:
+        return 0
+    assert isinstance(node.target, torch._ops.OpOverload)
+    inputs = [_value(argument) for argument in node.all_input_nodes]
+    if name == "triangular_conv2d":
+        x, weight = inputs
+        _, per_group, _, kw = weight.shape
+        anchor: list[int] = node.args[2]  # type: ignore[assignment]
+        before = anchor[0] * kw + anchor[1]
+        return x.numel() * (before * per_group + (per_group + 1) / 2)
+    if node.target.overloadpacket in flop_registry:
+        arguments = [_value(a) if isinstance(a, Node) else a for a in node.args]
+        flops = flop_registry[node.target.overloadpacket](*arguments, out_val=_value(node))
+        return flops / 2
+    if name in MATRICES:
+        n, right = inputs[0].shape[-1], inputs[-1].shape[-1]
+        return MATRICES[name](n, right) * inputs[0].numel() / n**2
+    if name.startswith("_fft_"):
+        sizes = inputs[0].shape if name != "_fft_c2r" else _value(node).shape
+        dims: list[int] = node.args[1]  # type: ignore[assignment]
+        points = math.prod(sizes[dim] for dim in dims)
+        complex_ = 1.0 if name == "_fft_c2c" else 0.5
+        return complex_ * 2.5 * math.prod(sizes) * math.log2(max(2, points))
+    if name in REDUCTIONS:
+        return float(inputs[0].numel())
+    if torch.Tag.pointwise in node.target.tags:
+        return float(_value(node).numel())
+    raise NotImplementedError(f"what {node.target} costs is not known to invconv.bench.counting")
+
+
+def _value(node: object) -> Tensor:
+    assert isinstance(node, Node)
+    value = node.meta.get("val", node.meta.get("tensor_meta"))
+    assert isinstance(value, Tensor), node
+    return value

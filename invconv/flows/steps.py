@@ -1,0 +1,101 @@
+"""The steps of a flow around a convolution: one for all, and each paper's own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from invconv.conv import Shape, build
+from invconv.flows.actnorm import ActNorm
+from invconv.flows.coupling import AffineCoupling, QuadCoupling
+from invconv.flows.spline import SplineActivation
+from invconv.layers import Glow1x1
+from invconv.validation import check_choice
+
+STEPS = ("common", "paper")
+
+Options = Mapping[str, Any]
+
+
+def common_step(
+    conv: str, shape: Shape, width: int, options: Options, mixing: str
+) -> list[nn.Module]:
+    """Convolution → ActNorm → Glow 1×1 → coupling; for Glow itself ActNorm → 1×1 → coupling.
+
+    The same for every method, so that only the convolution differs; it is FInC's own step
+    (arXiv 2301.09266, section 3.4).
+
+    Args:
+        conv: the registered name of the convolution.
+        shape: (C, H, W) of the step's input.
+        width: hidden channels of the coupling's network.
+        options: of the convolution.
+        mixing: parametrisation of the 1×1 that follows a convolution other than Glow's.
+    """
+    channels = shape[0]
+    layer = build(conv, shape, **options)
+    parts: list[nn.Module] = [ActNorm(channels), layer]
+    if not isinstance(layer, Glow1x1):
+        parts = [layer, ActNorm(channels), build("glow", shape, parametrization=mixing)]
+    return [*parts, AffineCoupling(channels, width)]
+
+
+def _glow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """Glow (arXiv 1807.03039, figure 2): ActNorm → 1×1 → coupling."""
+    layer = build("glow", shape, **options)
+    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+
+
+def _finc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    return common_step("finc", shape, width, options, "plain")
+
+
+def _emerging(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """Emerging (arXiv 1901.11137, section 4): ActNorm → 1×1 → two convolutions → coupling."""
+    layer = build("emerging", shape, **{"pointwise": True, "bias": True, **options})
+    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+
+
+def _cinc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """CInC (arXiv 2107.01358, section 3): ActNorm → convolution → quad-coupling, no 1×1."""
+    layer = build("cinc", shape, **{"bias": True, **options})
+    return [ActNorm(shape[0]), layer, QuadCoupling(shape[0], width)]
+
+
+def _inverse_flow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """Inverse-Flow (AISTATS 2025): ActNorm → inverse → spline → 1×1 → coupling."""
+    layer = build("inverse_flow", shape, **options)
+    mixing = build("glow", shape, parametrization="plain")
+    return [ActNorm(shape[0]), layer, SplineActivation(), mixing, AffineCoupling(shape[0], width)]
+
+
+PAPER_STEPS: dict[str, Callable[[Shape, int, Options], list[nn.Module]]] = {
+    "glow": _glow,
+    "finc": _finc,
+    "emerging": _emerging,
+    "cinc": _cinc,
+    "inverse_flow": _inverse_flow,
+}
+"""Registered name → what builds the step that the method's authors put around it."""
+
+
+def build_step(
+    step: str, conv: str, shape: Shape, width: int, options: Options, mixing: str
+) -> list[nn.Module]:
+    """The parts of one step; arguments as in `common_step`.
+
+    Args:
+        step: "common" or "paper". The papers' steps are those of the released models in order
+            and coupling; the coupling's network is `CouplingNetwork` for all.
+
+    Raises:
+        ValueError: for an unknown step, or a convolution whose paper's step is not known.
+    """
+    if check_choice(step, STEPS, "step") == "common":
+        return common_step(conv, shape, width, options, mixing)
+    if conv not in PAPER_STEPS:
+        raise ValueError(
+            f"the step of {conv!r}'s paper is not known (known: {', '.join(PAPER_STEPS)}); "
+            'use step="common", or add it to invconv.flows.steps.PAPER_STEPS'
+        )
+    return PAPER_STEPS[conv](shape, width, options)

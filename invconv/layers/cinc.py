@@ -1,0 +1,52 @@
+"""CInC: one padded convolution over all channels."""
+
+from typing import Literal
+
+from invconv.conv import register
+from invconv.layers.triangular import TriangularConv
+from invconv.validation import check_kernel_size
+
+
+@register("cinc")
+class CInC(TriangularConv):
+    """The convolution of Nagar, Dufraisse and Varma, "CInC Flow" (arXiv 2107.01358, section 3).
+
+    One full C×C kernel of k×k taps on an image padded at the top and on the left; the tap at the
+    current pixel is upper triangular in channels. Initialised as released: N(0, 0.02) plus the
+    identity at the current pixel.
+
+    Args:
+        channels: C.
+        kernel_size: k, at least 1.
+        diagonal: "learned", as released, or "unit", as in FInC's comparison, where log_det is 0.
+        bias: whether to add one free number per channel, as released.
+        inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
+            "published" for the paper's loop over pixels and channels, "raster_serial". The FInC
+            authors inverted it by "diagonal_channel".
+
+    Attributes:
+        weight: the free parameter, (C, C, k, k), of which C²k² − C(C−1)/2 entries are used.
+
+    Raises:
+        ValueError: if k is below 1 or a choice is unknown.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        diagonal: Literal["unit", "learned"] = "learned",
+        bias: bool = False,
+        inverse_method: str = "auto",
+    ) -> None:
+        k = check_kernel_size(kernel_size)
+        super().__init__(
+            channels,
+            (k, k),
+            upper=True,
+            diagonal=diagonal,
+            std=0.02,
+            bias=bias,
+            inverse_method=inverse_method,
+        )
+        self.kernel_size = k

@@ -1,0 +1,127 @@
+"""Emerging convolutions: two autoregressive convolutions in opposite orders."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from invconv.conv import InvertibleConv, register
+from invconv.layers.glow import Glow1x1
+from invconv.layers.triangular import TriangularConv
+from invconv.validation import check_choice, check_kernel_size
+
+MASKS = ("square", "raster")
+
+
+@register("emerging")
+class Emerging(InvertibleConv):
+    """The layer of Hoogeboom, van den Berg and Welling, "Emerging Convolutions for Generative
+    Normalizing Flows" (arXiv 1901.11137, section 3.1).
+
+    Two full C×C autoregressive convolutions: the first runs from the bottom right corner, its
+    centre tap lower triangular in channels, the second from the top left, upper triangular.
+    Both have a learned diagonal; log_det = H·W·Σ log(diagonal) of both. Initialised as released:
+    N(0, 0.02) plus the identity at the centre.
+
+    Args:
+        channels: C.
+        kernel_size: k, odd: the size of the receptive field.
+        mask: "square", the quadrant of ((k+1)/2)² taps that each released layer sees, or
+            "raster", the half plane of all k-wide rows before the pixel.
+        pointwise: whether a Glow 1×1 convolution comes first, as released.
+        bias: whether to add one free number per channel at the end, as released.
+        dilation: d: the distance of neighbouring taps, in pixels.
+        inverse_method: how the two systems are solved, a ``method`` of
+            `solve_triangular_conv2d`, or "published" for the paper's loop over pixels and
+            channels in float64, "raster_serial".
+
+    Attributes:
+        first, second: the two convolutions, each a `TriangularConv` with a weight of
+            (C, C, (k+1)/2, (k+1)/2) for "square" and (C, C, (k+1)/2, k) for "raster".
+
+    Raises:
+        ValueError: if k is even, or a choice is unknown.
+    """
+
+    solve_direction = "inverse"
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        mask: Literal["square", "raster"] = "square",
+        pointwise: bool = False,
+        bias: bool = False,
+        dilation: int = 1,
+        inverse_method: str = "auto",
+    ) -> None:
+        super().__init__(channels)
+        self.kernel_size = k = check_kernel_size(kernel_size)
+        if k % 2 == 0:
+            raise ValueError(f"Emerging's kernel has a centre: kernel_size must be odd, not {k}")
+        self.mask = check_choice(mask, MASKS, "mask")
+        if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
+            raise ValueError(f"dilation must be an int of at least 1, not {dilation!r}")
+        self.dilation, self.pointwise, self.bias = dilation, pointwise, bias
+        self.inverse_method = inverse_method
+        rows = (k + 1) // 2
+        columns = k if mask == "raster" else rows
+        self.mixing = Glow1x1(channels, "plain") if pointwise else None
+        self.first, self.second = (
+            TriangularConv(
+                channels,
+                (rows, columns),
+                corners=corner,
+                anchor=(rows - 1, rows - 1),
+                upper=upper,
+                diagonal="learned",
+                std=0.02,
+                bias=bias and upper,
+                inverse_method=inverse_method,
+            )
+            for corner, upper in (("br", False), ("tl", True))
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and H·W·Σ log(diagonal), with that of the 1×1 convolution where there is one."""
+        self.check_input(x)
+        log_det = x.new_zeros(x.shape[0])
+        if self.mixing is not None:
+            x, log_det = self.mixing(x)
+        for convolution in (self.first, self.second):
+            log_det = log_det + convolution.log_det(x)
+            x = self._by_phase(convolution.convolve, x)
+        return x, log_det
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, by two solves."""
+        self.check_input(z, "z")
+        for convolution in (self.second, self.first):
+            z = self._by_phase(partial(convolution.inverse, check=check), z)
+        return z if self.mixing is None else self.mixing.inverse(z, check=check)
+
+    def _by_phase(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """A dilation of d is d² undilated problems on every d-th pixel."""
+        if self.dilation == 1:
+            return function(x)
+        height, width = x.shape[2:]
+        phases = [
+            (..., slice(row, None, self.dilation), slice(column, None, self.dilation))
+            for row in range(min(self.dilation, height))
+            for column in range(min(self.dilation, width))
+        ]
+        pixels = torch.arange(height * width, device=x.device).view(height, width)
+        order = torch.cat([pixels[phase].flatten() for phase in phases]).argsort()
+        solved = torch.cat([function(x[phase]).flatten(2) for phase in phases], 2)
+        return solved[:, :, order].view(x.shape)
+
+    def solver(self, device: torch.device) -> str:
+        """The method of `solve_triangular_conv2d` that runs on ``device``."""
+        return self.first.solver(device)
+
+    def dependent_steps(self, height: int, width: int) -> int:
+        """Those of the two wavefronts on one of the d² images, and of the 1×1 convolution."""
+        size = -(-height // self.dilation), -(-width // self.dilation)
+        return 2 * self.first.dependent_steps(*size) + self.pointwise

@@ -1,0 +1,57 @@
+"""Inverse-Flow: the inverse of a convolution in training, the convolution in sampling."""
+
+import torch
+from torch import Tensor
+
+from invconv.conv import InvertibleConv, register
+from invconv.layers.triangular import TriangularConv
+from invconv.validation import check_finite, check_kernel_size
+
+
+@register("inverse_flow")
+class InverseFlow(InvertibleConv):
+    """The layer of Nagar and Varma, "Parallel Backpropagation for Inverse of a Convolution with
+    Application to Normalizing Flows" (AISTATS 2025).
+
+    z is the solution of conv(z) = x, where conv is one top-left padded convolution over all
+    channels whose tap at the current pixel is unit lower triangular: log_det is 0, training pays
+    for the wavefront, forward and backward, and sampling is a plain convolution. The gradients
+    are those of the inverse. Initialised around the identity with the paper's Xavier noise of
+    gain 0.01.
+
+    Args:
+        channels: C.
+        kernel_size: k, at least 1.
+        forward_method: how `forward` solves, a ``method`` of `solve_triangular_conv2d`.
+
+    Attributes:
+        convolution: the convolution from z to x, a `TriangularConv`.
+
+    Raises:
+        ValueError: if k is below 1 or the method is unknown.
+    """
+
+    solve_direction = "forward"
+
+    def __init__(self, channels: int, kernel_size: int = 3, forward_method: str = "auto") -> None:
+        super().__init__(channels)
+        self.kernel_size = k = check_kernel_size(kernel_size)
+        std = 0.01 / (k * channels**0.5)
+        self.convolution = TriangularConv(channels, (k, k), std=std, inverse_method=forward_method)
+        self.forward_method = forward_method
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, by one solve, and a log_det of zeros."""
+        self.check_input(x)
+        return self.convolution.inverse(x), x.new_zeros(x.shape[0])
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, by one convolution."""
+        self.check_input(z, "z")
+        if check:
+            check_finite(z)
+        return self.convolution.convolve(z)
+
+    def solver(self, device: torch.device) -> str:
+        """The method of `solve_triangular_conv2d` that `forward` runs on ``device``."""
+        return self.convolution.solver(device)

@@ -1,0 +1,150 @@
+"""One triangular convolution as a layer: what most published ones are made of."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from invconv.cache import EvalCache
+from invconv.conv import InvertibleConv
+from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
+from invconv.solvers.problem import Problem, parse_anchor
+from invconv.validation import check_choice
+
+DIAGONALS = ("unit", "learned")
+
+
+class TriangularConv(InvertibleConv):
+    """A triangular convolution with its constrained kernel, `invconv.triangular_conv2d`.
+
+    The diagonal of the anchor tap is 1, so that log_det is 0 exactly, or exp of a free
+    parameter, so that log_det = H·W·Σ log(diagonal).
+
+    Args:
+        channels: C.
+        kernel: (kh, kw), the stored taps.
+        corners: the corner from which all channels run, or one per group.
+        anchor: the tap that meets the current pixel, as in `triangular_conv2d`.
+        upper: whether the anchor tap is upper triangular in channels.
+        diagonal: "unit" or "learned".
+        std: the standard deviation of the initial taps, and of a learned diagonal around 1.
+        bias: whether to add one free number per channel.
+        inverse_method: how the system is solved, a ``method`` of `solve_triangular_conv2d`, or
+            "published" for the paper's own algorithm.
+
+    Attributes:
+        weight: the free parameter, (C, C/G, kh, kw), with the logarithm of a learned diagonal in
+            its place. Entries that the kernel does not use have zero gradient.
+        shift: the bias, (C,), or None.
+        published: the method that "published" stands for.
+
+    Raises:
+        ValueError: if C is not a multiple of the number of groups, or a choice is unknown.
+    """
+
+    solve_direction = "inverse"
+    published: ClassVar[str] = "raster_serial"
+
+    _free: Tensor
+    _on_diagonal: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: tuple[int, int],
+        *,
+        corners: str | Sequence[str] = "tl",
+        anchor: tuple[int, int] | None = None,
+        upper: bool = False,
+        diagonal: Literal["unit", "learned"] = "unit",
+        std: float = 0.05,
+        bias: bool = False,
+        inverse_method: str = "auto",
+    ) -> None:
+        super().__init__(channels)
+        groups = 1 if isinstance(corners, str) else len(corners)
+        if channels % groups:
+            raise ValueError(
+                f"{type(self).__name__} splits the channels into {groups} groups: channels must "
+                f"be a multiple of {groups}, not {channels}"
+            )
+        self.kernel, self.corners, self.upper, self.bias = kernel, corners, upper, bias
+        self.anchor = parse_anchor(anchor, *kernel)
+        self.diagonal = check_choice(diagonal, DIAGONALS, "diagonal")
+        known = ("published", *known_methods())
+        self.inverse_method = check_choice(inverse_method, known, "inverse_method")
+
+        per_group = channels // groups
+        square = torch.ones(groups, per_group, per_group, dtype=torch.bool)
+        strict = square.triu(1) if upper else square.tril(-1)
+        row, column = self.anchor
+        before = torch.arange(kernel[0] * kernel[1]).view(kernel) < row * kernel[1] + column
+        free = before.expand(channels, per_group, *kernel).clone()
+        free[:, :, row, column] = strict.view(channels, per_group)
+        on_diagonal = torch.zeros_like(free)
+        identity = torch.eye(per_group, dtype=torch.bool).repeat(groups, 1)
+        on_diagonal[:, :, row, column] = identity
+        self.register_buffer("_free", free, persistent=False)
+        self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
+        taps = std * torch.randn(channels, per_group, *kernel)
+        self.weight = nn.Parameter(torch.where(on_diagonal, (1 + taps).abs().log(), taps))
+        self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
+        self._cache = EvalCache()
+
+    def triangular_weight(self) -> Tensor:
+        """The constrained kernel, (C, C/G, kh, kw), zero wherever it is not read."""
+        return self._cache.get("weight", (self.weight,), self.training, self._constrain)
+
+    def _constrain(self) -> Tensor:
+        taps = torch.where(self._free, self.weight, 0.0)
+        if self.diagonal == "unit":
+            return torch.where(self._on_diagonal, 1.0, taps)
+        diagonal = torch.where(self._on_diagonal, self.weight, 0.0).exp()
+        return torch.where(self._on_diagonal, diagonal, taps)
+
+    def _log_diagonal(self) -> Tensor:
+        row, column = self.anchor
+        groups = self.weight[:, :, row, column].unflatten(0, (-1, self.weight.shape[1]))
+        return groups.diagonal(dim1=1, dim2=2).flatten()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and log_det: zeros, or H·W·Σ log(diagonal)."""
+        return self.convolve(x), self.log_det(x)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """z alone."""
+        self.check_input(x)
+        z = triangular_conv2d(x, self.triangular_weight(), **self._geometry())
+        return z if self.shift is None else z + self.shift[:, None, None]
+
+    def log_det(self, x: Tensor) -> Tensor:
+        """log|det dz/dx|, (B,); only the shape of ``x`` matters."""
+        if self.diagonal == "unit":
+            return x.new_zeros(x.shape[0])
+        log_det = x.shape[2] * x.shape[3] * self._log_diagonal().double().sum()
+        return log_det.to(x.dtype).repeat(x.shape[0])
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, by one solve for all groups."""
+        self.check_input(z, "z")
+        if self.shift is not None:
+            z = z - self.shift[:, None, None]
+        return solve_triangular_conv2d(
+            z, self.triangular_weight(), **self._geometry(), method=self._method, check=check
+        )
+
+    def solver(self, device: torch.device) -> str:
+        """The method of `solve_triangular_conv2d` that runs on ``device``."""
+        return resolve(self._method, device)
+
+    def dependent_steps(self, height: int, width: int) -> int:
+        """The wavefront's, slope·(H−1) + W."""
+        return Problem(self.anchor, (0,), self.upper).steps(height, width, self.kernel[1])
+
+    def _geometry(self) -> dict[str, Any]:
+        return {"anchor": self.anchor, "corners": self.corners, "upper": self.upper}
+
+    @property
+    def _method(self) -> str:
+        return self.published if self.inverse_method == "published" else self.inverse_method

@@ -1,0 +1,92 @@
+#include "published.h"
+
+#include <algorithm>
+
+namespace invconv {
+
+namespace {
+
+// One image, one group. All pixels of a diagonal are independent of each other; the channels of a
+// pixel follow one another because the anchor tap is triangular.
+void solve_by_diagonals(const Geometry& g, const double* z, const double* weight, int corner, double* x) {
+    const Index area = g.height * g.width, kernel = g.kernel_height * g.kernel_width;
+    const Index down = corner & 2 ? -g.width : g.width, right = corner & 1 ? -1 : 1;
+    const Index start = (corner & 2 ? area - g.width : 0) + (corner & 1 ? g.width - 1 : 0);
+    for (Index diagonal = 0; diagonal < g.height + g.width - 1; ++diagonal)
+        for (Index c = 0; c < g.channels; ++c) {
+            const double* row = weight + c * g.channels * kernel + kernel - 1;
+            for (Index h = std::max<Index>(0, diagonal - g.width + 1);
+                 h <= std::min(diagonal, g.height - 1); ++h) {
+                const Index w = diagonal - h, here = start + h * down + w * right;
+                double value = z[c * area + here];
+                for (Index a = 0; a < g.kernel_height && a <= h; ++a)
+                    for (Index b = 0; b < g.kernel_width && b <= w; ++b) {
+                        const double* tap = row - a * g.kernel_width - b;
+                        const double* known = x + here - a * down - b * right;
+                        const Index channels = a || b ? g.channels : c;
+                        for (Index d = 0; d < channels; ++d)
+                            value -= tap[d * kernel] * known[d * area];
+                    }
+                x[c * area + here] = value / row[c * kernel];
+            }
+        }
+}
+
+// One image, one group.
+void solve_by_pixels(const Geometry& g, const double* z, const double* weight, int corner,
+                     double* x) {
+    const Index down = corner & 2 ? -1 : 1, right = corner & 1 ? -1 : 1;
+    const Index area = g.height * g.width, anchor = g.anchor_row * g.kernel_width + g.anchor_column;
+    for (Index row = 0; row < g.height; ++row)
+        for (Index column = 0; column < g.width; ++column) {
+            const Index h = down > 0 ? row : g.height - 1 - row;
+            const Index w = right > 0 ? column : g.width - 1 - column;
+            for (Index position = 0; position < g.channels; ++position) {
+                const Index c = g.upper ? g.channels - 1 - position : position;
+                const double* taps = weight + c * g.channels * g.kernel_height * g.kernel_width;
+                double value = z[c * area + h * g.width + w];
+                for (Index d = 0; d < g.channels; ++d)
+                    for (Index i = 0; i <= g.anchor_row; ++i)
+                        for (Index j = 0; j < g.kernel_width; ++j) {
+                            const Index tap = i * g.kernel_width + j;
+                            if (tap > anchor || (tap == anchor && (g.upper ? d <= c : d >= c)))
+                                continue;
+                            const Index hh = h + down * (i - g.anchor_row);
+                            const Index ww = w + right * (j - g.anchor_column);
+                            if (hh < 0 || hh >= g.height || ww < 0 || ww >= g.width) continue;
+                            value -= taps[d * g.kernel_height * g.kernel_width + tap] *
+                                     x[d * area + hh * g.width + ww];
+                        }
+                x[c * area + h * g.width + w] =
+                    value / taps[c * g.kernel_height * g.kernel_width + anchor];
+            }
+        }
+}
+
+}  // namespace
+
+void diagonal_channel(const Geometry& g, const double* z, const double* weight,
+                      const unsigned char* corners, double* x) {
+    const Index image = g.channels * g.height * g.width;
+    const Index kernel = g.channels * g.channels * g.kernel_height * g.kernel_width;
+    for (Index n = 0; n < g.batch; ++n)
+        for (Index group = 0; group < g.groups; ++group) {
+            const Index start = (n * g.groups + group) * image;
+            solve_by_diagonals(g, z + start, weight + group * kernel, corners[group], x + start);
+        }
+}
+
+void raster_serial(const Geometry& g, const double* z, const double* weight,
+                   const unsigned char* corners, double* x,
+                   [[maybe_unused]] int threads) {
+    const Index image = g.channels * g.height * g.width;
+    const Index kernel = g.channels * g.channels * g.kernel_height * g.kernel_width;
+#pragma omp parallel for num_threads(threads)
+    for (Index n = 0; n < g.batch; ++n)
+        for (Index group = 0; group < g.groups; ++group) {
+            const Index start = (n * g.groups + group) * image;
+            solve_by_pixels(g, z + start, weight + group * kernel, corners[group], x + start);
+        }
+}
+
+}  // namespace invconv
