@@ -29,10 +29,11 @@ from invconv.training import TrainingOptions, evaluate, train
 
 @dataclass
 class Method:
-    """A row of the table: a registered convolution and its options."""
+    """A row of the table: a registered convolution, its options and the step around it."""
 
     name: str = MISSING
     conv: str = MISSING
+    step: str = "common"
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +101,7 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
         budget.width,
         OmegaConf.to_container(config.method.options),  # type: ignore[arg-type]
         bins=train_data.levels,
+        step=config.method.step,
     ).to(device)
     options: TrainingOptions = OmegaConf.to_object(budget.training)  # type: ignore[assignment]
     state = train(

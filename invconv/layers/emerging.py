@@ -87,19 +87,19 @@ class Emerging(InvertibleConv):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and H·W·Σ log(diagonal), with that of the 1×1 convolution where there is one."""
         self.check_input(x)
-        log_det = x.new_zeros(x.shape[0])
+        log_det = self.first.log_det(x) + self.second.log_det(x)
         if self.mixing is not None:
-            x, log_det = self.mixing(x)
-        for convolution in (self.first, self.second):
-            log_det = log_det + convolution.log_det(x)
-            x = self._by_phase(convolution.convolve, x)
+            x, change = self.mixing(x)
+            log_det = log_det + change
+        x = self._by_phase(self.first.convolve, x)
+        x = self._by_phase(partial(self.second.convolve, overwrite=True), x)
         return x, log_det
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by two solves."""
         self.check_input(z, "z")
-        for convolution in (self.second, self.first):
-            z = self._by_phase(partial(convolution.inverse, check=check), z)
+        z = self._by_phase(partial(self.second.inverse, check=check), z)
+        z = self._by_phase(partial(self.first.inverse, check=check, overwrite=True), z)
         return z if self.mixing is None else self.mixing.inverse(z, check=check)
 
     def _by_phase(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

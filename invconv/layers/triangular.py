@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv
 from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
+from invconv.solvers.operator import needs_formulas
 from invconv.solvers.problem import Problem, parse_anchor
 from invconv.validation import check_choice
 
@@ -34,8 +35,9 @@ class TriangularConv(InvertibleConv):
             "published" for the paper's own algorithm.
 
     Attributes:
-        weight: the free parameter, (C, C/G, kh, kw), with the logarithm of a learned diagonal in
-            its place. Entries that the kernel does not use have zero gradient.
+        weight: the free parameter, (C, C/G, kh, kw), with the logarithm of a learned diagonal's
+            absolute value in its place. Entries that the kernel does not use have zero gradient.
+        sign: the fixed signs of a learned diagonal, (C,), as in Glow's PLU.
         shift: the bias, (C,), or None.
         published: the method that "published" stands for.
 
@@ -46,6 +48,7 @@ class TriangularConv(InvertibleConv):
     solve_direction = "inverse"
     published: ClassVar[str] = "raster_serial"
 
+    sign: Tensor
     _free: Tensor
     _on_diagonal: Tensor
 
@@ -85,6 +88,8 @@ class TriangularConv(InvertibleConv):
         on_diagonal = torch.zeros_like(free)
         identity = torch.eye(per_group, dtype=torch.bool).repeat(groups, 1)
         on_diagonal[:, :, row, column] = identity
+        if diagonal == "learned":
+            self.register_buffer("sign", torch.ones(channels))
         self.register_buffer("_free", free, persistent=False)
         self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
         taps = std * torch.randn(channels, per_group, *kernel)
@@ -94,14 +99,15 @@ class TriangularConv(InvertibleConv):
 
     def triangular_weight(self) -> Tensor:
         """The constrained kernel, (C, C/G, kh, kw), zero wherever it is not read."""
-        return self._cache.get("weight", (self.weight,), self.training, self._constrain)
+        tensors = (self.weight, self.sign) if self.diagonal == "learned" else (self.weight,)
+        return self._cache.get("weight", tensors, self.training, self._constrain)
 
     def _constrain(self) -> Tensor:
         taps = torch.where(self._free, self.weight, 0.0)
         if self.diagonal == "unit":
             return torch.where(self._on_diagonal, 1.0, taps)
         diagonal = torch.where(self._on_diagonal, self.weight, 0.0).exp()
-        return torch.where(self._on_diagonal, diagonal, taps)
+        return torch.where(self._on_diagonal, diagonal * self.sign[:, None, None, None], taps)
 
     def _log_diagonal(self) -> Tensor:
         row, column = self.anchor
@@ -112,10 +118,12 @@ class TriangularConv(InvertibleConv):
         """z, and log_det: zeros, or H·W·Σ log(diagonal)."""
         return self.convolve(x), self.log_det(x)
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """z alone."""
+    def convolve(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        """z alone; with ``overwrite`` it may be written over x where no gradient is needed."""
         self.check_input(x)
-        z = triangular_conv2d(x, self.triangular_weight(), **self._geometry())
+        weight = self.triangular_weight()
+        out = x if overwrite and not needs_formulas(x, weight) else None
+        z = triangular_conv2d(x, weight, **self._geometry(), out=out)
         return z if self.shift is None else z + self.shift[:, None, None]
 
     def log_det(self, x: Tensor) -> Tensor:
@@ -125,13 +133,15 @@ class TriangularConv(InvertibleConv):
         log_det = x.shape[2] * x.shape[3] * self._log_diagonal().double().sum()
         return log_det.to(x.dtype).repeat(x.shape[0])
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """x, by one solve for all groups."""
+    def inverse(self, z: Tensor, *, check: bool = False, overwrite: bool = False) -> Tensor:
+        """x, by one solve for all groups; ``overwrite`` as in `convolve`."""
         self.check_input(z, "z")
         if self.shift is not None:
             z = z - self.shift[:, None, None]
+        weight = self.triangular_weight()
+        out = z if overwrite and not needs_formulas(z, weight) else None
         return solve_triangular_conv2d(
-            z, self.triangular_weight(), **self._geometry(), method=self._method, check=check
+            z, weight, **self._geometry(), method=self._method, out=out, check=check
         )
 
     def solver(self, device: torch.device) -> str:

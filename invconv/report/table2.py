@@ -8,10 +8,10 @@ import pandas as pd
 
 from invconv.bench import newest, write_text_atomically
 from invconv.report import markdown as md
+from invconv.report.names import METHODS
 from invconv.report.published import published
 from invconv.report.seeds import paired_difference, setting
 
-METHODS = {"glow": "Glow", "finc": "FInC"}
 EMBEDDED = {"digits": "digits 8×8", "patches": "patches 32×32"}
 PAPER = {
     "mnist": "MNIST",

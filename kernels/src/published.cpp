@@ -1,6 +1,7 @@
 #include "published.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace invconv {
 
@@ -32,19 +33,20 @@ void solve_by_diagonals(const Geometry& g, const double* z, const double* weight
         }
 }
 
-// One image, one group.
+// One image, one group. The channels of a pixel lie side by side and the loops are nested as in
+// the releases; known is (H, W, C').
 void solve_by_pixels(const Geometry& g, const double* z, const double* weight, int corner,
-                     double* x) {
-    const Index down = corner & 2 ? -1 : 1, right = corner & 1 ? -1 : 1;
-    const Index area = g.height * g.width, anchor = g.anchor_row * g.kernel_width + g.anchor_column;
+                     double* known, double* x) {
+    const Index down = corner & 2 ? -1 : 1, right = corner & 1 ? -1 : 1, area = g.height * g.width;
+    const Index kernel = g.kernel_height * g.kernel_width, anchor = g.taps() - 1;
     for (Index row = 0; row < g.height; ++row)
         for (Index column = 0; column < g.width; ++column) {
             const Index h = down > 0 ? row : g.height - 1 - row;
-            const Index w = right > 0 ? column : g.width - 1 - column;
+            const Index w = right > 0 ? column : g.width - 1 - column, here = h * g.width + w;
             for (Index position = 0; position < g.channels; ++position) {
                 const Index c = g.upper ? g.channels - 1 - position : position;
-                const double* taps = weight + c * g.channels * g.kernel_height * g.kernel_width;
-                double value = z[c * area + h * g.width + w];
+                const double* own = weight + c * g.channels * kernel;
+                double value = z[c * area + here];
                 for (Index d = 0; d < g.channels; ++d)
                     for (Index i = 0; i <= g.anchor_row; ++i)
                         for (Index j = 0; j < g.kernel_width; ++j) {
@@ -54,11 +56,11 @@ void solve_by_pixels(const Geometry& g, const double* z, const double* weight, i
                             const Index hh = h + down * (i - g.anchor_row);
                             const Index ww = w + right * (j - g.anchor_column);
                             if (hh < 0 || hh >= g.height || ww < 0 || ww >= g.width) continue;
-                            value -= taps[d * g.kernel_height * g.kernel_width + tap] *
-                                     x[d * area + hh * g.width + ww];
+                            value -= own[d * kernel + tap] *
+                                     known[(hh * g.width + ww) * g.channels + d];
                         }
-                x[c * area + h * g.width + w] =
-                    value / taps[c * g.kernel_height * g.kernel_width + anchor];
+                x[c * area + here] = known[here * g.channels + c] =
+                    value / own[c * kernel + anchor];
             }
         }
 }
@@ -77,16 +79,20 @@ void diagonal_channel(const Geometry& g, const double* z, const double* weight,
 }
 
 void raster_serial(const Geometry& g, const double* z, const double* weight,
-                   const unsigned char* corners, double* x,
-                   [[maybe_unused]] int threads) {
+                   const unsigned char* corners, double* x, [[maybe_unused]] int threads) {
     const Index image = g.channels * g.height * g.width;
     const Index kernel = g.channels * g.channels * g.kernel_height * g.kernel_width;
-#pragma omp parallel for num_threads(threads)
-    for (Index n = 0; n < g.batch; ++n)
-        for (Index group = 0; group < g.groups; ++group) {
-            const Index start = (n * g.groups + group) * image;
-            solve_by_pixels(g, z + start, weight + group * kernel, corners[group], x + start);
-        }
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<double> known(image);
+#pragma omp for
+        for (Index n = 0; n < g.batch; ++n)
+            for (Index group = 0; group < g.groups; ++group) {
+                const Index start = (n * g.groups + group) * image;
+                solve_by_pixels(g, z + start, weight + group * kernel, corners[group], known.data(),
+                                x + start);
+            }
+    }
 }
 
 }  // namespace invconv

@@ -1,0 +1,14 @@
+"""What the methods are called on every page, in the order in which they are shown."""
+
+LAYERS = {
+    "glow": "Glow",
+    "finc": "FInC",
+    "emerging": "Emerging",
+    "emerging_raster": "Emerging, raster mask",
+    "cinc": "CInC",
+    "inverse_flow": "Inverse-Flow",
+}
+"""Row name of a convolution inside the common step → its name on the page."""
+
+METHODS = LAYERS | {f"{name}_paper": f"{title}, own step" for name, title in LAYERS.items()}
+"""The same, and each inside its own paper's step."""

@@ -1,0 +1,157 @@
+"""The page `results/table1.md`: the published complexities beside what the modules really do."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.bench import newest, write_text_atomically
+from invconv.report import markdown as md
+from invconv.report.names import LAYERS
+from invconv.report.published import published
+
+FORMULAS: dict[str, Callable[[float, float, float], float]] = {
+    "(2n−1)k²": lambda c, n, k: (2 * n - 1) * k**2,
+    "cn²": lambda c, n, k: c * n**2,
+    "4nk²": lambda c, n, k: 4 * n * k**2,
+    "2n²k²": lambda c, n, k: 2 * n**2 * k**2,
+    "n²k²": lambda c, n, k: n**2 * k**2,
+    "3n": lambda c, n, k: 3 * n,
+    "k²": lambda c, n, k: k**2,
+    "k²−1": lambda c, n, k: k**2 - 1,
+    "k²/3": lambda c, n, k: k**2 / 3,
+    "k(⌈k/2⌉−1)": lambda c, n, k: k * (math.ceil(k / 2) - 1),
+}
+"""The table's formulas in channels, image size and kernel size."""
+
+TOPICS = {
+    "operations": (
+        "The inverse",
+        "Dependent steps: how many steps of our inverse have to follow one another. "
+        "Multiply-adds: of the inverse of one image in eval mode, with what sampling keeps "
+        "already computed, borders counted full.",
+        {"dependent steps": "dependent_steps", "multiply-adds": "inverse_operations"},
+    ),
+    "parameters": (
+        "Parameters of one layer",
+        "Stored: the numbers that the module keeps. Free: those on which z or log_det depends, "
+        "counted by gradients.",
+        {"stored": "stored", "free": "free"},
+    ),
+    "log_det": (
+        "The cost of log_det",
+        "Counted: multiply-adds and other elementwise steps that log_det adds to the forward pass "
+        "of one image in training.",
+        {"counted": "log_det_operations"},
+    ),
+    "inverse": (
+        "Exactness",
+        "Counted: whether the layer's inverse is exact up to rounding, and its relative "
+        "round-trip error in float64.",
+        {"counted": "exact", "round trip": "round_trip_error"},
+    ),
+}
+"""Published metric → title, what was counted, and the columns that show it."""
+
+
+def write_page(rows: pd.DataFrame, results: Path) -> Path:
+    """Writes ``results/table1.md`` from the rows and returns its path."""
+    path = results / "table1.md"
+    write_text_atomically(page(rows), path)
+    return path
+
+
+def page(rows: pd.DataFrame) -> str:
+    """The whole page, a pure function of the rows and the published table."""
+    parts = [
+        "# Table 1: complexity, published and counted",
+        "Made by `python reproductions/table1.py -m`; do not edit. Rows: "
+        "[data/table1.csv](data/table1.csv). The published formulas drop the channels C, so that "
+        "their values cannot be compared with counts; they stand beside them to show by how much. "
+        "n: image size, k: kernel size, c: channels, d: rank.",
+    ]
+    for (channels, n, k), group in _sizes(rows):
+        parts.append(f"## C = {channels}, n = {n}, k = {k}")
+        for metric, (title, text, columns) in TOPICS.items():
+            parts += [f"### {title}", text, _table(group, metric, columns, (channels, n, k))]
+    if rows.empty:
+        parts.append("missing: no rows yet.")
+    parts += ["## Where the count contradicts the paper", *_notes(), *_failures(rows)]
+    if not rows.empty:
+        commits = ", ".join(sorted(set(newest(rows)["commit"].astype(str))))
+        parts.append(f"Counted at commit {commits}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sizes(rows: pd.DataFrame) -> list[tuple[tuple[int, int, int], pd.DataFrame]]:
+    if rows.empty:
+        return []
+    size = ["channels", "n", "k"]
+    kept = newest(rows).drop_duplicates(["method", *size], keep="last")
+    groups = []
+    for _, group in kept.groupby(size):
+        channels, n, k = (int(group[name].iloc[0]) for name in size)
+        groups.append(((channels, n, k), group))
+    return groups
+
+
+def _table(
+    rows: pd.DataFrame, metric: str, columns: dict[str, str], size: tuple[int, int, int]
+) -> str:
+    figures = published("table1")
+    chosen = figures[figures["metric"] == metric]
+    theirs = dict(zip(chosen["model"].astype(str), chosen["value"].astype(str), strict=True))
+    found = {str(row["method"]): row for _, row in rows.iterrows()}
+    lines, seen = [], set()
+    for method in [*LAYERS, *(name for name in found if name not in LAYERS)]:
+        name = LAYERS.get(method, method)
+        model = name.partition(",")[0]
+        seen.add(model)
+        line = {"method": name, **_published_cells(theirs.get(model), size)}
+        row = found.get(method)
+        for title, column in columns.items():
+            known = row is not None and row["status"] == "ok"
+            line[title] = _count(row[column]) if row is not None and known else "missing"
+        lines.append(line)
+    for model, value in theirs.items():
+        if model not in seen:
+            line = {"method": model, **_published_cells(value, size)}
+            lines.append(line | dict.fromkeys(columns, "published only"))
+    if all(line["its value"] == md.ABSENT for line in lines):
+        for line in lines:
+            del line["its value"]
+    return md.table(lines)
+
+
+def _published_cells(value: str | None, size: tuple[int, int, int]) -> dict[str, str]:
+    formula = FORMULAS.get(value or "")
+    return {
+        "published": value or md.ABSENT,
+        "its value": _count(formula(*size)) if formula else md.ABSENT,
+    }
+
+
+def _count(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    number = float(value)  # type: ignore[arg-type]
+    if math.isnan(number):
+        return md.ABSENT
+    return f"{number:,.0f}" if number >= 1 or number == 0 else md.number(number, 2)
+
+
+def _notes() -> list[str]:
+    figures = published("table1")
+    noted = figures[figures["note"] != ""]
+    lines = [
+        f"- {row.model}, {row.metric}, {row.value}: {row.note}." for row in noted.itertuples()
+    ]
+    sources = ", ".join(dict.fromkeys(figures["source"]))
+    return ["\n".join(lines), f"Source of the published column: {sources} (label V)."]
+
+
+def _failures(rows: pd.DataFrame) -> list[str]:
+    bad = rows[rows["status"] != "ok"] if len(rows) else rows
+    lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
+    return ["\n".join(lines)] if lines else []

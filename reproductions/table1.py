@@ -1,0 +1,110 @@
+"""Table 1 of the FInC Flow paper: what one layer stores and computes, counted.
+
+    python reproductions/table1.py -m
+    python reproductions/table1.py -m channels=48 n=16 method=emerging
+
+The rows go to ``results/data/table1.csv``, the page made from them is ``results/table1.md``.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from invconv import build
+from invconv.bench import run_cell
+from invconv.bench.counting import count_inverse, count_log_det, count_parameters
+from invconv.bench.sweep import identify, run_sweep
+from invconv.report import table1
+from invconv.solvers import relative_error
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Method:
+    """A registered convolution and its options; the step around it does not matter here."""
+
+    name: str = MISSING
+    conv: str = MISSING
+    step: str = "common"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Table1:
+    """One layer at one size, and where its results go."""
+
+    method: Method = field(default_factory=Method)
+    channels: int = 12
+    n: int = 32
+    runs: str = MISSING
+    results: str = MISSING
+    force: bool = False
+
+
+ConfigStore.instance().store(name="table1_schema", node=Table1)
+
+
+def label(config: DictConfig) -> str:
+    """The readable part of the cell's name."""
+    return f"{config.method.name}-c{config.channels}-n{config.n}"
+
+
+def measure(config: DictConfig) -> dict[str, Any]:
+    """Counts one layer, after its round trip was proved."""
+    shape = (config.channels, config.n, config.n)
+    options: dict[str, Any] = OmegaConf.to_container(config.method.options)  # type: ignore[assignment]
+    torch.manual_seed(0)
+    layer = build(config.method.conv, shape, **options)
+    double = build(config.method.conv, shape, **options).double()
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    with torch.no_grad():
+        error = relative_error(double.inverse(double(x)[0]), x)
+    stored, free = count_parameters(layer, shape)
+    return {
+        "stored": stored,
+        "free": free,
+        "dependent_steps": layer.dependent_steps(config.n, config.n),
+        "inverse_operations": count_inverse(layer, shape),
+        "log_det_operations": count_log_det(layer, shape),
+        "exact": "exact" if layer.exact else "approx",
+        "round_trip_error": error,
+    }
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="table1")
+def main(config: DictConfig) -> None:
+    """One layer."""
+    cell, identity = identify(config, label(config))
+    labels = {
+        "method": config.method.name,
+        "channels": config.channels,
+        "n": config.n,
+        "k": config.method.options.get("kernel_size", 3),
+    }
+    row, measured = run_cell(
+        cell,
+        "table1",
+        labels,
+        identity,
+        Path(config.runs) / cell,
+        CPU,
+        lambda _: measure(config),
+        config.force,
+    )
+    done = "" if measured else "skipped, done before: "
+    if row.status == "ok":
+        free, steps = row.values["free"], row.values["dependent_steps"]
+        print(f"{cell}: {done}{free} free parameters, {steps} dependent steps")
+    else:
+        print(f"{cell}: {row.status}: {row.reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_sweep(main, "table1", label, table1.write_page))

@@ -1,0 +1,84 @@
+"""Counting, and the page of table 1."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from invconv import InvertibleConv, build
+from invconv.bench import read_table
+from invconv.bench.counting import count_inverse, count_log_det, count_parameters
+from invconv.bench.provenance import ROOT
+from invconv.report import table1
+from invconv.report.published import LABELS, published
+
+
+def test_counts_by_hand():
+    shape = (4, 5, 6)
+    assert count_inverse(build("glow", shape), shape) == 30 * 4 * 4
+    assert count_inverse(build("finc", shape), shape) == 4 * 30 * (8 + 1)
+    assert count_inverse(build("cinc", shape), shape) == 4 * 30 * (8 * 4 + 2.5)
+    both = count_inverse(build("emerging", shape, pointwise=True, bias=True), shape)
+    assert both == 2 * 4 * 30 * (3 * 4 + 2.5) + 30 * 16 + 4 * 30
+    assert count_log_det(build("finc", shape), shape) == 0
+    assert count_log_det(build("cinc", shape), shape) == 4 + 1  # a sum, and the factor H·W
+    assert count_parameters(build("glow", shape), shape) == (16, 16)
+
+
+def test_counting_refuses_what_it_does_not_know():
+    class Odd(InvertibleConv):
+        def forward(self, x):
+            return x, x.new_zeros(x.shape[0])
+
+        def inverse(self, z, *, check=False):
+            return torch.cholesky_solve(z, torch.eye(z.shape[2]).expand(1, 1, -1, -1))
+
+    with pytest.raises(NotImplementedError, match="cholesky_solve"):
+        count_inverse(Odd(2), (2, 3, 3))
+
+
+def test_every_published_figure_has_its_source_and_every_formula_its_value():
+    figures = published("table1")
+    assert set(figures["label"]) <= set(LABELS)
+    assert (figures["source"] != "").all()
+    assert set(figures["metric"]) == set(table1.TOPICS)
+    formulas = figures[figures["metric"].isin(["operations", "parameters"])]["value"]
+    assert set(formulas) == set(table1.FORMULAS)
+    by_hand = {"(2n−1)k²": 567, "k(⌈k/2⌉−1)": 3, "4nk²": 1152, "k²/3": 3, "cn²": 12288}
+    for formula, value in by_hand.items():
+        assert table1.FORMULAS[formula](12, 32, 3) == value
+
+
+def test_page_without_rows():
+    page = table1.page(read_table(ROOT / "nowhere.csv"))
+    assert "missing: no rows yet" in page
+    assert "MaCow, log_det, O(n³): wrong" in page
+
+
+def test_a_small_sweep(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "reproductions" / "table1.py"),
+            "-m",
+            "n=4",
+            "channels=4,6",
+            "method=finc,cinc",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "3 of 4 cells ok" in done.stdout
+    frame = pd.read_csv(tmp_path / "results" / "data" / "table1.csv")
+    row = frame.set_index(["method", "channels"]).loc[("finc", 4)]
+    assert (row["stored"], row["free"], row["dependent_steps"], row["k"]) == (36, 32, 7, 3)
+    page = " ".join((tmp_path / "results" / "table1.md").read_text().split())
+    assert "| FInC | (2n−1)k² | 63 | 7 | 576 |" in page
+    assert "| Woodbury | cn² | 64 | published only | published only |" in page
+    assert "multiple of 4, not 6" in page
+    assert "C = 6, n = 4, k = 3" in page
