@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.solvers import FORWARD_METHODS, METHODS, compiled
+from invconv.solvers import FORWARD_METHODS, METHODS, compiled, convolution
 from invconv.solvers.compiled import LANES, instruction_sets
 from invconv.solvers.problem import CORNERS, keep_structure, parse_problem
 
@@ -102,6 +102,20 @@ def test_every_kernel_agrees_with_the_loops(isa, lanes, problem):
     assert (found - loops).norm() <= tolerance * loops.norm()
     assert (again - z).norm() <= tolerance * (z.norm() + loops.norm())
     assert (out - found).norm() <= tolerance * loops.norm()
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+@given(problems())
+def test_weight_gradients_agree_with_torch(isa, problem):
+    z, weight, arguments = problem
+    geometry = parse_problem(z, weight, **arguments, name="z")
+    grad = LAYOUTS["transposed"](torch.randn(z.shape, dtype=z.dtype))
+    truth = convolution.weight_gradient(z.double(), grad.double(), weight.double(), geometry)
+    with mock.patch.dict(compiled.forced, isa=isa):
+        found = compiled.weight_gradient(z, grad, weight, geometry)
+    assert not found[truth == 0].any()
+    scale = torch.finfo(z.dtype).eps * (z.abs().sum() * grad.abs().max()) ** 0.5
+    assert (found - truth).norm() <= 30 * torch.finfo(z.dtype).eps * truth.norm() + 30 * scale
 
 
 def test_unknown_kernels_are_refused():

@@ -80,6 +80,31 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
     return y
 
 
+def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
+    """The gradient of ⟨grad_z, convolve(x, weight)⟩ in weight; half precision as for `solve`."""
+    if x.dtype not in (torch.float32, torch.float64):
+        return weight_gradient(x.float(), grad_z.float(), weight, problem).to(x.dtype)
+    x, grad_z = _in_memory(x), _in_memory(grad_z)
+    grad = torch.empty(weight.shape, dtype=x.dtype)
+    assert _kernels is not None
+    _kernels.weight_gradient(
+        x.data_ptr(),
+        x.stride(),
+        grad_z.data_ptr(),
+        grad_z.stride(),
+        grad.data_ptr(),
+        x.shape,
+        weight.shape,
+        problem.anchor,
+        bytes(problem.corners),
+        problem.upper,
+        x.element_size(),
+        torch.get_num_threads(),
+        forced["isa"],
+    )
+    return grad
+
+
 def _in_memory(x: Tensor) -> Tensor:
     """``x`` with its values in memory: not negated lazily, and not the zeros of forward AD."""
     return torch.zeros(x.shape, dtype=x.dtype) if x._is_zerotensor() else x.resolve_neg()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
-from invconv.solvers.convolution import weight_gradient
+from invconv.solvers import compiled, convolution
 from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.problem import Problem, transpose_channels
 
@@ -20,6 +20,9 @@ _ARGUMENTS = (
     "Tensor x, Tensor weight, int[] anchor, int[] corners, bool upper, bool inverse, str method"
 )
 _NAME = "invconv::triangular_conv2d"
+LARGEST_COMPILED_GROUP = 12
+"""Up to this many channels of a group the kernels are the faster way to a weight's gradient."""
+
 _library = Library("invconv", "DEF")
 _library.define(f"triangular_conv2d({_ARGUMENTS}) -> Tensor")
 _library.define(f"triangular_conv2d_out({_ARGUMENTS}, Tensor(a!) out) -> ()")
@@ -101,9 +104,9 @@ class _Triangular(torch.autograd.Function):
         grad_weight = None
         if ctx.needs_input_grad[1]:
             if ctx.inverse and adjoint is not None:
-                grad_weight = -weight_gradient(x, adjoint, weight, problem)
+                grad_weight = -_weight_gradient(x, adjoint, weight, problem)
             else:
-                grad_weight = weight_gradient(x, grad, weight, problem)
+                grad_weight = _weight_gradient(x, grad, weight, problem)
         return adjoint, grad_weight, None, None, None, None, None
 
     @staticmethod
@@ -163,6 +166,17 @@ def triangular(
     if torch.compiler.is_compiling():
         return triangular_op(x, weight, anchor, corners, upper, inverse, method)
     return _Triangular.apply(x, weight, anchor, corners, upper, inverse, method)
+
+
+def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, problem: Problem) -> Tensor:
+    """By the kernels where that is faster and nothing has to be differentiated or traced."""
+    if (
+        weight.shape[1] > LARGEST_COMPILED_GROUP
+        or needs_formulas(x, grad)
+        or compiled.missing(x.device)
+    ):
+        return convolution.weight_gradient(x, grad, weight, problem)
+    return compiled.weight_gradient(x, grad, weight, problem)
 
 
 def needs_formulas(x: Tensor, weight: Tensor) -> bool:

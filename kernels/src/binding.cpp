@@ -82,6 +82,35 @@ void define(nb::module_& m, const char* name, const char* doc) {
           doc);
 }
 
+template <class T>
+void run_gradient(std::uintptr_t input, const Four& input_strides, std::uintptr_t grad,
+                  const Four& grad_strides, std::uintptr_t output, const Geometry& g,
+                  const nb::bytes& corners, int threads, const std::string& isa) {
+    const GradientWork<T> work{g,
+                               reinterpret_cast<const T*>(input),
+                               strides(input_strides),
+                               reinterpret_cast<const T*>(grad),
+                               strides(grad_strides),
+                               reinterpret_cast<const unsigned char*>(corners.c_str())};
+    nb::gil_scoped_release release;
+    weight_gradient(work, reinterpret_cast<T*>(output), threads, isa);
+}
+
+void gradient(std::uintptr_t input, const Four& input_strides, std::uintptr_t grad,
+              const Four& grad_strides, std::uintptr_t output, const Four& shape,
+              const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
+              bool upper, int item_size, int threads, const std::string& isa) {
+    const Geometry g = geometry(shape, weight_shape, anchor, corners, upper);
+    if (item_size == 4)
+        run_gradient<float>(input, input_strides, grad, grad_strides, output, g, corners, threads,
+                            isa);
+    else if (item_size == 8)
+        run_gradient<double>(input, input_strides, grad, grad_strides, output, g, corners, threads,
+                             isa);
+    else
+        throw std::invalid_argument("item_size must be 4 or 8");
+}
+
 template <bool Raster>
 void published(std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Four& shape,
                const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
@@ -105,6 +134,11 @@ NB_MODULE(INVCONV_MODULE, m) {
                  "x with conv(x) = z. Addresses are integers, strides count elements, corners is "
                  "one byte per group, weight is contiguous. The output may be the input.");
     define<false>(m, "convolve", "z = conv(x), arguments as for solve.");
+    m.def("weight_gradient", &gradient, nb::arg("input"), nb::arg("input_strides"),
+          nb::arg("grad"), nb::arg("grad_strides"), nb::arg("output"), nb::arg("shape"),
+          nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"), nb::arg("upper"),
+          nb::arg("item_size"), nb::arg("threads"), nb::arg("isa") = "",
+          "The gradient of <grad, conv(input)> in the weight; arguments as for solve.");
     m.def("diagonal_channel", &published<false>, nb::arg("z"), nb::arg("weight"), nb::arg("x"),
           nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
           nb::arg("upper"), nb::arg("threads"),

@@ -55,6 +55,17 @@ struct Work {
     }
 };
 
+// What the weight's gradient is told: an input and the gradient of the output.
+template <class T>
+struct GradientWork {
+    Geometry geometry;
+    const T* input;
+    Strides input_strides;
+    const T* grad;
+    Strides grad_strides;
+    const unsigned char* corners;
+};
+
 // Multiplies rows of the given length by the inverse of a lower triangular matrix.
 using Substitute = void (*)(const double* a0, Index channels, double* rows, Index length);
 
@@ -80,6 +91,10 @@ struct Kernels {
 
     Index (*plane_scratch)(const Work<T>&);
     void (*convolve_plane)(const Work<T>&, Index sample, Index group, T* scratch);
+
+    Index (*gradient_scratch)(const Geometry&);
+    // Adds one sample to sums, (C', C', taps, lanes).
+    void (*gradient)(const GradientWork<T>&, Index sample, Index group, T* scratch, T* sums);
 };
 
 }  // namespace invconv

@@ -27,4 +27,9 @@ void solve(const Call<T>&);
 template <class T>
 void convolve(const Call<T>&);
 
+// The gradient of <grad, conv(input)> in the weight, (C, C', kh, kw) and contiguous, zero wherever
+// a weight is not read.
+template <class T>
+void weight_gradient(const GradientWork<T>&, T* output, int threads, const std::string& isa);
+
 }  // namespace invconv

@@ -121,6 +121,30 @@ int check(const std::string& isa, const std::string& lanes) {
     const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-10;
     const int threads = static_cast<int>(pick(1, 3));
     int failures = 0;
+
+    // <grad, conv(x)> is the weight times its gradient.
+    std::vector<T> grad(out.size), slope(weight.size(), std::numeric_limits<T>::quiet_NaN());
+    for (auto& value : grad) value = static_cast<T>(uniform());
+    weight_gradient(GradientWork<T>{g, z.data(), in.strides, grad.data(), out.strides,
+                                    corners.data()},
+                    slope.data(), threads, isa);
+    double by_output = 0, by_weight = 0, size = 1;
+    for (Index n = 0; n < g.batch; ++n)
+        for (Index c = 0; c < channels; ++c)
+            for (Index h = 0; h < g.height; ++h)
+                for (Index w = 0; w < g.width; ++w) {
+                    const double product = double(grad[at(out.strides, n, c, h, w)]) *
+                                           convolved[at(in.strides, n, c, h, w)];
+                    by_output += product;
+                    size += std::abs(product);
+                }
+    for (std::size_t n = 0; n < weight.size(); ++n)
+        by_weight += std::isnan(weight[n]) ? slope[n] : double(weight[n]) * slope[n];
+    if (!(std::abs(by_output - by_weight) <= tolerance * size)) {
+        ++failures;
+        std::printf("%s weight_gradient: %g instead of %g\n", isa.c_str(), by_weight, by_output);
+    }
+
     for (int inverse = 0; inverse < 2; ++inverse)
         for (int in_place = 0; in_place < 2; ++in_place) {
             const Layout& to = in_place ? in : out;
