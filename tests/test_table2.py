@@ -9,7 +9,7 @@ import pytest
 
 from invconv.bench.provenance import ROOT
 
-SMALL = ["preset=tiny", "progress=false", "dataset=digits"]
+SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
 
 @pytest.fixture
