@@ -6,6 +6,7 @@
 The rows go to ``results/data/table1.csv``, the page made from them is ``results/table1.md``.
 """
 
+import copy
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import build
-from invconv.bench import run_cell
+from invconv.bench import Incorrect, run_cell
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
 from invconv.bench.sweep import identify, run_sweep
 from invconv.report import table1
 from invconv.solvers import relative_error
 
 CPU = torch.device("cpu")
+TOLERANCE = 1e-10
 
 
 @dataclass
@@ -62,10 +64,12 @@ def measure(config: DictConfig) -> dict[str, Any]:
     options: dict[str, Any] = OmegaConf.to_container(config.method.options)  # type: ignore[assignment]
     torch.manual_seed(0)
     layer = build(config.method.conv, shape, **options)
-    double = build(config.method.conv, shape, **options).double()
+    double = copy.deepcopy(layer).double()
     x = torch.randn(2, *shape, dtype=torch.float64)
     with torch.no_grad():
         error = relative_error(double.inverse(double(x)[0]), x)
+    if layer.exact and not error <= TOLERANCE:
+        raise Incorrect(f"the inverse is not exact: its round-trip error is {error:.1e}")
     stored, free = count_parameters(layer, shape)
     return {
         "stored": stored,

@@ -62,6 +62,25 @@ def test_split_keeps_both_halves():
     torch.testing.assert_close(split.inverse(stays, leaves), x)
 
 
+def test_spline_stays_monotone_and_exact_whatever_is_learned():
+    for scale in (0.0, 1.0, 10.0, 100.0):
+        part = SplineActivation()
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.copy_(scale * torch.randn_like(parameter))
+        x = torch.linspace(-25, 25, 5001).view(1, 1, 1, -1).requires_grad_()
+        z, log_det = part(x)
+        (z.sum() + log_det.sum()).backward()
+        for value in (z, log_det, x.grad, *(p.grad for p in part.parameters())):
+            assert torch.isfinite(value).all()
+        y = x.detach().double()
+        z, _ = part.double()(y)
+        assert (z.diff() > 0).all()
+        torch.testing.assert_close(part.inverse(z), y, rtol=0, atol=1e-7)
+    with pytest.raises(ValueError, match="bins must be from 1 to 500"):
+        SplineActivation(bins=0)
+
+
 def test_squeeze_order():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     z, log_det = Squeeze()(x)

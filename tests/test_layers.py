@@ -22,6 +22,7 @@ LAYERS = [
     ("emerging", (4, 3, 2), {"kernel_size": 5, "mask": "raster"}),
     ("emerging", (2, 5, 4), {"mask": "raster", "dilation": 2}),
     ("emerging", (5, 2, 3), {"kernel_size": 1, "dilation": 3}),
+    ("emerging", (2, 4, 6), {"dilation": 2, "bias": True}),
     ("finc", (4, 3, 5), {"kernel_size": 2}),
     ("finc", (8, 4, 3), {"kernel_size": 3}),
     ("finc", (4, 2, 3), {"kernel_size": 5}),
@@ -47,6 +48,9 @@ def layer(spec, float64):
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        for part in made.modules():
+            if isinstance(getattr(part, "sign", None), torch.Tensor):
+                part.sign[::2] *= -1
     return made
 
 
@@ -97,7 +101,11 @@ def test_gradients(layer, x):
 
 def test_input_is_not_changed_and_samples_do_not_mix(layer, x):
     before = x.clone()
-    z, _ = layer(x)
+    with torch.no_grad():
+        layer.eval()(x)
+        layer.inverse(x, check=True)
+    torch.testing.assert_close(x, before, rtol=0, atol=0)
+    z, _ = layer.train()(x)
     layer.inverse(x)
     torch.testing.assert_close(x, before, rtol=0, atol=0)
     torch.testing.assert_close(layer(x[1:2])[0], z[1:2])

@@ -22,9 +22,12 @@ def test_counts_by_hand():
     assert count_inverse(build("cinc", shape), shape) == 4 * 30 * (8 * 4 + 2.5)
     both = count_inverse(build("emerging", shape, pointwise=True, bias=True), shape)
     assert both == 2 * 4 * 30 * (3 * 4 + 2.5) + 30 * 16 + 4 * 30
+    dilated = build("emerging", shape, dilation=2).double()
+    assert count_inverse(dilated, shape) == 2 * 4 * 30 * (3 * 4 + 2.5)
     assert count_log_det(build("finc", shape), shape) == 0
     assert count_log_det(build("cinc", shape), shape) == 4 + 1  # a sum, and the factor H·W
-    assert count_parameters(build("glow", shape), shape) == (16, 16)
+    frozen = build("glow", shape).requires_grad_(False)
+    assert count_parameters(frozen, shape) == (16, 16)
 
 
 def test_counting_refuses_what_it_does_not_know():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from invconv import CInC, Emerging, FInC, InverseFlow, TriangularConv, build
+from invconv import CInC, Emerging, FInC, InverseError, InverseFlow, TriangularConv, build
 from invconv.bench.counting import count_parameters
 
 CPU = torch.device("cpu")
@@ -204,6 +204,42 @@ def test_dependent_steps():
     assert build("glow", (3, 32, 32)).dependent_steps(32, 32) == 1
 
 
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (3, 1), (0, 4)])
+def test_dilation_for_every_size(size):
+    layer = dense(Emerging(2, dilation=2, mask="raster").double()).eval()
+    x = torch.randn(3, 2, *size, dtype=torch.float64)
+    with torch.no_grad():
+        before = x.clone()
+        torch.testing.assert_close(layer.inverse(layer(x)[0]), x)
+    torch.testing.assert_close(x, before, rtol=0, atol=0)
+
+
+def test_inverse_flow_refuses_an_inverse_that_is_none():
+    layer = InverseFlow(2)
+    with torch.no_grad():
+        layer.convolution.weight.fill_(3.0)
+    with pytest.raises(InverseError, match=r"overflowed|residual"):
+        layer.inverse(torch.randn(1, 2, 32, 32), check=True)
+
+
+def test_a_learned_diagonal_may_be_negative(float64):
+    torch.manual_seed(1)
+    layer = TriangularConv(50, (2, 2), diagonal="learned", std=1.0)
+    assert 0 < (layer.sign < 0).sum() < 25
+    diagonal = layer.triangular_weight()[layer._on_diagonal]
+    assert (diagonal.sign() == layer.sign).all()
+
+
+def test_autocast_may_not_write_over_its_input():
+    layer = Emerging(4, bias=True, pointwise=True).eval()
+    x = torch.randn(2, 4, 6, 5)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        z, _ = layer(x.bfloat16())
+        assert z.dtype == torch.float32
+        torch.testing.assert_close(layer.inverse(z).float(), x, rtol=0.1, atol=0.1)
+        layer.second.convolve(x.bfloat16(), overwrite=True)
+
+
 def test_bad_options_get_one_sentence():
     with pytest.raises(ValueError, match="must be odd, not 4"):
         Emerging(3, 4)
@@ -217,3 +253,12 @@ def test_bad_options_get_one_sentence():
         InverseFlow(3, forward_method="magic")
     with pytest.raises(ValueError, match="multiple of 2, not 3"):
         TriangularConv(3, (2, 2), corners=("tl", "br"))
+    for corners in ("xx", ()):
+        with pytest.raises(ValueError, match="corner"):
+            TriangularConv(3, (2, 2), corners=corners)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        TriangularConv(3, (0, 2))
+    with pytest.raises(TypeError, match="must be an int"):
+        TriangularConv(3, (2, 2.5))
+    with pytest.raises(ValueError, match="std must be at least 0"):
+        TriangularConv(3, (2, 2), std=-1.0)

@@ -15,10 +15,10 @@ from invconv.conv import InvertibleConv, Shape
 _MOVES = """
 _to_copy _unsafe_view alias arange as_strided bool cat clone constant_pad_nd copy_ detach
 diag_embed diagonal empty empty_like expand eye fill_ flip full full_like gather getitem index
-lift_fresh_copy new_empty new_full new_ones new_zeros ones ones_like permute repeat roll
-scalar_tensor select select_scatter slice slice_scatter split split_with_sizes squeeze stack t
-transpose tril triu unbind unfold unsqueeze view view_as_complex view_as_real where zero_ zeros
-zeros_like
+index_put_ lift_fresh_copy new_empty new_full new_ones new_zeros ones ones_like permute repeat
+roll scalar_tensor select select_scatter slice slice_scatter split split_with_sizes squeeze
+stack t transpose tril triu unbind unfold unsqueeze view view_as_complex view_as_real where
+zero_ zeros zeros_like
 """
 MOVES = frozenset(_MOVES.split())
 """Operators that move or select numbers and compute none."""
@@ -38,15 +38,16 @@ MATRICES: dict[str, Callable[[int, int], float]] = {
 
 
 def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
-    """The numbers that ``layer`` stores, and those on which z or log_det really depend.
+    """The parameters that ``layer`` stores, and those on which z or log_det really depend.
 
-    The second is counted by gradients: an entry that is masked away has none.
+    The second is counted by gradients: an entry that is masked away has none, and neither has a
+    tap that reaches beyond the probing image.
 
     Args:
         layer: any layer; it is not changed.
-        shape: (C, H, W) of a probing image, at least as large as the kernel.
+        shape: (C, H, W) of the probing image, at least as large as all taps together.
     """
-    probe = copy.deepcopy(layer).double().train()
+    probe = copy.deepcopy(layer).double().train().requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in probe.parameters():
@@ -56,8 +57,8 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
     x = torch.randn(2, *shape, dtype=torch.float64, generator=generator).to(device)
     with torch.enable_grad():
         z, log_det = probe(x)
-        sum_of_squares = (z * torch.randn(z.shape, generator=generator).to(z)).sum()
-        (sum_of_squares + log_det.sum()).backward()
+        loss = (z * torch.randn(z.shape, generator=generator).to(z)).sum() + log_det.sum()
+        loss.backward()
     stored = sum(parameter.numel() for parameter in probe.parameters())
     gradients = [p.grad for p in probe.parameters() if p.grad is not None]
     return stored, sum(int(torch.count_nonzero(grad)) for grad in gradients)
@@ -66,7 +67,7 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
 def count_inverse(layer: InvertibleConv, shape: Shape) -> float:
     """Multiply-adds of one inverse of one image in eval mode, with everything cached."""
     probe = copy.deepcopy(layer).eval()
-    z = torch.randn(1, *shape)
+    z = _image(probe, shape)
     with torch.no_grad():
         probe.inverse(z)
         return _count(make_fx(lambda z: probe.inverse(z))(z).graph)
@@ -78,10 +79,15 @@ def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
     Whatever z needs as well is not counted.
     """
     probe = copy.deepcopy(layer).train()
-    x = torch.randn(1, *shape)
+    x = _image(probe, shape)
     with torch.no_grad():
         both, z = make_fx(lambda x: probe(x))(x).graph, make_fx(lambda x: probe(x)[0])(x).graph
     return _count(both) - _count(z)
+
+
+def _image(layer: InvertibleConv, shape: Shape) -> Tensor:
+    like = next(layer.parameters(), torch.empty(()))
+    return torch.randn(1, *shape, dtype=like.dtype, device=like.device)
 
 
 def _count(graph: Graph) -> float:

@@ -42,11 +42,12 @@ def common_step(
 
 def _glow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     """Glow (arXiv 1807.03039, figure 2): ActNorm → 1×1 → coupling."""
-    layer = build("glow", shape, **options)
+    layer = build("glow", shape, **{"parametrization": "plain", **options})
     return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
 
 
 def _finc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """FInC (arXiv 2301.09266, section 3.4): the common step with a plain 1×1."""
     return common_step("finc", shape, width, options, "plain")
 
 
@@ -63,7 +64,11 @@ def _cinc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
 
 
 def _inverse_flow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
-    """Inverse-Flow (AISTATS 2025): ActNorm → inverse → spline → 1×1 → coupling."""
+    """Inverse-Flow (AISTATS 2025): ActNorm → inverse → spline → 1×1 → coupling.
+
+    The released scripts differ; this is `create_model` of `inf/if_glow_cifar.py` as it stands
+    by default. Its runs leave out the ActNorm, and other scripts the 1×1.
+    """
     layer = build("inverse_flow", shape, **options)
     mixing = build("glow", shape, parametrization="plain")
     return [ActNorm(shape[0]), layer, SplineActivation(), mixing, AffineCoupling(shape[0], width)]
@@ -85,8 +90,8 @@ def build_step(
     """The parts of one step; arguments as in `common_step`.
 
     Args:
-        step: "common" or "paper". The papers' steps are those of the released models in order
-            and coupling; the coupling's network is `CouplingNetwork` for all.
+        step: "common" or "paper". The papers' steps follow the released models in order and
+            coupling; the coupling's network is `CouplingNetwork` for all.
 
     Raises:
         ValueError: for an unknown step, or a convolution whose paper's step is not known.

@@ -18,7 +18,8 @@ class CInC(TriangularConv):
     Args:
         channels: C.
         kernel_size: k, at least 1.
-        diagonal: "learned", as released, or "unit", as in FInC's comparison, where log_det is 0.
+        diagonal: "learned", as released but for its fixed sign, or "unit", as in FInC's
+            comparison, where log_det is 0.
         bias: whether to add one free number per channel, as released.
         inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's loop over pixels and channels, "raster_serial". The FInC

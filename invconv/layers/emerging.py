@@ -10,7 +10,7 @@ from torch import Tensor
 from invconv.conv import InvertibleConv, register
 from invconv.layers.glow import Glow1x1
 from invconv.layers.triangular import TriangularConv
-from invconv.validation import check_choice, check_kernel_size
+from invconv.validation import check_choice, check_finite, check_kernel_size
 
 MASKS = ("square", "raster")
 
@@ -22,8 +22,8 @@ class Emerging(InvertibleConv):
 
     Two full C×C autoregressive convolutions: the first runs from the bottom right corner, its
     centre tap lower triangular in channels, the second from the top left, upper triangular.
-    Both have a learned diagonal; log_det = H·W·Σ log(diagonal) of both. Initialised as released:
-    N(0, 0.02) plus the identity at the centre.
+    Both have a learned diagonal, here with a fixed sign; log_det = H·W·Σ log|diagonal| of both.
+    Initialised as released: N(0, 0.02) plus the identity at the centre.
 
     Args:
         channels: C.
@@ -85,7 +85,7 @@ class Emerging(InvertibleConv):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and H·W·Σ log(diagonal), with that of the 1×1 convolution where there is one."""
+        """z, and H·W·Σ log|diagonal|, with that of the 1×1 convolution where there is one."""
         self.check_input(x)
         log_det = self.first.log_det(x) + self.second.log_det(x)
         if self.mixing is not None:
@@ -98,24 +98,35 @@ class Emerging(InvertibleConv):
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by two solves."""
         self.check_input(z, "z")
+        if check:
+            check_finite(z)
         z = self._by_phase(partial(self.second.inverse, check=check), z)
         z = self._by_phase(partial(self.first.inverse, check=check, overwrite=True), z)
         return z if self.mixing is None else self.mixing.inverse(z, check=check)
 
     def _by_phase(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """A dilation of d is d² undilated problems on every d-th pixel."""
-        if self.dilation == 1:
+        """A dilation of d is d² undilated problems on every d-th pixel.
+
+        They are one batch where they are equally large.
+        """
+        d, (height, width) = self.dilation, x.shape[2:]
+        if d == 1 or not x.numel():
             return function(x)
-        height, width = x.shape[2:]
+        if height % d == 0 and width % d == 0:
+            images = x.unflatten(3, (-1, d)).unflatten(2, (-1, d)).permute(0, 3, 5, 1, 2, 4)
+            images = function(images.flatten(0, 2)).unflatten(0, (-1, d, d))
+            return images.permute(0, 3, 4, 1, 5, 2).reshape(x.shape)
         phases = [
-            (..., slice(row, None, self.dilation), slice(column, None, self.dilation))
-            for row in range(min(self.dilation, height))
-            for column in range(min(self.dilation, width))
+            (..., slice(row, None, d), slice(column, None, d))
+            for row in range(min(d, height))
+            for column in range(min(d, width))
         ]
         pixels = torch.arange(height * width, device=x.device).view(height, width)
-        order = torch.cat([pixels[phase].flatten() for phase in phases]).argsort()
-        solved = torch.cat([function(x[phase]).flatten(2) for phase in phases], 2)
-        return solved[:, :, order].view(x.shape)
+        order = torch.cat([pixels[phase].flatten() for phase in phases])
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=x.device)
+        images = torch.cat([function(x[phase]).flatten(2) for phase in phases], 2)
+        return images[:, :, place].view(x.shape)
 
     def solver(self, device: torch.device) -> str:
         """The method of `solve_triangular_conv2d` that runs on ``device``."""

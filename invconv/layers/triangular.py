@@ -10,8 +10,8 @@ from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv
 from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.operator import needs_formulas
-from invconv.solvers.problem import Problem, parse_anchor
-from invconv.validation import check_choice
+from invconv.solvers.problem import Problem, parse_anchor, parse_corners
+from invconv.validation import check_choice, check_kernel_size
 
 DIAGONALS = ("unit", "learned")
 
@@ -20,7 +20,7 @@ class TriangularConv(InvertibleConv):
     """A triangular convolution with its constrained kernel, `invconv.triangular_conv2d`.
 
     The diagonal of the anchor tap is 1, so that log_det is 0 exactly, or exp of a free
-    parameter, so that log_det = H·W·Σ log(diagonal).
+    parameter with a fixed sign, so that log_det = H·W·Σ log|diagonal|.
 
     Args:
         channels: C.
@@ -42,7 +42,9 @@ class TriangularConv(InvertibleConv):
         published: the method that "published" stands for.
 
     Raises:
-        ValueError: if C is not a multiple of the number of groups, or a choice is unknown.
+        TypeError: if a side of the kernel is no integer.
+        ValueError: if C is not a multiple of the number of groups, a side of the kernel is below
+            1, std is negative, or the anchor or a choice is unknown.
     """
 
     solve_direction = "inverse"
@@ -66,7 +68,12 @@ class TriangularConv(InvertibleConv):
         inverse_method: str = "auto",
     ) -> None:
         super().__init__(channels)
-        groups = 1 if isinstance(corners, str) else len(corners)
+        groups = 1 if isinstance(corners, str) else max(1, len(corners))
+        parse_corners(corners, groups)
+        for side in kernel:
+            check_kernel_size(side)
+        if not std >= 0:
+            raise ValueError(f"std must be at least 0, not {std}")
         if channels % groups:
             raise ValueError(
                 f"{type(self).__name__} splits the channels into {groups} groups: channels must "
@@ -88,11 +95,11 @@ class TriangularConv(InvertibleConv):
         on_diagonal = torch.zeros_like(free)
         identity = torch.eye(per_group, dtype=torch.bool).repeat(groups, 1)
         on_diagonal[:, :, row, column] = identity
-        if diagonal == "learned":
-            self.register_buffer("sign", torch.ones(channels))
         self.register_buffer("_free", free, persistent=False)
         self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
         taps = std * torch.randn(channels, per_group, *kernel)
+        if diagonal == "learned":
+            self.register_buffer("sign", (1 + taps)[on_diagonal].sign())
         self.weight = nn.Parameter(torch.where(on_diagonal, (1 + taps).abs().log(), taps))
         self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
         self._cache = EvalCache()
@@ -115,16 +122,19 @@ class TriangularConv(InvertibleConv):
         return groups.diagonal(dim1=1, dim2=2).flatten()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and log_det: zeros, or H·W·Σ log(diagonal)."""
+        """z, and log_det: zeros, or H·W·Σ log|diagonal|."""
         return self.convolve(x), self.log_det(x)
 
     def convolve(self, x: Tensor, overwrite: bool = False) -> Tensor:
         """z alone; with ``overwrite`` it may be written over x where no gradient is needed."""
         self.check_input(x)
         weight = self.triangular_weight()
-        out = x if overwrite and not needs_formulas(x, weight) else None
+        out = x if overwrite and _can_be_written(x, weight) else None
         z = triangular_conv2d(x, weight, **self._geometry(), out=out)
-        return z if self.shift is None else z + self.shift[:, None, None]
+        if self.shift is None:
+            return z
+        shift = self.shift[:, None, None]
+        return z + shift if needs_formulas(x, weight) else z.add_(shift)
 
     def log_det(self, x: Tensor) -> Tensor:
         """log|det dz/dx|, (B,); only the shape of ``x`` matters."""
@@ -137,9 +147,9 @@ class TriangularConv(InvertibleConv):
         """x, by one solve for all groups; ``overwrite`` as in `convolve`."""
         self.check_input(z, "z")
         if self.shift is not None:
-            z = z - self.shift[:, None, None]
+            z, overwrite = z - self.shift[:, None, None], True
         weight = self.triangular_weight()
-        out = z if overwrite and not needs_formulas(z, weight) else None
+        out = z if overwrite and _can_be_written(z, weight) else None
         return solve_triangular_conv2d(
             z, weight, **self._geometry(), method=self._method, out=out, check=check
         )
@@ -158,3 +168,7 @@ class TriangularConv(InvertibleConv):
     @property
     def _method(self) -> str:
         return self.published if self.inverse_method == "published" else self.inverse_method
+
+
+def _can_be_written(x: Tensor, weight: Tensor) -> bool:
+    return x.dtype == weight.dtype and x.is_contiguous() and not needs_formulas(x, weight)

@@ -10,5 +10,6 @@ LAYERS = {
 }
 """Row name of a convolution inside the common step → its name on the page."""
 
-METHODS = LAYERS | {f"{name}_paper": f"{title}, own step" for name, title in LAYERS.items()}
-"""The same, and each inside its own paper's step."""
+OWN_STEP = ("glow", "finc", "emerging", "cinc", "inverse_flow")
+METHODS = LAYERS | {f"{name}_paper": f"{LAYERS[name]}, own step" for name in OWN_STEP}
+"""The same, and those inside their own paper's step."""

@@ -147,7 +147,7 @@ def solve_raster_serial(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
 
 
 def _published(name: str, z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
-    double, taps = z.double().contiguous(), weight.double().contiguous()
+    double, taps = (_in_memory(tensor).double().contiguous() for tensor in (z, weight))
     x = torch.empty_like(double)
     getattr(_kernels, name)(
         double.data_ptr(),

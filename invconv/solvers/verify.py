@@ -26,7 +26,7 @@ def check_inverse(x: Tensor, again: Tensor, z: Tensor) -> None:
         )
     residual = relative_error(again, z)
     allowed = torch.finfo(x.dtype).eps ** (2 / 3)
-    if residual > allowed:
+    if not residual <= allowed:
         raise InverseError(
             f"the inverse is not one: its relative residual is {residual:.1e}, more than "
             f"{allowed:.1e} for {x.dtype}; the weights are too large for this precision"

@@ -47,18 +47,21 @@ void solve_by_pixels(const Geometry& g, const double* z, const double* weight, i
                 const Index c = g.upper ? g.channels - 1 - position : position;
                 const double* own = weight + c * g.channels * kernel;
                 double value = z[c * area + here];
-                for (Index d = 0; d < g.channels; ++d)
-                    for (Index i = 0; i <= g.anchor_row; ++i)
-                        for (Index j = 0; j < g.kernel_width; ++j) {
-                            const Index tap = i * g.kernel_width + j;
-                            if (tap > anchor || (tap == anchor && (g.upper ? d <= c : d >= c)))
-                                continue;
-                            const Index hh = h + down * (i - g.anchor_row);
+                for (Index d = 0; d < g.channels; ++d) {
+                    for (Index i = 0; i <= g.anchor_row; ++i) {
+                        const Index hh = h + down * (i - g.anchor_row);
+                        if (hh < 0 || hh >= g.height) continue;
+                        const Index end = i < g.anchor_row ? g.kernel_width : g.anchor_column;
+                        for (Index j = 0; j < end; ++j) {
                             const Index ww = w + right * (j - g.anchor_column);
-                            if (hh < 0 || hh >= g.height || ww < 0 || ww >= g.width) continue;
-                            value -= own[d * kernel + tap] *
+                            if (ww < 0 || ww >= g.width) continue;
+                            value -= own[d * kernel + i * g.kernel_width + j] *
                                      known[(hh * g.width + ww) * g.channels + d];
                         }
+                    }
+                    if (g.upper ? d > c : d < c)
+                        value -= own[d * kernel + anchor] * known[here * g.channels + d];
+                }
                 x[c * area + here] = known[here * g.channels + c] =
                     value / own[c * kernel + anchor];
             }

@@ -14,8 +14,9 @@ void diagonal_channel(const Geometry&, const double* z, const double* weight,
                       const unsigned char* corners, double* x);
 
 // The loop of Emerging and CInC (arXiv 1901.11137, section 3.1; arXiv 2107.01358): pixel by pixel
-// in raster order, channel by channel, every tap of every channel. The images of a batch are
-// shared among threads, as in both releases.
+// in raster order, output channel by output channel, input channel by input channel, tap by tap.
+// The images of a batch are shared among threads, as in both releases; the zeros of a mask, which
+// Emerging's release multiplies, too, are left out.
 void raster_serial(const Geometry&, const double* z, const double* weight,
                    const unsigned char* corners, double* x, int threads);
 
