@@ -2,7 +2,7 @@
 
 from invconv import flows
 from invconv.conv import InvertibleConv, available, build, register
-from invconv.layers import FInC, Glow1x1
+from invconv.layers import FInC, Glow1x1, MaCow, MEWoodbury, Periodic, Woodbury
 from invconv.solvers import InverseError, solve_triangular_conv2d, triangular_conv2d
 
 __all__ = [
@@ -10,6 +10,10 @@ __all__ = [
     "Glow1x1",
     "InverseError",
     "InvertibleConv",
+    "MEWoodbury",
+    "MaCow",
+    "Periodic",
+    "Woodbury",
     "available",
     "build",
     "flows",
