@@ -18,7 +18,8 @@ class MaCow(InvertibleConv):
     """The masked convolutions of Ma et al., "MaCow" (arXiv 1902.04208, section 3).
 
     One after the other, each computes z = s·x + μ, where s and μ of a row (or column) are
-    functions of the rows before it alone; log_det is Σ log s, and the inverse runs row by row.
+    functions of the rows before it alone; log_det is Σ log s, and the inverse runs row by row,
+    under autocast too in the dtype of the parameters.
     MaCow's unit is an ActNorm before each of the pairs "AB" and "CD", its step two units and a
     step of Glow. Initialised by `initialize` as released: weight normalisation that normalises
     the hidden activations, and an output of zero, so that s = sigmoid(2) and μ = 0.
@@ -68,10 +69,12 @@ class MaCow(InvertibleConv):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s over all masked convolutions."""
         self.check_input(x)
-        log_det = x.new_zeros(len(x))
-        for conv in self.convs:
-            x, change = conv(x)
-            log_det = log_det + change
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(next(self.parameters()).dtype)
+            log_det = x.new_zeros(len(x))
+            for conv in self.convs:
+                x, change = conv(x)
+                log_det = log_det + change
         return x, log_det
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
@@ -91,10 +94,12 @@ class MaCow(InvertibleConv):
 
     def _inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
         published = self.inverse_method == "published"
-        log_det = z.new_zeros(len(z))
-        for conv in self.convs[::-1]:
-            z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
-            log_det = log_det + change
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.to(next(self.parameters()).dtype)
+            log_det = z.new_zeros(len(z))
+            for conv in self.convs[::-1]:
+                z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
+                log_det = log_det + change
         return z, log_det
 
     def initialize(self, x: Tensor) -> None:

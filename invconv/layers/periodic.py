@@ -25,7 +25,7 @@ class Periodic(InvertibleConv):
 
     z[c, h, w] = Σ W[c, d, i, j]·x[d, (h + i − a) mod H, (w + j − a) mod W] with a = (k−1) // 2, so
     that ẑ(u, v) = Ŵ(u, v)·x̂(u, v) at every frequency with a C×C matrix Ŵ, log_det is the sum of
-    log|det Ŵ| over all frequencies and the inverse multiplies by Ŵ⁻¹ (section 3.2). Initialised
+    log|det Ŵ| over all frequencies and the inverse multiplies by Ŵ⁻¹ (section 3). Initialised
     as released: N(0, 0.02²) plus a random rotation at the central tap; the released bias is left
     to the flow's ActNorm.
 

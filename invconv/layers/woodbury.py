@@ -155,11 +155,11 @@ class _LowRankConv(InvertibleConv):
 
 @register("woodbury")
 class Woodbury(_LowRankConv):
-    """The Woodbury transformation of Lu and Huang (arXiv 2002.12229, section 3.1).
+    """The Woodbury transformation of Lu and Huang (arXiv 2002.12229, section 3).
 
     z = (I + U_c·V_c)·X·(I + U_s·V_s) for X of shape (C, H·W): every channel sees all others, and
     every pixel sees all others. log_det and inverse follow from determinants and inverses of
-    d×d matrices (equations 7 to 10).
+    d×d matrices.
 
     Args:
         shape: (C, H, W) of the images.
@@ -191,7 +191,7 @@ class Woodbury(_LowRankConv):
 
 @register("me_woodbury")
 class MEWoodbury(_LowRankConv):
-    """The memory-efficient Woodbury transformation of Lu and Huang (arXiv 2002.12229, 3.2).
+    """The memory-efficient Woodbury transformation of Lu and Huang (arXiv 2002.12229, section 3).
 
     The spatial update of `Woodbury`, 2·d·H·W numbers, is replaced by one along the width and one
     along the height, 2·d·(H + W) numbers.
