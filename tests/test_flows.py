@@ -69,7 +69,7 @@ def test_actnorm_normalises_its_first_batch_only():
     assert other.initialized
 
 
-@pytest.mark.parametrize("conv", ["finc", "glow"])
+@pytest.mark.parametrize("conv", ["finc", "glow", "woodbury", "me_woodbury", "periodic", "macow"])
 @pytest.mark.parametrize("shape", [(1, 8, 4), (3, 4, 8)])
 def test_encode_decode_and_log_det(conv, shape, float64):
     flow = small_flow(conv, shape)
@@ -188,8 +188,11 @@ def test_steps_are_those_of_the_papers():
     assert kinds("glow") == ["Squeeze", "ActNorm", "Glow1x1", "AffineCoupling"]
 
 
-def test_compiled_models_sample_and_train_through_the_inverse():
-    flow = small_flow("finc").eval()
+@pytest.mark.parametrize(
+    "conv", ["finc", "woodbury", "periodic", pytest.param("macow", marks=pytest.mark.slow)]
+)
+def test_compiled_models_sample_and_train_through_the_inverse(conv):
+    flow = small_flow(conv).eval()
     latents = flow.draw(3)
     decode = torch.compile(flow.decode, fullgraph=True, backend="aot_eager")
     with torch.no_grad():

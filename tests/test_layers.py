@@ -105,6 +105,15 @@ def test_input_is_not_changed_and_samples_do_not_mix(layer, x):
     torch.testing.assert_close(layer.inverse(x)[1:2], layer.inverse(x[1:2]))
 
 
+def test_an_empty_batch(layer, x):
+    for mode in (True, False):
+        layer.train(mode)
+        with torch.set_grad_enabled(mode):
+            z, log_det = layer(x[:0])
+            assert z.shape == layer.inverse(z).shape == x[:0].shape
+            assert log_det.shape == (0,)
+
+
 def test_float32(layer, x):
     single = copy.deepcopy(layer).float()
     z, log_det = single(x.float())

@@ -69,7 +69,7 @@ class Periodic(InvertibleConv):
         else:
             z = self._multiply(x, self._cached("spectrum", height, width, self._matrices))
         log_det = self._cached("log_det", height, width, self._log_det)
-        return z, log_det.to(z.dtype).repeat(len(x))
+        return z, log_det.to(x.dtype).repeat(len(x))
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, with Ŵ⁻¹ at every frequency."""
@@ -111,11 +111,15 @@ class Periodic(InvertibleConv):
         )
 
     def _matrices(self, height: int, width: int) -> Tensor:
-        return self.spectrum(height, width).flatten(0, 1).to(self.weight.dtype.to_complex())
+        return self._rounded(self.spectrum(height, width))
 
     def _inverse_matrices(self, height: int, width: int) -> Tensor:
-        inverse = torch.linalg.inv(self.spectrum(height, width).flatten(0, 1))
-        return inverse.to(self.weight.dtype.to_complex())
+        return self._rounded(torch.linalg.inv(self.spectrum(height, width)))
+
+    def _rounded(self, spectrum: Tensor) -> Tensor:
+        """(H·(W // 2 + 1), C, C), real and imaginary parts in the dtype of the weight."""
+        parts = torch.view_as_real(spectrum).to(self.weight.dtype)
+        return torch.view_as_complex(parts).flatten(0, 1)
 
     def _log_det(self, height: int, width: int) -> Tensor:
         """The frequencies that `torch.fft.rfft2` leaves out are conjugates: they count twice."""
@@ -128,8 +132,10 @@ class Periodic(InvertibleConv):
 
         The transforms go through the batch in parts that stay in a CPU's cache.
         """
+        if not len(x):
+            return x.clone()
         size = x.shape[2:]
-        parts = x.to(self.weight.dtype).split(max(1, VALUES_PER_PART // max(1, x[:1].numel())))
+        parts = x.to(self.weight.dtype).split(max(1, VALUES_PER_PART // x[0].numel()))
         x_hat = torch.cat([torch.fft.rfft2(part).permute(2, 3, 0, 1) for part in parts], 2)
         z_hat = torch.bmm(x_hat.flatten(0, 1), matrices.mT).view(x_hat.shape)
         images = [part.permute(2, 3, 0, 1).contiguous() for part in z_hat.split(len(parts[0]), 2)]
