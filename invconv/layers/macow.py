@@ -33,7 +33,7 @@ class MaCow(InvertibleConv):
         hidden_channels: of each masked convolution; by default 4·C up to C = 96, then 2·C, at
             most 512.
         inverse_method: "auto", or "published" for the released loop, two convolutions for each
-            row with weights normalised anew.
+            row with weights normalised anew (without the forward pass that follows there).
 
     Raises:
         TypeError: if the kernel size is not two integers.

@@ -82,16 +82,18 @@ class MaskedConv(nn.Module):
         return shift, logit + 2
 
     def inverse(self, z: Tensor, published: bool, with_log_det: bool) -> tuple[Tensor, Tensor]:
-        """x, and −Σ log s, (B,), if ``with_log_det``; otherwise of no meaning."""
+        """x, and −Σ log s, (B,), if ``with_log_det``; otherwise zeros."""
         if published or any(needs_formulas(z, parameter) for parameter in self.parameters()):
-            return self._inverse_by_convolutions(z, published)
+            return self._inverse_by_convolutions(z, published, with_log_det)
         vertical = self.order in "AB"
         weights = self._cached("rows", self._row_weights)
         x, log_det = solve_rows(z if vertical else z.mT, weights, self.order in "AC", with_log_det)
         return (x if vertical else x.mT).contiguous(), log_det
 
-    def _inverse_by_convolutions(self, z: Tensor, published: bool) -> tuple[Tensor, Tensor]:
-        """The released loop: two convolutions for each row, with weights normalised anew."""
+    def _inverse_by_convolutions(
+        self, z: Tensor, published: bool, with_log_det: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Two convolutions for each row, differentiable; as released with weights made anew."""
         weights = self._weights()
         axis = 2 if self.order in "AB" else 3
         sides = (self.side, self.side)
@@ -105,7 +107,8 @@ class MaskedConv(nn.Module):
                 weights = self._weights()
             shift, logit = self._shift_and_logit(before, weights)
             found.append((row - shift) / torch.sigmoid(logit))
-            log_det = log_det - F.logsigmoid(logit).flatten(1).sum(1)
+            if with_log_det:
+                log_det = log_det - F.logsigmoid(logit).flatten(1).sum(1)
             new = F.pad(found[-1], beside)
             if forwards:
                 before = torch.cat([before.narrow(axis, 1, self.before - 1), new], axis)
