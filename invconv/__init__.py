@@ -2,7 +2,18 @@
 
 from invconv import flows
 from invconv.conv import InvertibleConv, available, build, register
-from invconv.layers import CInC, Emerging, FInC, Glow1x1, InverseFlow, TriangularConv
+from invconv.layers import (
+    CInC,
+    Emerging,
+    FInC,
+    Glow1x1,
+    InverseFlow,
+    MaCow,
+    MEWoodbury,
+    Periodic,
+    TriangularConv,
+    Woodbury,
+)
 from invconv.solvers import InverseError, solve_triangular_conv2d, triangular_conv2d
 
 __all__ = [
@@ -13,7 +24,11 @@ __all__ = [
     "InverseError",
     "InverseFlow",
     "InvertibleConv",
+    "MEWoodbury",
+    "MaCow",
+    "Periodic",
     "TriangularConv",
+    "Woodbury",
     "available",
     "build",
     "flows",

@@ -1,10 +1,8 @@
 """Our layers with the weights of the authors' layers: the same outputs (see data/README.md)."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from recorded import largest_difference, recorded
 
 from invconv import (
     CInC,
@@ -15,14 +13,12 @@ from invconv import (
     triangular_conv2d,
 )
 
-DATA = Path(__file__).parent / "data"
 CLOSE, FAR = 1e-5, 0.1
 
 
 def load(name):
     """The arrays of one file in float64."""
-    with np.load(DATA / f"{name}.npz") as file:
-        return {key: torch.from_numpy(file[key]).double() for key in file.files}
+    return {key: value.double() for key, value in recorded(name).items()}
 
 
 def load_tensorflow(name):
@@ -48,24 +44,20 @@ def set_weight(conv, kernel, bias=None):
         conv.shift.copy_(bias)
 
 
-def error(found, truth):
-    return (found - truth).abs().max().item()
-
-
 def check(layer, arrays):
     """Forward, log_det and inverse are the authors'."""
     layer.eval()
     with torch.no_grad():
         z, log_det = layer(arrays["x"])
-        assert error(z, arrays["z"]) < CLOSE
-        assert error(log_det, arrays["log_det"]) < 10 * CLOSE
-        assert error(layer.inverse(arrays["z_in"]), arrays["x_out"]) < CLOSE
+        assert largest_difference(z, arrays["z"]) < CLOSE
+        assert largest_difference(log_det, arrays["log_det"]) < 10 * CLOSE
+        assert largest_difference(layer.inverse(arrays["z_in"]), arrays["x_out"]) < CLOSE
 
 
 def misses(layer, arrays):
     """Whether the forward pass is far from the authors'."""
     with torch.no_grad():
-        return error(layer(arrays["x"])[0], arrays["z"]) > FAR
+        return largest_difference(layer(arrays["x"])[0], arrays["z"]) > FAR
 
 
 def emerging(arrays, **options):
@@ -131,13 +123,13 @@ def test_emerging_as_the_finc_authors_timed_it():
     mixed = torch.einsum("cd,bdhw->bchw", arrays["W1x1"], arrays["x"])
     log_det = 35 * torch.linalg.slogdet(arrays["W1x1"]).logabsdet
     with torch.no_grad():
-        assert error(second.convolve(first.convolve(mixed)), arrays["z"]) < CLOSE
-        assert error(first.convolve(second.convolve(mixed)), arrays["z"]) > FAR
+        assert largest_difference(second.convolve(first.convolve(mixed)), arrays["z"]) < CLOSE
+        assert largest_difference(first.convolve(second.convolve(mixed)), arrays["z"]) > FAR
         log_det = log_det + first.log_det(mixed) + second.log_det(mixed)
-        assert error(log_det, arrays["log_det"]) < 10 * CLOSE
+        assert largest_difference(log_det, arrays["log_det"]) < 10 * CLOSE
         x = first.inverse(second.inverse(arrays["z_in"]))
         x = torch.einsum("cd,bdhw->bchw", torch.linalg.inv(arrays["W1x1"]), x)
-        assert error(x, arrays["x_out"]) < CLOSE
+        assert largest_difference(x, arrays["x_out"]) < CLOSE
 
 
 def test_cinc():
@@ -191,8 +183,8 @@ def test_inverse_flow_where_the_released_code_is_right():
     kernel.requires_grad_()
     x = arrays["x"].requires_grad_()
     z = solve_triangular_conv2d(x, kernel)
-    assert error(z, arrays["z"]) < CLOSE
-    assert error(triangular_conv2d(arrays["z_in"], kernel), arrays["x_out"]) < CLOSE
+    assert largest_difference(z, arrays["z"]) < CLOSE
+    assert largest_difference(triangular_conv2d(arrays["z_in"], kernel), arrays["x_out"]) < CLOSE
     z.backward(arrays["G"])
     for ours, theirs in (
         (x.grad, arrays["their_grad_input"]),

@@ -224,8 +224,11 @@ def test_steps_are_those_of_the_papers():
     assert kinds("glow") == ["Squeeze", "ActNorm", "Glow1x1", "AffineCoupling"]
 
 
-def test_compiled_models_sample_and_train_through_the_inverse():
-    flow = small_flow("finc").eval()
+@pytest.mark.parametrize(
+    "conv", ["finc", "woodbury", "periodic", pytest.param("macow", marks=pytest.mark.slow)]
+)
+def test_compiled_models_sample_and_train_through_the_inverse(conv):
+    flow = small_flow(conv).eval()
     latents = flow.draw(3)
     decode = torch.compile(flow.decode, fullgraph=True, backend="aot_eager")
     with torch.no_grad():

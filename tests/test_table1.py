@@ -26,6 +26,8 @@ def test_counts_by_hand():
     assert count_inverse(dilated, shape) == 2 * 4 * 30 * (3 * 4 + 2.5)
     assert count_log_det(build("finc", shape), shape) == 0
     assert count_log_det(build("cinc", shape), shape) == 4 + 1  # a sum, and the factor H·W
+    periodic = count_inverse(build("periodic", (1, 4, 4)), (1, 4, 4))
+    assert periodic == 2 * 0.5 * 2.5 * 16 * 4 + 4 * 4 * 3  # two real transforms, 4×3 frequencies
     frozen = build("glow", shape).requires_grad_(False)
     assert count_parameters(frozen, shape) == (16, 16)
 
@@ -82,6 +84,6 @@ def test_a_small_sweep(tmp_path):
     assert (row["stored"], row["free"], row["dependent_steps"], row["k"]) == (36, 32, 7, 3)
     page = " ".join((tmp_path / "results" / "table1.md").read_text().split())
     assert "| FInC | (2n−1)k² | 63 | 7 | 576 |" in page
-    assert "| Woodbury | cn² | 64 | published only | published only |" in page
+    assert "| MintNet | 3n | 12 | published only | published only |" in page
     assert "multiple of 4, not 6" in page
     assert "C = 6, n = 4, k = 3" in page

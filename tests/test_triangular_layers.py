@@ -201,7 +201,9 @@ def test_dependent_steps():
     assert Emerging(3, mask="raster").dependent_steps(32, 32) == 2 * (2 * 31 + 32)
     assert Emerging(3, pointwise=True, dilation=2).dependent_steps(33, 32) == 2 * (16 + 16) + 1
     assert InverseFlow(3).dependent_steps(32, 32) == 1
-    assert build("glow", (3, 32, 32)).dependent_steps(32, 32) == 1
+    for name in ("glow", "woodbury", "periodic"):
+        assert build(name, (3, 32, 32)).dependent_steps(32, 32) == 1
+    assert build("macow", (3, 4, 5), orders="ABD").dependent_steps(4, 5) == 13
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 6), (3, 1), (0, 4)])

@@ -23,8 +23,13 @@ zero_ zeros zeros_like
 MOVES = frozenset(_MOVES.split())
 """Operators that move or select numbers and compute none."""
 
-REDUCTIONS = frozenset(("amax", "amin", "max", "mean", "min", "prod", "sum", "var", "var_mean"))
+REDUCTIONS = frozenset(
+    ("amax", "amin", "linalg_vector_norm", "max", "mean", "min", "prod", "sum", "var", "var_mean")
+)
 """Operators that touch each input once."""
+
+UNTAGGED = frozenset(("log_sigmoid_forward", "polar"))
+"""Elementwise operators that torch does not tag as such."""
 
 MATRICES: dict[str, Callable[[int, int], float]] = {
     "_linalg_slogdet": lambda n, m: n**3 / 3,
@@ -96,7 +101,8 @@ def _count(graph: Graph) -> float:
 
 
 def _count_node(node: Node) -> float:
-    """A multiply and an add that belong together are one, and so is any other elementwise step.
+    """A multiply and an add that belong together are one, and so is any other elementwise step; a
+    complex pair is four.
 
     Raises:
         NotImplementedError: for an operator that is not known, so that none is left out.
@@ -115,10 +121,11 @@ def _count_node(node: Node) -> float:
     if node.target.overloadpacket in flop_registry:
         arguments = [_value(a) if isinstance(a, Node) else a for a in node.args]
         flops = flop_registry[node.target.overloadpacket](*arguments, out_val=_value(node))
-        return flops / 2
+        return flops / 2 * (4 if inputs[0].is_complex() else 1)
     if name in MATRICES:
         n, right = inputs[0].shape[-1], inputs[-1].shape[-1]
-        return MATRICES[name](n, right) * inputs[0].numel() / n**2
+        one = MATRICES[name](n, right) * (4 if inputs[0].is_complex() else 1)
+        return one * inputs[0].numel() / n**2
     if name.startswith("_fft_"):
         sizes = inputs[0].shape if name != "_fft_c2r" else _value(node).shape
         dims: list[int] = node.args[1]  # type: ignore[assignment]
@@ -127,13 +134,14 @@ def _count_node(node: Node) -> float:
         return complex_ * 2.5 * math.prod(sizes) * math.log2(max(2, points))
     if name in REDUCTIONS:
         return float(inputs[0].numel())
-    if torch.Tag.pointwise in node.target.tags:
+    if torch.Tag.pointwise in node.target.tags or name in UNTAGGED:
         return float(_value(node).numel())
     raise NotImplementedError(f"what {node.target} costs is not known to invconv.bench.counting")
 
 
 def _value(node: object) -> Tensor:
     assert isinstance(node, Node)
-    value = node.meta.get("val", node.meta.get("tensor_meta"))
+    value = node.meta["val"]
+    value = value[0] if isinstance(value, tuple) else value
     assert isinstance(value, Tensor), node
     return value

@@ -8,6 +8,7 @@ from torch import nn
 from invconv.conv import Shape, build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.coupling import AffineCoupling, QuadCoupling
+from invconv.flows.macow_steps import macow_step
 from invconv.flows.spline import SplineActivation
 from invconv.layers import Glow1x1
 from invconv.validation import check_choice
@@ -74,12 +75,38 @@ def _inverse_flow(shape: Shape, width: int, options: Options) -> list[nn.Module]
     return [ActNorm(shape[0]), layer, SplineActivation(), mixing, AffineCoupling(shape[0], width)]
 
 
+def _woodbury(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """Woodbury (arXiv 2002.12229, section 4): Glow's step with it in place of the 1×1."""
+    layer = build("woodbury", shape, **options)
+    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+
+
+def _me_woodbury(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    layer = build("me_woodbury", shape, **options)
+    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+
+
+def _periodic(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """Periodic (arXiv 1901.11137, section 4): Glow's step with it in place of the 1×1."""
+    layer = build("periodic", shape, **options)
+    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+
+
+def _macow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """MaCow (arXiv 1902.04208, section 3): two units, then ActNorm → 1×1 → coupling."""
+    return macow_step(shape[0], width, **options)
+
+
 PAPER_STEPS: dict[str, Callable[[Shape, int, Options], list[nn.Module]]] = {
     "glow": _glow,
     "finc": _finc,
     "emerging": _emerging,
     "cinc": _cinc,
     "inverse_flow": _inverse_flow,
+    "woodbury": _woodbury,
+    "me_woodbury": _me_woodbury,
+    "periodic": _periodic,
+    "macow": _macow,
 }
 """Registered name → what builds the step that the method's authors put around it."""
 

@@ -7,9 +7,16 @@ LAYERS = {
     "emerging_raster": "Emerging, raster mask",
     "cinc": "CInC",
     "inverse_flow": "Inverse-Flow",
+    "woodbury": "Woodbury",
+    "me_woodbury": "ME-Woodbury",
+    "periodic": "Periodic",
+    "macow": "MaCow",
 }
 """Row name of a convolution inside the common step → its name on the page."""
 
-OWN_STEP = ("glow", "finc", "emerging", "cinc", "inverse_flow")
-METHODS = LAYERS | {f"{name}_paper": f"{LAYERS[name]}, own step" for name in OWN_STEP}
+METHODS = LAYERS | {
+    f"{name}_paper": f"{title}, own step"
+    for name, title in LAYERS.items()
+    if name != "emerging_raster"
+}
 """The same, and those inside their own paper's step."""

@@ -1,0 +1,133 @@
+"""MaCow: masked convolutions that are autoregressive over rows or columns."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from invconv.conv import InvertibleConv, register
+from invconv.layers.masked_conv import MaskedConv
+from invconv.solvers import check_inverse
+from invconv.validation import check_choice, check_finite
+
+INVERSE_METHODS = ("auto", "published")
+
+
+@register("macow")
+class MaCow(InvertibleConv):
+    """The masked convolutions of Ma et al., "MaCow" (arXiv 1902.04208, section 3).
+
+    One after the other, each computes z = s·x + μ, where s and μ of a row (or column) are
+    functions of the rows before it alone; log_det is Σ log s, and the inverse runs row by row,
+    under autocast too in the dtype of the parameters.
+    MaCow's unit is an ActNorm before each of the pairs "AB" and "CD", its step two units and a
+    step of Glow. Initialised by `initialize` as released: weight normalisation that normalises
+    the hidden activations, and an output of zero, so that s = sigmoid(2) and μ = 0.
+
+    Args:
+        channels: C.
+        orders: the direction of each masked convolution: "A" runs over rows downwards, "B"
+            upwards, "C" over columns rightwards, "D" leftwards.
+        kernel_size: how many rows before are seen, and how many pixels across (odd); (2, 3) as
+            released, for columns turned by itself.
+        hidden_channels: of each masked convolution; by default 4·C up to C = 96, then 2·C, at
+            most 512.
+        inverse_method: "auto", or "published" for the released loop, two convolutions for each
+            row with weights normalised anew (without the forward pass that follows there).
+
+    Raises:
+        TypeError: if the kernel size is not two integers.
+        ValueError: for an unknown order or method, or sizes that do not fit.
+    """
+
+    constant_log_det = False
+    solve_direction = "inverse"
+
+    def __init__(
+        self,
+        channels: int,
+        orders: str = "ABCD",
+        kernel_size: Sequence[int] = (2, 3),
+        hidden_channels: int | None = None,
+        inverse_method: str = "auto",
+    ) -> None:
+        super().__init__(channels)
+        self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
+        if not orders or set(orders) - set("ABCD"):
+            raise ValueError(f"orders must be letters of ABCD, at least one, not {orders!r}")
+        self.orders = orders
+        self.kernel_size = _check_kernel_size(kernel_size)
+        if hidden_channels is None:
+            hidden_channels = 4 * channels if channels <= 96 else min(2 * channels, 512)
+        if hidden_channels < 1:
+            raise ValueError(f"hidden_channels must be at least 1, not {hidden_channels}")
+        self.hidden_channels = hidden_channels
+        self.convs = nn.ModuleList(
+            MaskedConv(channels, order, self.kernel_size, hidden_channels) for order in orders
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and Σ log s over all masked convolutions."""
+        self.check_input(x)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(next(self.parameters()).dtype)
+            log_det = x.new_zeros(len(x))
+            for conv in self.convs:
+                x, change = conv(x)
+                log_det = log_det + change
+        return x, log_det
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, row by row and column by column."""
+        self.check_input(z, "z")
+        if check:
+            check_finite(z)
+        x = self._inverse(z, with_log_det=False)[0]
+        if check:
+            check_inverse(x, self.forward(x)[0], z)
+        return x
+
+    def inverse_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x, and log|det dx/dz|, (B,), from the scales that the inverse computes anyway."""
+        self.check_input(z, "z")
+        return self._inverse(z, with_log_det=True)
+
+    def _inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
+        published = self.inverse_method == "published"
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.to(next(self.parameters()).dtype)
+            log_det = z.new_zeros(len(z))
+            for conv in self.convs[::-1]:
+                z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
+                log_det = log_det + change
+        return z, log_det
+
+    def initialize(self, x: Tensor) -> None:
+        """Initialises each masked convolution on what reaches it."""
+        self.check_input(x)
+        for conv in self.convs:
+            conv.initialize(x)  # type: ignore[operator]
+            x = conv(x)[0]
+
+    def solver(self, device: torch.device) -> str:
+        """Whether the inverse is the fast loop ("rows") or the released one ("published")."""
+        return "published" if self.inverse_method == "published" else "rows"
+
+    def dependent_steps(self, height: int, width: int) -> int:
+        """One per row of "A" and "B" and one per column of "C" and "D"."""
+        return sum(height if order in "AB" else width for order in self.orders)
+
+
+def _check_kernel_size(kernel_size: Sequence[int]) -> tuple[int, int]:
+    sizes = tuple(kernel_size) if isinstance(kernel_size, Sequence) else ()
+    if len(sizes) != 2 or not all(type(size) is int for size in sizes):
+        raise TypeError(
+            f"kernel_size must be two integers, the rows before and the pixels across, "
+            f"not {kernel_size!r}"
+        )
+    before, across = sizes
+    if before < 1 or across < 1 or across % 2 == 0:
+        raise ValueError(
+            f"kernel_size must be at least 1, and odd across the rows, not {before}×{across}"
+        )
+    return before, across

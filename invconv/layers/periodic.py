@@ -1,0 +1,142 @@
+"""Periodic convolutions: circular, and therefore diagonal in the frequencies."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invconv.cache import EvalCache
+from invconv.conv import InvertibleConv, register
+from invconv.solvers import check_inverse
+from invconv.validation import check_choice, check_finite, check_kernel_size
+
+INVERSE_METHODS = ("auto", "published")
+LARGEST_DIRECT_KERNEL = 4
+"""Up to this k the padded convolution is faster than the FFT (CPU, 12 to 48 channels)."""
+VALUES_PER_PART = 2**18
+"""How many real values of a batch are transformed at a time."""
+
+
+@register("periodic")
+class Periodic(InvertibleConv):
+    """The periodic convolution of Hoogeboom et al., "Emerging Convolutions" (arXiv 1901.11137).
+
+    z[c, h, w] = Σ W[c, d, i, j]·x[d, (h + i − a) mod H, (w + j − a) mod W] with a = (k−1) // 2, so
+    that ẑ(u, v) = Ŵ(u, v)·x̂(u, v) at every frequency with a C×C matrix Ŵ, log_det is the sum of
+    log|det Ŵ| over all frequencies and the inverse multiplies by Ŵ⁻¹ (section 3). Initialised
+    as released: N(0, 0.02²) plus a random rotation at the central tap; the released bias is left
+    to the flow's ActNorm.
+
+    Args:
+        channels: C.
+        kernel_size: k, at least 1; taps beyond the image wrap around it.
+        inverse_method: "auto", or "published" for the released algorithm, which inverts the
+            matrices of all frequencies anew in each call.
+
+    Attributes:
+        weight: (C, C, k, k).
+
+    Raises:
+        ValueError: if k is below 1 or the method is unknown.
+    """
+
+    solve_direction = "inverse"
+
+    def __init__(self, channels: int, kernel_size: int = 3, inverse_method: str = "auto") -> None:
+        super().__init__(channels)
+        self.kernel_size = check_kernel_size(kernel_size)
+        self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
+        self._anchor = (kernel_size - 1) // 2
+        weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size)
+        rotation = torch.linalg.qr(torch.randn(channels, channels))[0]
+        weight[:, :, self._anchor, self._anchor] += rotation
+        self.weight = nn.Parameter(weight)
+        self._cache = EvalCache()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and the sum of log|det Ŵ(u, v)| over all frequencies.
+
+        Computed by a padded convolution or through the frequencies, whichever is faster.
+        """
+        self.check_input(x)
+        height, width = x.shape[2:]
+        if self.kernel_size <= min(height, width, LARGEST_DIRECT_KERNEL):
+            before, after = self._anchor, self.kernel_size - 1 - self._anchor
+            padded = F.pad(x, (before, after, before, after), mode="circular")
+            z = F.conv2d(padded, self.weight)
+        else:
+            z = self._multiply(x, self._cached("spectrum", height, width, self._matrices))
+        log_det = self._cached("log_det", height, width, self._log_det)
+        return z, log_det.to(x.dtype).repeat(len(x))
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, with Ŵ⁻¹ at every frequency."""
+        self.check_input(z, "z")
+        height, width = z.shape[2:]
+        if check:
+            check_finite(z)
+        if self.inverse_method == "published":
+            inverse = torch.linalg.inv(self._matrices(height, width))
+        else:
+            inverse = self._cached("inverse", height, width, self._inverse_matrices)
+        x = self._multiply(z, inverse)
+        if check:
+            check_inverse(x, self.forward(x)[0], z)
+        return x
+
+    def solver(self, device: torch.device) -> str:
+        """Whether Ŵ⁻¹ is kept ("fft") or made anew in every call ("published")."""
+        return "published" if self.inverse_method == "published" else "fft"
+
+    def spectrum(self, height: int, width: int) -> Tensor:
+        """Ŵ at the frequencies of `torch.fft.rfft2`, (H, W // 2 + 1, C, C), complex128."""
+        weight = self.weight.double()
+        offset = torch.arange(self.kernel_size, device=weight.device).double() - self._anchor
+        row = torch.outer(torch.arange(height).to(offset) / height, offset)
+        column = torch.outer(torch.arange(width // 2 + 1).to(offset) / width, offset)
+        angle = 2 * math.pi * (row[:, None, :, None] + column[None, :, None, :])
+        phase = torch.polar(torch.ones_like(angle), angle)
+        return torch.einsum("uvij,cdij->uvcd", phase, weight.to(phase.dtype))
+
+    def _cached(
+        self, name: str, height: int, width: int, compute: Callable[[int, int], Tensor]
+    ) -> Tensor:
+        return self._cache.get(
+            f"{name} {height}x{width}",
+            (self.weight,),
+            self.training,
+            lambda: compute(height, width),
+        )
+
+    def _matrices(self, height: int, width: int) -> Tensor:
+        return self._rounded(self.spectrum(height, width))
+
+    def _inverse_matrices(self, height: int, width: int) -> Tensor:
+        return self._rounded(torch.linalg.inv(self.spectrum(height, width)))
+
+    def _rounded(self, spectrum: Tensor) -> Tensor:
+        """(H·(W // 2 + 1), C, C), real and imaginary parts in the dtype of the weight."""
+        parts = torch.view_as_real(spectrum).to(self.weight.dtype)
+        return torch.view_as_complex(parts).flatten(0, 1)
+
+    def _log_det(self, height: int, width: int) -> Tensor:
+        """The frequencies that `torch.fft.rfft2` leaves out are conjugates: they count twice."""
+        log_abs_det = torch.linalg.slogdet(self.spectrum(height, width)).logabsdet.sum(0)
+        alone = [0, width // 2] if width % 2 == 0 else [0]
+        return 2 * log_abs_det.sum() - log_abs_det[alone].sum()
+
+    def _multiply(self, x: Tensor, matrices: Tensor) -> Tensor:
+        """The real image whose spectrum is matrices·x̂; ``matrices`` is (H·(W // 2 + 1), C, C).
+
+        The transforms go through the batch in parts that stay in a CPU's cache.
+        """
+        if not len(x):
+            return x.clone()
+        size = x.shape[2:]
+        parts = x.to(self.weight.dtype).split(max(1, VALUES_PER_PART // x[0].numel()))
+        x_hat = torch.cat([torch.fft.rfft2(part).permute(2, 3, 0, 1) for part in parts], 2)
+        z_hat = torch.bmm(x_hat.flatten(0, 1), matrices.mT).view(x_hat.shape)
+        images = [part.permute(2, 3, 0, 1).contiguous() for part in z_hat.split(len(parts[0]), 2)]
+        return torch.cat([torch.fft.irfft2(image, s=size) for image in images])
