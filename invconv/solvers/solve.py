@@ -82,9 +82,9 @@ def solve_triangular_conv2d(
         z: (B, C, H, W), floating point.
         weight: (C, C', kh, kw) as in `triangular_conv2d`; what that does not read is not read.
         anchor, corners, upper: as in `triangular_conv2d`.
-        method: which code runs, never what is computed: "auto", "compiled" (C++, CPU),
-            "wavefront" (torch), "reference" (plain loops) or "diagonal_channel" (FInC's published
-            algorithm 1).
+        method: which code runs, never what is computed: "auto", "compiled" (C++ on a CPU, CUDA
+            on a GPU), "wavefront" (torch), "reference" (plain loops), "diagonal_channel" or, on
+            a GPU, "diagonal_channel_4" (FInC's published algorithms 1 and 2).
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
             refused where gradients are needed.
         check: whether to look at values, which synchronises a device: the input is finite, the
