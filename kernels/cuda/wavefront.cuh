@@ -278,10 +278,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) solve(const __grid_constan
     if (low >= steps) return;
 
     Real* anchor = reinterpret_cast<Real*>(memory);
-    Real* after_anchor = anchor + ANCHOR_SIZE;
-#if TAPS_IN == 1
+    [[maybe_unused]] Real* after_anchor = anchor + ANCHOR_SIZE;
+#if WINDOW_IN_SHARED && TAPS_IN == 1
     Real* window = after_anchor + TAPS_SIZE;
-#else
+#elif WINDOW_IN_SHARED
     Real* window = after_anchor;  // holds the taps until every thread has its own
 #endif
 

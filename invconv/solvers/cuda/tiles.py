@@ -6,6 +6,7 @@ nothing else; no time that is reported anywhere comes from it.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -54,10 +55,8 @@ def largest_window(g: Geometry, chip: Chip) -> int:
     """
     fits = 0
     for n in range(1, 1025):
-        image = Geometry(
-            1, g.groups, g.channels, n, n, g.kernel, g.anchor, g.element, g.upper
-        )
-        if not any(cut.tile == _whole(image) for cut in _cuts(image, chip, Forced())):
+        image = replace(g, batch=1, height=n, width=n)
+        if not any(_cuts(image, chip, Forced(tile=max(_whole(image)), window_in_shared=True))):
             break
         fits = n
     return fits
@@ -87,7 +86,7 @@ def plan_solve(g: Geometry, chip: Chip, forced: Forced = Forced()) -> Plan:
         ("WINDOW_IN_SHARED", int(cut.window_in_shared)),
         ("THREADS", _most_threads(g, cut.taps_in)),
     )
-    pitch = cut.tile[1] + cut.halo
+    pitch = _pitch(cut)
     shared, threads = _shared(g, cut), _threads(g, cut)
     launches = []
     for first, count in group_slices(g.groups):
@@ -150,9 +149,7 @@ def _cuts(g: Geometry, chip: Chip, forced: Forced) -> Iterator[Cut]:
 
 
 def _without_window(g: Geometry, chip: Chip, forced: Forced) -> Iterator[Cut]:
-    bands = forced.__class__(
-        samples=1, rows=forced.rows or 1, window_in_shared=False, taps_in=GLOBAL, folded=True
-    )
+    bands = replace(forced, samples=1, window_in_shared=False, taps_in=GLOBAL, folded=True)
     yield from _cuts(g, chip, bands)
 
 
@@ -217,10 +214,14 @@ def _sizes(g: Geometry, outputs: int) -> tuple[int, int]:
     return round_up(g.channels * depth, 4), round_up(taps, 4)
 
 
+def _pitch(cut: Cut) -> int:
+    """Pixels per row of a window; even, so that the pixels of a diagonal lie in different banks."""
+    return round_up(cut.tile[1] + cut.halo, 2)
+
+
 def _shared(g: Geometry, cut: Cut) -> int:
     anchor, taps = _sizes(g, cut.outputs)
-    height, width = cut.tile
-    window = (height + g.anchor[0]) * (width + cut.halo) * g.stride * cut.samples
+    window = (cut.tile[0] + g.anchor[0]) * _pitch(cut) * g.stride * cut.samples
     if not cut.window_in_shared:
         window = 0
     if cut.taps_in == SHARED:
