@@ -24,7 +24,7 @@ __device__ __forceinline__ Real weight_at(const Arguments& a, int group, int c, 
     return read ? load(entry(a, group, c, d, tap)) : Real(0);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     convolve(const __grid_constant__ Arguments a) {
     SHARED_MEMORY(memory);
     const Element* input = static_cast<const Element*>(a.input);
@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int group = a.first_group + static_cast<int>(block % a.groups);
     const Index first_sample = block / a.groups * a.samples;
 
-    Real* taps = reinterpret_cast<Real*>(memory);
+    [[maybe_unused]] Real* taps = reinterpret_cast<Real*>(memory);
 #if TAPS_IN == 1
     for (int n = threadIdx.x; n < (TAPS + 1) * DEPTH * CHUNK; n += blockDim.x)
         taps[n] = weight_at(a, group, chunk * CHUNK + n % CHUNK, n / CHUNK % DEPTH,

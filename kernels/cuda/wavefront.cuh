@@ -32,15 +32,16 @@ struct alignas(sizeof(Real) * OUTPUTS < 16 ? sizeof(Real) * OUTPUTS : 16) Output
     Real at[OUTPUTS];
 };
 
-// One column of -A0^-1 W, or of A0^-1 for tap == TAPS: forward substitution in double.
+// One column of -A0^-1 W, or of A0^-1 for tap == TAPS: forward substitution in double. Beyond 8
+// channels the column stands in local memory, or its registers would push out those of the taps.
 __device__ __forceinline__ void fold_column(const Arguments& a, int group, int tap, int d,
                                             Real* taps, Real* anchor) {
     double value[CHANNELS];
-#pragma unroll(CHANNELS <= 16 ? CHANNELS : 1)
+#pragma unroll(CHANNELS <= 8 ? CHANNELS : 1)
     for (int s = 0; s < CHANNELS; ++s) {
         const int c = UPPER ? CHANNELS - 1 - s : s;
         double sum = tap == TAPS ? (c == d ? 1.0 : 0.0) : -double(load(entry(a, group, c, d, tap)));
-#pragma unroll(CHANNELS <= 16 ? CHANNELS : 1)
+#pragma unroll(CHANNELS <= 8 ? CHANNELS : 4)
         for (int r = 0; r < s; ++r)
             sum -= double(load(entry(a, group, c, UPPER ? CHANNELS - 1 - r : r, TAPS))) * value[r];
         value[s] = sum / double(load(entry(a, group, c, c, TAPS)));
@@ -206,7 +207,7 @@ __device__ __forceinline__ Vector load_channels(const Element* from, Index plane
     return found;
 }
 
-#if CHANNELS <= 16
+#if CHANNELS <= 8
 // Puts a pixel into the window, its z multiplied by A0^-1 where `apply`.
 __device__ __forceinline__ void fetch_pixel(Real* pixel, const Element* from, Index plane,
                                             const Real* anchor, bool apply) {
@@ -257,7 +258,7 @@ __device__ __forceinline__ void fetch_pixel(Real* pixel, const Element* from, In
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(THREADS) solve(const __grid_constant__ Arguments a) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) solve(const __grid_constant__ Arguments a) {
     SHARED_MEMORY(memory);
     const Element* input = static_cast<const Element*>(a.input);
     Element* output = static_cast<Element*>(a.output);

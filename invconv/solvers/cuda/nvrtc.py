@@ -9,7 +9,7 @@ from typing import Any
 
 from invconv.solvers.cuda.plan import Options
 
-FLAGS = ("--std=c++17", "--ptxas-options=-v", "--diag-suppress=177")
+_FLAGS = ("--std=c++17", "--ptxas-options=-v", "--diag-suppress=177")
 
 
 def source(name: str) -> str:
@@ -46,6 +46,11 @@ def target(architecture: int) -> str:
     return f"sm_{architecture}" if architecture in known else f"compute_{max(known)}"
 
 
+def flags(goal: str, options: Options) -> tuple[str, ...]:
+    """NVRTC's options for a target and a specialisation."""
+    return (f"--gpu-architecture={goal}", *_FLAGS, *(f"-D{key}={n}" for key, n in options))
+
+
 def machine_code(name: str, options: Options, architecture: int) -> bytes:
     """A kernel's code for one chip, compiled at most once per cache folder.
 
@@ -57,22 +62,20 @@ def machine_code(name: str, options: Options, architecture: int) -> bytes:
             cannot be written.
     """
     text, goal = source(name), target(architecture)
-    flags = (f"--gpu-architecture={goal}", *FLAGS, *(f"-D{key}={value}" for key, value in options))
-    identity = "\0".join((text, *flags, *map(str, version())))
+    given = flags(goal, options)
+    identity = "\0".join((text, *given, *map(str, version())))
     path = cache_folder() / f"{name}-{goal}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
     code, log = path.with_suffix(".bin"), path.with_suffix(".log")
     try:
-        return code.read_bytes()
-    except FileNotFoundError:
-        pass
-    try:
+        if code.exists():
+            return code.read_bytes()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if code.exists():
                 return code.read_bytes()
-            compiled, said = compile_text(text, flags, goal.startswith("sm_"))
-            _write(log, (" ".join(flags) + "\n" + said).encode())
+            compiled, said = compile_text(text, given, goal.startswith("sm_"))
+            _write(log, (" ".join(given) + "\n" + said).encode())
             if compiled is None:
                 raise RuntimeError(f"NVRTC could not compile {name}.cuh for {goal}; its log: {log}")
             _write(code, compiled)
@@ -92,12 +95,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invconv"
 
 
-def compile_text(text: str, flags: tuple[str, ...], binary: bool) -> tuple[bytes | None, str]:
+def compile_text(text: str, given: tuple[str, ...], binary: bool) -> tuple[bytes | None, str]:
     """Machine code (PTX unless ``binary``), None where there are errors, and NVRTC's log."""
     nvrtc = _nvrtc()
     program = _check(nvrtc.nvrtcCreateProgram(text.encode(), b"invconv.cu", 0, [], []))
     try:
-        (status,) = nvrtc.nvrtcCompileProgram(program, len(flags), [f.encode() for f in flags])
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(given), [f.encode() for f in given])
         log = b" " * _check(nvrtc.nvrtcGetProgramLogSize(program))
         _check(nvrtc.nvrtcGetProgramLog(program, log))
         said = log.decode(errors="replace").rstrip("\0 ")

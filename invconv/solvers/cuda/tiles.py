@@ -189,7 +189,11 @@ def _outputs(g: Geometry, rows: int) -> int | None:
 
 
 def _most_threads(g: Geometry, taps_in: int) -> int:
-    return 512 if taps_in == REGISTERS and g.taps * g.channels * g.size // 4 <= 54 else 256
+    """512 where 128 registers per thread are enough; 384, which leaves 168, with many taps."""
+    if taps_in != REGISTERS:
+        return 256
+    few = g.taps * g.channels * g.size // 4 <= 54 and g.channels * g.size <= 32
+    return 512 if few else 384
 
 
 def _fits(g: Geometry, cut: Cut) -> bool:
