@@ -5,7 +5,7 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +25,7 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="invconv-emulation-"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def build(source, options, flags=("-O2", "-shared", "-fPIC"), kernels=KERNELS / "cuda"):
     """A library, or with -DEMULATE_WITH_THREADS a program, of one specialisation."""
     assert shutil.which("g++"), "g++ compiles the emulated kernels"

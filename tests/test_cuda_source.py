@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 
 import pytest
@@ -23,7 +22,8 @@ MEASURE = """
 import json, sys
 from invconv.bench.cuda_resources import measure
 import invconv
-print(json.dumps([invconv.__file__, [used._asdict() for used in measure(*json.loads(sys.argv[1]))]]))
+rows = measure(*json.loads(sys.argv[1]))
+print(json.dumps([invconv.__file__, [used._asdict() for used in rows]]))
 """
 COMPILE = """
 import sys
@@ -59,9 +59,10 @@ def installed(tmp_path_factory):
 
 def run_installed(installed, folder, code, *arguments):
     """Runs ``code`` with the installed package and without this repository's."""
-    paths = [str(installed), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    own = "sys.meta_path = [f for f in sys.meta_path if 'Redirecting' not in type(f).__name__]"
+    start = f"import sys; {own}; sys.path.insert(0, {str(installed)!r})"
     done = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {paths}\n{code}", *arguments],
+        [sys.executable, "-c", f"{start}\n{code}", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -141,9 +142,7 @@ def test_what_the_cache_depends_on(tmp_path, monkeypatch):
     plan = plan_solve(GEOMETRY, H100)
     compiled = []
     original = nvrtc.compile_text
-    monkeypatch.setattr(
-        nvrtc, "compile_text", lambda *key: compiled.append(key) or original(*key)
-    )
+    monkeypatch.setattr(nvrtc, "compile_text", lambda *key: compiled.append(key) or original(*key))
     code = nvrtc.machine_code(plan.source, plan.options, 90)
     assert code[:4] == b"\x7fELF"
     assert nvrtc.machine_code(plan.source, plan.options, 90) == code
@@ -171,7 +170,7 @@ def test_a_chip_that_nvrtc_does_not_know_gets_intermediate_code(tmp_path, monkey
 def test_a_text_that_does_not_compile_names_its_log(tmp_path, monkeypatch):
     monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
     monkeypatch.setattr(nvrtc, "source", lambda name: "__global__ void broken() { nothing; }")
-    with pytest.raises(RuntimeError, match=r"could not compile wavefront.cuh for sm_90; its log"):
+    with pytest.raises(RuntimeError, match=r"cannot compile wavefront.cuh for sm_90; its log"):
         nvrtc.machine_code("wavefront", (), 90)
     (log,) = tmp_path.glob("*.log")
     assert 'identifier "nothing" is undefined' in log.read_text()

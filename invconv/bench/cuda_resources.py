@@ -1,24 +1,14 @@
-"""Registers, spills and shared memory of the CUDA kernels, which need NVRTC and no GPU.
+"""Registers, spills and shared memory of the CUDA kernels: read from NVRTC, without a GPU."""
 
-    python -m invconv.bench.cuda_resources --results results
-
-compiles every specialisation that the field's shapes lead to and writes
-``results/cuda_resources.md``.
-"""
-
-import argparse
 import re
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
-from invconv.bench.rows import write_text_atomically
-from invconv.report import markdown as md
 from invconv.solvers.cuda import nvrtc
-from invconv.solvers.cuda.plan import A100, H100, Chip, Geometry, Options, Plan, plan_convolve
+from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.plan import A100, H100, Chip, Geometry, Options, Plan
 from invconv.solvers.cuda.tiles import largest_window, plan_solve
 
 B200 = Chip(100, 148, 232_448, 233_472)
@@ -97,10 +87,12 @@ def measure(chip: str, elements: tuple[int, ...] = (0, 1, 2)) -> list[Used]:
                 largest,
                 chip,
                 options,
-                *numbers,
+                registers,
+                spilled,
+                stack,
                 shared if kernel != "fold" else 0,
             )
-            for kernel, *numbers in parse(log)
+            for kernel, registers, spilled, stack in parse(log)
         ]
 
     with ThreadPoolExecutor(2) as pool:
@@ -115,57 +107,3 @@ def parse(log: str) -> Iterator[tuple[str, int, int, int]]:
     )
     for kernel, stack, stores, loads, registers in re.findall(pattern, log, re.DOTALL):
         yield kernel, int(registers), int(stores) + int(loads), int(stack)
-
-
-def page(rows: list[Used]) -> str:
-    """The page, a pure function of the rows."""
-    lines = []
-    for used in sorted(rows, key=lambda used: (used.chip, used.kernel, used.element)):
-        options = dict(used.options)
-        lines.append(
-            {
-                "chip": used.chip,
-                "kernel": used.kernel,
-                "type": used.element,
-                "first met in": used.method,
-                "C'": str(used.channels),
-                "k": str(used.kernel_size),
-                "outputs × rows": f"{options['OUTPUTS']} × {options['ROWS']}",
-                "taps in": ("registers", "shared", "global")[options["TAPS_IN"]],
-                "registers": str(used.registers),
-                "spilled bytes": str(used.spilled),
-                "stack bytes": str(used.stack),
-                "shared bytes": str(used.shared),
-                "whole image up to n": used.largest or md.ABSENT,
-            }
-        )
-    return "\n\n".join(
-        (
-            "# What the CUDA kernels take of a chip",
-            "Made by `python -m invconv.bench.cuda_resources` with NVRTC "
-            f"{'.'.join(map(str, nvrtc.version()))}, without a GPU; do not edit. One line per "
-            "kernel, specialisation and chip that the field's shapes lead to (n from 4 to 512, "
-            "1 and 100 images). Shared memory is the most that a launch asks for; a larger image "
-            "than the last column says is cut into tiles, which read what they need of earlier "
-            "tiles from the output.",
-            md.table(lines),
-        )
-    ) + "\n"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Writes the page; 1 if a float32 kernel spills."""
-    parser = argparse.ArgumentParser(prog="invconv.bench.cuda_resources", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--chips", nargs="+", choices=list(CHIPS), default=list(CHIPS))
-    options = parser.parse_args(arguments)
-    rows = [used for chip in options.chips for used in measure(chip)]
-    path = options.results / "cuda_resources.md"
-    write_text_atomically(page(rows), path)
-    spilling = [used for used in rows if used.element == "float32" and used.spilled]
-    print(f"{len(rows)} kernels, {len(spilling)} of float32 spill; the page is {path}")
-    return 1 if spilling else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.report import scaling, table2
+from invconv.report import gpu, scaling, table2
 
 PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "table2": table2.write_page,
     "scaling": scaling.write_page,
+    "gpu": gpu.write_page,
 }
 """Table name to the function that writes its page from ``results/data/<name>.csv``."""

@@ -87,7 +87,7 @@ def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | 
 
 def _in_memory(x: Tensor) -> Tensor:
     """``x`` with its values in memory: not negated lazily, and not the zeros of forward AD."""
-    return torch.zeros(x.shape, dtype=x.dtype, device=x.device) if x._is_zerotensor() else x.resolve_neg()
+    return torch.zeros(x.shape, dtype=x.dtype) if x._is_zerotensor() else x.resolve_neg()
 
 
 def _partly_overlap(x: Tensor, out: Tensor) -> bool:

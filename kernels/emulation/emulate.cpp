@@ -8,6 +8,10 @@
 #endif
 
 #include "common.cuh"
+#ifdef HAS_SOLVE
+#include "fold.cuh"
+#include "push.cuh"
+#endif
 #include KERNEL_FILE
 
 #include <cstdio>

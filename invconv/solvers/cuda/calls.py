@@ -8,11 +8,12 @@ from torch import Tensor
 
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import pack
-from invconv.solvers.cuda.plan import ELEMENTS, Chip, Forced, Geometry, Plan, geometry, plan_convolve
+from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.plan import ELEMENTS, UNFORCED, Chip, Forced, Geometry, Plan, geometry
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import Problem
 
-forced = Forced()
+forced = UNFORCED
 """What plans would choose by themselves; replaced in tests and measurements."""
 
 
@@ -86,7 +87,7 @@ def execute(plan: Plan, x: Tensor, weight: Tensor, y: Tensor, problem: Problem) 
 
 
 def in_memory(x: Tensor) -> Tensor:
-    """``x`` contiguous, with its values in memory: neither negated lazily nor forward AD's zeros."""
+    """``x`` contiguous, with its values in memory: not negated lazily, no zeros of forward AD."""
     if x._is_zerotensor():
         return torch.zeros(x.shape, dtype=x.dtype, device=x.device)
     return x.resolve_neg().contiguous()

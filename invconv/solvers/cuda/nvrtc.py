@@ -9,15 +9,20 @@ from typing import Any
 
 from invconv.solvers.cuda.plan import Options
 
+_BEFORE = {
+    "wavefront": ("common", "fold", "push"),
+    "convolution": ("common",),
+    "diagonal_channel": ("common",),
+}
 _FLAGS = ("--std=c++17", "--ptxas-options=-v", "--diag-suppress=177")
 
 
 def source(name: str) -> str:
-    """The text of a kernel, the common part in front."""
+    """The text of a kernel, what it builds on in front."""
     folder = Path(__file__).parent
     if not (folder / "common.cuh").exists():  # an editable install: the package is not copied
         folder = Path(__file__).parents[3] / "kernels" / "cuda"
-    return "".join((folder / f"{part}.cuh").read_text() for part in ("common", name))
+    return "".join((folder / f"{part}.cuh").read_text() for part in (*_BEFORE[name], name))
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +82,7 @@ def machine_code(name: str, options: Options, architecture: int) -> bytes:
             compiled, said = compile_text(text, given, goal.startswith("sm_"))
             _write(log, (" ".join(given) + "\n" + said).encode())
             if compiled is None:
-                raise RuntimeError(f"NVRTC could not compile {name}.cuh for {goal}; its log: {log}")
+                raise RuntimeError(f"NVRTC cannot compile {name}.cuh for {goal}; its log: {log}")
             _write(code, compiled)
             return compiled
     except OSError as error:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 
@@ -88,6 +87,9 @@ class Forced:
     folded: bool | None = None
 
 
+UNFORCED = Forced()
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The numbers of one problem, as the kernels name them."""
@@ -140,12 +142,13 @@ class Geometry:
     @property
     def options(self) -> Options:
         """The macros that every kernel needs."""
-        names = ("KERNEL_HEIGHT", "KERNEL_WIDTH", "ANCHOR_ROW", "ANCHOR_COLUMN")
-        places = zip(names, (*self.kernel, *self.anchor), strict=True)
         return (
             ("ELEMENT", self.element),
             ("CHANNELS", self.channels),
-            *places,
+            ("KERNEL_HEIGHT", self.kernel[0]),
+            ("KERNEL_WIDTH", self.kernel[1]),
+            ("ANCHOR_ROW", self.anchor[0]),
+            ("ANCHOR_COLUMN", self.anchor[1]),
             ("UPPER", int(self.upper)),
         )
 
@@ -192,57 +195,6 @@ def blocks_per_multiprocessor(chip: Chip, threads: int, registers: int, shared: 
     )
 
 
-@lru_cache(maxsize=1024)
-def plan_convolve(g: Geometry, chip: Chip, forced: Forced = Forced()) -> Plan:
-    """The forward: one launch per 256 groups, tiles of at most 32×32 pixels."""
-    rows = forced.rows or (4 if g.height > 2 else 1)
-    threads, depth = 256, g.vectors * g.wide
-    outputs = 4 if g.channels > 2 else g.channels
-    chunk = round_up(g.channels, outputs)
-
-    def taps_bytes() -> int:
-        return round_up((g.taps + 1) * depth * chunk, 4) * g.size
-
-    while taps_bytes() > chip.shared_per_block // 2 and chunk > outputs:
-        chunk = round_up(chunk // 2, outputs)
-    taps_in = forced.taps_in or (1 if taps_bytes() <= chip.shared_per_block // 2 else 2)
-    taps_size = taps_bytes() if taps_in == 1 else 0
-    options = (("OUTPUTS", outputs), ("ROWS", rows), ("CHUNK", chunk), ("TAPS_IN", taps_in))
-    sizes = (forced.tile,) if forced.tile else (32, 24, 16, 12, 8, 4, 2, 1)
-    for size in sizes:
-        tile = (min(size, g.height), min(size, g.width))
-        pitch = tile[1] + g.kernel[1] - 1
-        window = (tile[0] + g.anchor[0]) * pitch * g.stride * g.size
-        shared = taps_size + window
-        if shared <= chip.shared_per_block // 2 and forced.window_in_shared is not False:
-            break
-    else:
-        tile, pitch, window, shared = (min(16, g.height), min(16, g.width)), 0, 0, taps_size
-    items = chunk // outputs * math.ceil(tile[0] / rows) * tile[1]
-    most = 1
-    while most * 2 * items <= threads and taps_size + 2 * most * window <= 48 * 1024:
-        most *= 2
-    samples = forced.samples or max(1, min(most, g.batch))
-    shared = taps_size + samples * window
-    options += (("WINDOW_IN_SHARED", int(window > 0)), ("THREADS", threads))
-    chunks = math.ceil(g.channels / chunk)
-    tiles = math.ceil(g.height / tile[0]) * math.ceil(g.width / tile[1])
-    launches = []
-    for first, count in group_slices(g.groups):
-        blocks = chunks * tiles * count * math.ceil(g.batch / samples)
-        fields = launch_fields(g, first, count, tile, samples, pitch=pitch)
-        launches.append(
-            Launch("convolve", blocks, min(threads, round_up(items * samples, 32)), shared, fields)
-        )
-    return Plan("convolution", g.options + options, tuple(launches), 0, tile, in_place=False)
-
-
-def plan_diagonal_channel(g: Geometry, four: bool) -> tuple[Options, tuple[tuple[int, int], ...]]:
-    """The macros of FInC's algorithms, and (first, count) of the groups that launch together."""
-    each = tuple(group_slices(g.groups)) if four else tuple((n, 1) for n in range(g.groups))
-    return g.options, each
-
-
 def launch_fields(
     g: Geometry, first: int, count: int, tile: tuple[int, int], samples: int, **others: int
 ) -> dict[str, int]:
@@ -259,4 +211,3 @@ def launch_fields(
         "samples": samples,
         **others,
     }
-

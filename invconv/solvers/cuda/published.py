@@ -15,8 +15,8 @@ from invconv.solvers.cuda.plan import (
     ELEMENTS,
     Options,
     geometry,
+    group_slices,
     launch_fields,
-    plan_diagonal_channel,
 )
 from invconv.solvers.problem import Problem
 
@@ -74,12 +74,18 @@ def _solve(z: Tensor, weight: Tensor, problem: Problem, four: bool) -> Tensor:
     if not z.numel():
         return x
     shape = geometry(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
-    options, together = plan_diagonal_channel(shape, four)
+    each = [(group, 1) for group in range(shape.groups)]
+    together = list(group_slices(shape.groups)) if four else each
     addresses = (z.data_ptr(), weight.data_ptr(), x.data_ptr(), 0)
     with guard(z.device):
         for first, count in together:
             fields = launch_fields(shape, first, count, (0, 0), 0)
-            run(index_of(z), options, pack(addresses, fields, problem.corners), weight.shape[1])
+            run(
+                index_of(z),
+                shape.options,
+                pack(addresses, fields, problem.corners),
+                weight.shape[1],
+            )
     return x
 
 
@@ -100,13 +106,14 @@ def launch_and_wait(
     kernel: str,
     steps: Sequence[tuple[int, int, int]],
     arguments: Arguments,
+    in_python: bool = False,
 ) -> None:
     """For every (diagonal, channel, blocks) one launch and one wait for the device.
 
-    In C++ where the extension was built; a Python loop costs several microseconds more per
-    launch, which would be counted as the algorithm's.
+    In C++ where the extension was built, unless ``in_python``: a Python loop costs several
+    microseconds more per launch, which would be counted as the algorithm's.
     """
-    kernels = compiled.extension()
+    kernels = None if in_python else compiled.extension()
     if kernels is None:
         for arguments.diagonal, arguments.channel, blocks in steps:
             driver.launch(index, SOURCE, options, kernel, blocks, THREADS, 0, arguments)

@@ -15,6 +15,7 @@ from invconv.solvers.cuda.plan import (
     FOLD_THREADS,
     FUSED_CHANNELS,
     TILES,
+    UNFORCED,
     Chip,
     Forced,
     Geometry,
@@ -63,7 +64,7 @@ def largest_window(g: Geometry, chip: Chip) -> int:
 
 
 @lru_cache(maxsize=1024)
-def plan_solve(g: Geometry, chip: Chip, forced: Forced = Forced()) -> Plan:
+def plan_solve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
     """The inverse: one launch, or one per anti-diagonal of tiles.
 
     Raises:
@@ -219,7 +220,7 @@ def _sizes(g: Geometry, outputs: int) -> tuple[int, int]:
 
 
 def _pitch(cut: Cut) -> int:
-    """Pixels per row of a window; even, so that the pixels of a diagonal lie in different banks."""
+    """Pixels per row of a window; even, so that those of a diagonal lie in different banks."""
     return round_up(cut.tile[1] + cut.halo, 2)
 
 
