@@ -283,13 +283,16 @@ WRONG = {
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_wrong_arithmetic_is_seen(fault, tmp_path):
-    case, dtype, forced = SANITIZED[0]
+    """In a process of its own: what reads outside its window may crash."""
     kernels = broken(tmp_path, *WRONG[fault])
-    with (
-        mock.patch("cuda_emulation.build", lambda *key: build(*key, kernels=kernels)),
-        pytest.raises(AssertionError, match="not close"),
-    ):
-        check(case, dtype, forced)
+    _, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    assert not right
+
+
+def test_the_unbroken_copy_is_right(tmp_path):
+    kernels = broken(tmp_path, "common.cuh", "REACH", "REACH")
+    said, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    assert right, said
 
 
 def test_a_barrier_that_some_skip_is_seen(tmp_path):

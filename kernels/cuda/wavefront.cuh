@@ -34,31 +34,36 @@ __device__ __forceinline__ Vector load_channels(const Element* from, Index plane
     return found;
 }
 
-#if CHANNELS <= 8
-// Puts a pixel into the window, its z multiplied by A0^-1 where `apply`.
+#if CHANNELS <= 16
+// Puts a pixel into the window, its z multiplied by A0^-1 where `apply`. All channels are on their
+// way at once; beyond 8 of them one vector of results at a time, to spare registers for the taps.
 __device__ __forceinline__ void fetch_pixel(Real* pixel, const Element* from, Index plane,
                                             const Real* anchor, bool apply) {
     Vector z[VECTORS];
 #pragma unroll
     for (int v = 0; v < VECTORS; ++v) z[v] = load_channels(from, plane, v * WIDE);
+    if (!apply) {
 #pragma unroll
+        for (int v = 0; v < VECTORS; ++v) reinterpret_cast<Vector*>(pixel)[v] = z[v];
+        return;
+    }
+#pragma unroll(CHANNELS <= 8 ? VECTORS : 1)
     for (int v = 0; v < VECTORS; ++v) {
-        Vector y = z[v];
-        if (apply)
+        Vector y;
+#pragma unroll
+        for (int e = 0; e < WIDE; ++e) y.at[e] = 0;
+#pragma unroll
+        for (int u = 0; u < VECTORS; ++u) {
+            if (UPPER ? u < v : u > v) continue;
 #pragma unroll
             for (int e = 0; e < WIDE; ++e) {
-                const int c = v * WIDE + e;
-                Real sum = 0;
+                if (v * WIDE + e >= CHANNELS) continue;
+                const Real* row = anchor + (v * WIDE + e) * DEPTH;
+                const Vector factor = reinterpret_cast<const Vector*>(row)[u];
 #pragma unroll
-                for (int u = 0; u < VECTORS; ++u) {
-                    if (c >= CHANNELS || (UPPER ? u < v : u > v)) continue;
-                    const Vector row = reinterpret_cast<const Vector*>(anchor + c * DEPTH)[u];
-#pragma unroll
-                    for (int f = 0; f < WIDE; ++f)
-                        if (below_diagonal(c, u * WIDE + f)) sum += row.at[f] * z[u].at[f];
-                }
-                y.at[e] = sum;
+                for (int f = 0; f < WIDE; ++f) y.at[e] += factor.at[f] * z[u].at[f];
             }
+        }
         reinterpret_cast<Vector*>(pixel)[v] = y;
     }
 }
@@ -263,8 +268,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) solve(const __grid_cons
             window + (static_cast<Index>(row) * a.pitch + a.halo + j) * STRIDE;
         const Image at = image(a, first_sample + s, group);
         Element* to = output + at.at(h, w);
-#pragma unroll 8
-        for (int c = 0; c < CHANNELS; ++c) store(to + c * at.plane, pixel[c]);
+#pragma unroll 4
+        for (int v = 0; v < VECTORS; ++v) {
+            const Vector x = reinterpret_cast<const Vector*>(pixel)[v];
+#pragma unroll
+            for (int e = 0; e < WIDE; ++e)
+                if (v * WIDE + e < CHANNELS) store(to + (v * WIDE + e) * at.plane, x.at[e]);
+        }
     }
 #endif
 }
