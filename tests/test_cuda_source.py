@@ -8,8 +8,10 @@ import sys
 import time
 
 import pytest
+import torch
 
 from invconv.bench.provenance import ROOT
+from invconv.solvers import methods, resolve
 from invconv.solvers.cuda import driver, nvrtc
 from invconv.solvers.cuda.plan import H100, Geometry
 from invconv.solvers.cuda.tiles import plan_solve
@@ -197,3 +199,19 @@ def test_what_is_missing_is_said(monkeypatch):
         assert "pip install 'invconv[cuda]'" in driver.missing()
     finally:
         nvrtc.missing.cache_clear()
+
+
+def test_auto_goes_on_in_torch_and_says_so_once(monkeypatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    assert resolve("auto", gpu) == resolve("auto", gpu, inverse=False) == "compiled"
+    assert resolve("diagonal_channel_4", gpu) == "diagonal_channel_4"
+    monkeypatch.setattr(nvrtc, "missing", lambda: "cuda-bindings are not here")
+    methods._say_once.cache_clear()
+    with pytest.warns(UserWarning, match="cuda-bindings are not here") as caught:
+        assert resolve("auto", gpu) == "wavefront"
+        assert resolve("auto", gpu, inverse=False) == "torch"
+    assert len(caught) == 1
+    methods._say_once.cache_clear()
+    with pytest.raises(RuntimeError, match="'compiled' is not available: cuda-bindings"):
+        resolve("compiled", gpu)
