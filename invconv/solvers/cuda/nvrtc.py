@@ -106,15 +106,15 @@ def compile_text(text: str, given: tuple[str, ...], binary: bool) -> tuple[bytes
     program = _check(nvrtc.nvrtcCreateProgram(text.encode(), b"invconv.cu", 0, [], []))
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(given), [f.encode() for f in given])
-        log = b" " * _check(nvrtc.nvrtcGetProgramLogSize(program))
+        log = bytearray(_check(nvrtc.nvrtcGetProgramLogSize(program)))
         _check(nvrtc.nvrtcGetProgramLog(program, log))
         said = log.decode(errors="replace").rstrip("\0 ")
         if int(status):
             return None, said
         kind = "CUBIN" if binary else "PTX"
-        code = b" " * _check(getattr(nvrtc, f"nvrtcGet{kind}Size")(program))
+        code = bytearray(_check(getattr(nvrtc, f"nvrtcGet{kind}Size")(program)))
         _check(getattr(nvrtc, f"nvrtcGet{kind}")(program, code))
-        return code, said
+        return bytes(code), said
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 
