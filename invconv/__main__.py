@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -15,7 +15,15 @@ from invconv.report.readme import write_readme
 from invconv.solvers import FORWARD_METHODS, METHODS
 from invconv.solvers.compiled import instruction_sets
 
-PACKAGES = ("torch", "hydra-core", "submitit", "pandas", "matplotlib", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "cuda-bindings",
+    "hydra-core",
+    "submitit",
+    "pandas",
+    "matplotlib",
+    "scikit-learn",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +55,7 @@ def _doctor(options: argparse.Namespace) -> int:
     for name, value in provenance(device).items():
         print(f"{name:8} {value}")
     for package in PACKAGES:
-        print(f"{package:14} {version(package)}")
+        print(f"{package:14} {_version(package)}")
     print("instruction sets", ", ".join(instruction_sets()) or "none")
     present = set()
     tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
@@ -62,6 +70,13 @@ def _doctor(options: argparse.Namespace) -> int:
     for name in wanted:
         print(f"required method {name!r} is not available", file=sys.stderr)
     return 1 if wanted else 0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "MISSING"
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ def imports(path):
 def test_imports_run_one_way():
     for path in FILES:
         parts = path.relative_to(ROOT / "invconv").with_suffix("").parts
-        if parts[0] in ("__init__", "__main__"):
+        if parts[0] == "__init__" or parts[-1] == "__main__":  # a command stands above the rooms
             continue
         for room in imports(path):
             assert ROOM[room] <= ROOM[parts[0]], f"{path} imports invconv.{room}"

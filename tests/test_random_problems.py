@@ -72,7 +72,7 @@ def test_every_method_agrees_with_the_loops(problem):
     allowed = 2 * (loops - exact).norm() + 4 * scale
     corner = arguments["anchor"] == (weight.shape[2] - 1, weight.shape[3] - 1)
     for method in METHODS:
-        if method == "diagonal_channel" and not corner:
+        if METHODS[method].missing(z.device) or (method == "diagonal_channel" and not corner):
             continue
         found = poisoned(
             lambda method=method: solve_triangular_conv2d(z, weight, method=method, **arguments)

@@ -12,6 +12,7 @@ from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, trans
 CPU = torch.device("cpu")
 FAST = ["wavefront", "compiled"]
 PUBLISHED = ["diagonal_channel", "raster_serial"]
+HERE = [method for method in METHODS if method != "diagonal_channel_4"]
 
 
 def pairs(cases, methods):
@@ -100,7 +101,7 @@ def test_float32_error_is_at_most_twice_that_of_plain_loops(method):
     assert (found - exact).norm() <= 2 * (loops - exact).norm()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", HERE)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_dtype_is_kept(method, dtype):
     z, weight = make(Case(2, 2, (2, 2), (3, 3)), dtype=torch.float32, poison=False)
@@ -111,7 +112,7 @@ def test_dtype_is_kept(method, dtype):
     assert (x - truth).norm() <= 20 * torch.finfo(dtype).eps * truth.norm()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", HERE)
 @pytest.mark.parametrize("shape", [(0, 4, 3, 3), (2, 4, 0, 3), (2, 4, 3, 0)])
 def test_empty_input(method, shape):
     _, weight = make(Case(2, 2, (2, 3), (1, 1)), poison=False)
@@ -119,7 +120,7 @@ def test_empty_input(method, shape):
     assert x.shape == shape
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", HERE)
 def test_layouts_and_in_place(method):
     case = Case(2, 2, (3, 2), (4, 5))
     z, weight = make(case)
@@ -173,7 +174,7 @@ def test_adjoint_runs_from_the_opposite_corners(case):
     torch.testing.assert_close((x * u).sum(), (z * v).sum())
 
 
-@pytest.mark.parametrize(("case", "method"), pairs(GRADIENT_CASES, METHODS))
+@pytest.mark.parametrize(("case", "method"), pairs(GRADIENT_CASES, HERE))
 def test_gradients(case, method):
     z, weight = make(case, batch=1, poison=False)
     z.requires_grad_()

@@ -34,6 +34,11 @@ def missing(device: torch.device) -> str:
     return "" if device.type == "cpu" else f"it runs on the CPU, not on {device.type}"
 
 
+def extension() -> ModuleType | None:
+    """The extension module; None where it was not built."""
+    return _kernels
+
+
 def instruction_sets() -> list[str]:
     """The instruction sets of this machine that the kernels were built for, the best first."""
     return [] if _kernels is None else list(_kernels.available_isas())
@@ -131,7 +136,7 @@ def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tenso
             f"not {problem.anchor}; use compiled, wavefront or reference"
         )
     if problem.upper:
-        reverse = _reversed_channels(weight.shape[1], weight.shape[0])
+        reverse = reversed_channels(weight.shape[1], weight.shape[0])
         lower = Problem(problem.anchor, problem.corners, upper=False)
         x = solve_diagonal_channel(z[:, reverse], weight.flip(1)[reverse], lower)
         return x[:, reverse]
@@ -163,6 +168,6 @@ def _published(name: str, z: Tensor, weight: Tensor, problem: Problem) -> Tensor
     return x.to(z.dtype)
 
 
-def _reversed_channels(per_group: int, channels: int) -> Tensor:
+def reversed_channels(per_group: int, channels: int) -> Tensor:
     """The index that reverses the channels inside each group."""
     return torch.arange(channels).view(-1, per_group).flip(1).flatten()

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from invconv.solvers import compiled
+from invconv.solvers import compiled, cuda
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.problem import Problem
 from invconv.solvers.reference import solve_reference
@@ -42,16 +42,44 @@ def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Run:
     return with_out
 
 
+def _by_device(on_cpu: Run, on_gpu: Run) -> Run:
+    def run(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
+        return (on_gpu if x.is_cuda else on_cpu)(x, weight, problem, out)
+
+    return run
+
+
+def _missing(device: torch.device) -> str:
+    return cuda.missing() if device.type == "cuda" else compiled.missing(device)
+
+
+def _missing_4(device: torch.device) -> str:
+    if device.type == "cuda":
+        return cuda.missing()
+    return (
+        "FInC's algorithm 2 differs from its algorithm 1 in what one CUDA launch does, and a CPU "
+        "has no launches: use diagonal_channel"
+    )
+
+
 METHODS: dict[str, Method] = {
     "reference": Method(_into(solve_reference), "plain loops, any dtype and device: the truth"),
     "wavefront": Method(_into(solve_wavefront), "torch only, one diagonal at a time, any device"),
     "compiled": Method(
-        compiled.solve, "C++ on the CPU, a batch in the lanes of a register", compiled.missing
+        _by_device(compiled.solve, cuda.solve),
+        "C++ on the CPU, a batch in the lanes of a register; CUDA on a GPU, one launch",
+        _missing,
     ),
     "diagonal_channel": Method(
-        _into(compiled.solve_diagonal_channel),
-        "FInC's published algorithm 1, float64 on one thread of the CPU",
-        compiled.missing,
+        _by_device(_into(compiled.solve_diagonal_channel), _into(cuda.solve_diagonal_channel)),
+        "FInC's published algorithm 1: float64 on one thread of a CPU, a launch and a wait per "
+        "corner, diagonal and channel on a GPU",
+        _missing,
+    ),
+    "diagonal_channel_4": Method(
+        _into(cuda.solve_diagonal_channel_4),
+        "FInC's published algorithm 2: a launch and a wait per diagonal and channel, GPU only",
+        _missing_4,
     ),
     "raster_serial": Method(
         _into(compiled.solve_raster_serial),
@@ -63,7 +91,11 @@ METHODS: dict[str, Method] = {
 
 FORWARD_METHODS: dict[str, Method] = {
     "torch": Method(_into(convolve_torch), "one F.conv2d per corner, any device"),
-    "compiled": Method(compiled.convolve, "C++ on the CPU, all corners at once", compiled.missing),
+    "compiled": Method(
+        _by_device(compiled.convolve, cuda.convolve),
+        "C++ on the CPU, CUDA on a GPU, all corners at once",
+        _missing,
+    ),
 }
 """The ways to convolve."""
 
@@ -76,8 +108,8 @@ def known_methods(inverse: bool = True) -> tuple[str, ...]:
 def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
     """The name of the method that runs on ``device``; "auto" is never returned.
 
-    "auto" is "compiled" on a CPU and "wavefront" or "torch" elsewhere, or where the extension
-    was not built, which is said once.
+    "auto" is "compiled" where it can run, on a CPU or a GPU; elsewhere, and where something is
+    missing, which is said once, it is "wavefront" or "torch".
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
@@ -90,14 +122,15 @@ def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
         if reason:
             raise RuntimeError(f"method {method!r} is not available: {reason}")
         return method
-    if not compiled.missing(device):
+    reason = _missing(device)
+    if not reason:
         return "compiled"
-    if device.type == "cpu":
-        _say_once(compiled.missing(device))
+    if device.type in ("cpu", "cuda"):
+        _say_once(reason)
     return "wavefront" if inverse else "torch"
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _say_once(reason: str) -> None:
     warnings.warn(f"invconv runs in plain torch, several times slower: {reason}", stacklevel=2)
 

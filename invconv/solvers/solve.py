@@ -82,9 +82,10 @@ def solve_triangular_conv2d(
         z: (B, C, H, W), floating point.
         weight: (C, C', kh, kw) as in `triangular_conv2d`; what that does not read is not read.
         anchor, corners, upper: as in `triangular_conv2d`.
-        method: which code runs, never what is computed: "auto", "compiled" (C++, CPU),
-            "wavefront" (torch), "reference" (plain loops), or a published algorithm:
-            "diagonal_channel" (FInC's algorithm 1), "raster_serial" (Emerging's and CInC's loop).
+        method: which code runs, never what is computed: "auto", "compiled" (C++ on a CPU, CUDA
+            on a GPU), "wavefront" (torch), "reference" (plain loops), or a published algorithm:
+            "diagonal_channel" and, on a GPU, "diagonal_channel_4" (FInC's algorithms 1 and 2),
+            "raster_serial" (Emerging's and CInC's loop, on a CPU).
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
             refused where gradients are needed.
         check: whether to look at values, which synchronises a device: the input is finite, the

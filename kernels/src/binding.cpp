@@ -5,9 +5,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <array>
+#include <cstring>
 #include <stdexcept>
 
 #include "isa.h"
+#include "launch.h"
 #include "published.h"
 #include "run.h"
 
@@ -147,6 +149,23 @@ NB_MODULE(INVCONV_MODULE, m) {
           nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
           nb::arg("upper"), nb::arg("threads"),
           "Emerging's and CInC's loop on contiguous float64, images shared among threads.");
+    m.def(
+        "launch_and_wait",
+        [](std::uintptr_t function, std::uintptr_t stream, std::uintptr_t arguments,
+           std::uintptr_t diagonal, std::uintptr_t channel, const nb::bytes& steps,
+           unsigned threads, const std::string& library) {
+            if (steps.size() % sizeof(Step)) throw std::invalid_argument("steps are triples");
+            std::vector<Step> each(steps.size() / sizeof(Step));
+            std::memcpy(each.data(), steps.c_str(), steps.size());
+            nb::gil_scoped_release release;
+            launch_and_wait(reinterpret_cast<void*>(function), reinterpret_cast<void*>(stream),
+                            reinterpret_cast<void*>(arguments),
+                            reinterpret_cast<std::int32_t*>(diagonal),
+                            reinterpret_cast<std::int32_t*>(channel), each, threads, library);
+        },
+        nb::arg("function"), nb::arg("stream"), nb::arg("arguments"), nb::arg("diagonal"),
+        nb::arg("channel"), nb::arg("steps"), nb::arg("threads"), nb::arg("library"),
+        "A CUDA launch and a wait for each (diagonal, channel, blocks) of steps, int32 triples.");
     m.def("available_isas", &available_isas, "Instruction sets of this machine, best first.");
     m.def(
         "default_isa", [] { return std::string(select_kernels<float>("").name); },

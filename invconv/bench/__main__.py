@@ -1,0 +1,76 @@
+"""python -m invconv.bench gpu | cuda_resources: measurements that need no sweep."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from invconv.bench.cells import run_cell
+from invconv.bench.rows import cell_id
+from invconv.bench.store import collect
+from invconv.report import cuda_resources as resources_page
+from invconv.report import gpu as gpu_page
+from invconv.solvers.cuda import nvrtc
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    parser = argparse.ArgumentParser(prog="invconv.bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    gpu = commands.add_parser("gpu", help="every method and whole models on a GPU")
+    gpu.add_argument("--out", type=Path, required=True, help="folder of the rows and the page")
+    gpu.add_argument("--seconds", type=float, default=540, help="start no cell after so long")
+    gpu.add_argument("--device", default="cuda")
+    gpu.add_argument("--tiny", action="store_true", help="tiny shapes: a test of the command")
+    gpu.add_argument("--only", default="", help="cells whose name contains this")
+    gpu.add_argument("--force", action="store_true", help="measure again what has an ok row")
+    resources = commands.add_parser("cuda_resources", help="registers and spills, without a GPU")
+    resources.add_argument("--results", type=Path, default=Path("results"))
+    resources.add_argument("--chips", nargs="+", default=["sm_80", "sm_90", "sm_100"])
+    options = parser.parse_args(arguments)
+    return {"gpu": _gpu, "cuda_resources": _resources}[options.command](options)
+
+
+def _gpu(options: argparse.Namespace) -> int:
+    from invconv.bench.gpu import cells
+
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("torch finds no CUDA device; --device cpu --tiny tries the command", file=sys.stderr)
+        return 2
+    start, bad = time.perf_counter(), 0
+    for cell in cells(device, options.tiny):
+        if options.only not in cell.label:
+            continue
+        if time.perf_counter() - start > options.seconds:
+            print(f"{cell.label}: not started, the time is up")
+            bad += 1
+            continue
+        name = cell_id(cell.label, {**cell.labels, "tiny": options.tiny})
+        folder = options.out / "gpu" / name
+        row, _ = run_cell(
+            name, "gpu", cell.labels, cell.labels, folder, device, cell.measure, options.force
+        )
+        said = row.reason or f"{row.values.get('inverse_s', 0) * 1e6:.1f} µs"
+        print(f"{cell.label}: {row.status} {said} ({row.values['duration_s']} s)", flush=True)
+        bad += row.status not in ("ok", "unsupported")
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    results = options.out / "results"
+    frame = collect(options.out / "gpu", results / "data" / "gpu.csv")
+    print(f"the page is {gpu_page.write_page(frame, results)}")
+    return 1 if bad else 0
+
+
+def _resources(options: argparse.Namespace) -> int:
+    from invconv.bench.cuda_resources import measure
+
+    rows = [used for chip in options.chips for used in measure(chip)]
+    print(resources_page.write_page(rows, nvrtc.version(), options.results))
+    return 1 if any(used.element == "float32" and used.spilled for used in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

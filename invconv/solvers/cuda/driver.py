@@ -1,0 +1,147 @@
+"""The CUDA driver through NVIDIA's bindings: modules, functions, launches."""
+
+import ctypes
+import threading
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from invconv.solvers.cuda import nvrtc
+from invconv.solvers.cuda.arguments import Arguments
+from invconv.solvers.cuda.plan import Chip, Options
+
+LIBRARY = "libcuda.so.1"
+_lock = threading.Lock()
+_functions: dict[tuple[int, str, Options, str], Any] = {}
+
+
+def missing() -> str:
+    """Why no kernel can run on a GPU; "" if it can."""
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device"
+    return nvrtc.missing()
+
+
+@lru_cache(maxsize=64)
+def chip(index: int) -> Chip:
+    """The GPU with this index."""
+    found = torch.cuda.get_device_properties(index)
+    return Chip(
+        10 * found.major + found.minor,
+        found.multi_processor_count,
+        _attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", index),
+        _attribute("MAX_SHARED_MEMORY_PER_MULTIPROCESSOR", index),
+    )
+
+
+def launch(
+    index: int,
+    source: str,
+    options: Options,
+    kernel: str,
+    blocks: int,
+    threads: int,
+    shared: int,
+    arguments: Arguments,
+) -> None:
+    """Enqueues one kernel on the device's current stream; nothing waits, nothing is allocated."""
+    if blocks >= 2**31:
+        raise ValueError(f"{blocks} blocks are more than one launch can have: split the batch")
+    loaded = function(index, source, options, kernel)
+    addresses = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
+    _check(
+        _driver().cuLaunchKernel(
+            loaded,
+            *(blocks, 1, 1),
+            *(threads, 1, 1),
+            shared,
+            stream(index),
+            ctypes.addressof(addresses),
+            0,
+        )
+    )
+
+
+def stream(index: int) -> int:
+    """The device's current stream."""
+    return int(torch.cuda.current_stream(index).cuda_stream)
+
+
+def synchronize() -> None:
+    """Waits for the current device."""
+    _check(_driver().cuCtxSynchronize())
+
+
+def function(index: int, source: str, options: Options, kernel: str) -> Any:
+    """A kernel of a specialisation, compiled and loaded on first use."""
+    key = (index, source, options, kernel)
+    found = _functions.get(key)
+    if found is None:
+        with _lock:
+            found = _functions.get(key) or _load(*key)
+            _functions[key] = found
+    _set_context(index)
+    return found
+
+
+def resources(index: int, source: str, options: Options, kernel: str) -> dict[str, int]:
+    """Registers per thread and bytes of local memory of a loaded kernel."""
+    loaded = function(index, source, options, kernel)
+    names = _driver().CUfunction_attribute
+    return {
+        "registers": _check(
+            _driver().cuFuncGetAttribute(names.CU_FUNC_ATTRIBUTE_NUM_REGS, loaded)
+        ),
+        "local_bytes": _check(
+            _driver().cuFuncGetAttribute(names.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, loaded)
+        ),
+    }
+
+
+def _load(index: int, source: str, options: Options, kernel: str) -> Any:
+    """Loading may allocate, which a capture in progress allows only when it is told to."""
+    driver = _driver()
+    code = nvrtc.machine_code(source, options, chip(index).architecture)
+    _set_context(index)
+    relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    before = _check(driver.cuThreadExchangeStreamCaptureMode(relaxed))
+    try:
+        module = _check(driver.cuModuleLoadData(code))
+        loaded = _check(driver.cuModuleGetFunction(module, kernel.encode()))
+        names = driver.CUfunction_attribute
+        for name, value in (
+            (names.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, chip(index).shared_per_block),
+            (names.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100),
+        ):
+            _check(driver.cuFuncSetAttribute(loaded, name, value))
+    finally:
+        _check(driver.cuThreadExchangeStreamCaptureMode(before))
+    return loaded
+
+
+def _set_context(index: int) -> None:
+    """A thread that torch has not used yet has no context: give it the device's own."""
+    driver = _driver()
+    if not int(_check(driver.cuCtxGetCurrent())):
+        context = _check(driver.cuDevicePrimaryCtxRetain(_check(driver.cuDeviceGet(index))))
+        _check(driver.cuCtxSetCurrent(context))
+
+
+def _attribute(name: str, index: int) -> int:
+    driver = _driver()
+    attribute = getattr(driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+    return int(_check(driver.cuDeviceGetAttribute(attribute, _check(driver.cuDeviceGet(index)))))
+
+
+def _driver() -> Any:
+    from cuda.bindings import driver
+
+    return driver
+
+
+def _check(result: tuple[Any, ...]) -> Any:
+    status, *values = result
+    if int(status):
+        raise RuntimeError(f"CUDA driver: {status.name}")
+    return values[0] if values else None

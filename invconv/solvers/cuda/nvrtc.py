@@ -1,0 +1,138 @@
+"""Kernel text to machine code by NVRTC, without a toolkit or a driver, kept on disk."""
+
+import fcntl
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from invconv.solvers.cuda.plan import Options
+
+_BEFORE = {
+    "wavefront": ("common", "fold", "push"),
+    "convolution": ("common",),
+    "diagonal_channel": ("common",),
+}
+_FLAGS = ("--std=c++17", "--ptxas-options=-v", "--diag-suppress=177")
+
+
+def source(name: str) -> str:
+    """The text of a kernel, what it builds on in front."""
+    folder = Path(__file__).parent
+    if not (folder / "common.cuh").exists():  # an editable install: the package is not copied
+        folder = Path(__file__).parents[3] / "kernels" / "cuda"
+    return "".join((folder / f"{part}.cuh").read_text() for part in (*_BEFORE[name], name))
+
+
+@lru_cache(maxsize=1)
+def missing() -> str:
+    """Why nothing can be compiled; "" if it can."""
+    try:
+        version()
+    except (ImportError, RuntimeError, OSError) as error:
+        return (
+            f"NVRTC was not found ({type(error).__name__}: {error}); it comes with torch's CUDA "
+            "builds: pip install 'invconv[cuda]'"
+        )
+    return ""
+
+
+@lru_cache(maxsize=1)
+def version() -> tuple[int, int]:
+    """NVRTC's version."""
+    found: tuple[int, int] = _check(_nvrtc().nvrtcVersion())
+    return found
+
+
+def target(architecture: int) -> str:
+    """Machine code where NVRTC knows the chip, otherwise the newest intermediate code."""
+    known = list(_check(_nvrtc().nvrtcGetSupportedArchs()))
+    return f"sm_{architecture}" if architecture in known else f"compute_{max(known)}"
+
+
+def flags(goal: str, options: Options) -> tuple[str, ...]:
+    """NVRTC's options for a target and a specialisation."""
+    return (f"--gpu-architecture={goal}", *_FLAGS, *(f"-D{key}={n}" for key, n in options))
+
+
+def machine_code(name: str, options: Options, architecture: int) -> bytes:
+    """A kernel's code for one chip, compiled at most once per cache folder.
+
+    The file's name is a hash of everything the code depends on. A lock that dies with its holder
+    keeps other processes waiting while one compiles, and files appear whole or not at all.
+
+    Raises:
+        RuntimeError: if the text does not compile (the message names the log), or the cache
+            cannot be written.
+    """
+    text, goal = source(name), target(architecture)
+    given = flags(goal, options)
+    identity = "\0".join((text, *given, *map(str, version())))
+    path = cache_folder() / f"{name}-{goal}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+    code, log = path.with_suffix(".bin"), path.with_suffix(".log")
+    try:
+        if code.exists():
+            return code.read_bytes()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if code.exists():
+                return code.read_bytes()
+            compiled, said = compile_text(text, given, goal.startswith("sm_"))
+            _write(log, (" ".join(given) + "\n" + said).encode())
+            if compiled is None:
+                raise RuntimeError(f"NVRTC cannot compile {name}.cuh for {goal}; its log: {log}")
+            _write(code, compiled)
+            return compiled
+    except OSError as error:
+        raise RuntimeError(
+            f"the cache of compiled kernels at {path.parent} cannot be written ({error}); "
+            "name another folder in $INVCONV_CACHE"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """$INVCONV_CACHE, or ``invconv`` in the user's cache."""
+    given = os.environ.get("INVCONV_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invconv"
+
+
+def compile_text(text: str, given: tuple[str, ...], binary: bool) -> tuple[bytes | None, str]:
+    """Machine code (PTX unless ``binary``), None where there are errors, and NVRTC's log."""
+    nvrtc = _nvrtc()
+    program = _check(nvrtc.nvrtcCreateProgram(text.encode(), b"invconv.cu", 0, [], []))
+    try:
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(given), [f.encode() for f in given])
+        log = bytearray(_check(nvrtc.nvrtcGetProgramLogSize(program)))
+        _check(nvrtc.nvrtcGetProgramLog(program, log))
+        said = log.decode(errors="replace").rstrip("\0 ")
+        if int(status):
+            return None, said
+        kind = "CUBIN" if binary else "PTX"
+        code = bytearray(_check(getattr(nvrtc, f"nvrtcGet{kind}Size")(program)))
+        _check(getattr(nvrtc, f"nvrtcGet{kind}")(program, code))
+        return bytes(code), said
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def _nvrtc() -> Any:
+    from cuda.bindings import nvrtc
+
+    return nvrtc
+
+
+def _check(result: tuple[Any, ...]) -> Any:
+    status, *values = result
+    if int(status):
+        raise RuntimeError(f"NVRTC: {status.name}")
+    return None if not values else values[0] if len(values) == 1 else tuple(values)

@@ -1,0 +1,317 @@
+"""The CUDA kernels and their plans on the CPU: values, races, overruns, and broken copies."""
+
+import ctypes
+import shutil
+import subprocess
+from unittest import mock
+
+import pytest
+import torch
+from cases import Case, make
+from cuda_emulation import KERNELS, build, emulated, record, working_type
+
+from invconv.solvers import cuda, solve_triangular_conv2d
+from invconv.solvers.convolution import convolve_torch
+from invconv.solvers.cuda import driver, published
+from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.plan import A100, H100, Forced, geometry
+from invconv.solvers.cuda.tiles import plan_solve
+from invconv.solvers.problem import Problem, parse_problem
+from invconv.solvers.reference import solve_reference
+
+F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
+TOLERANCE = {F32: 1e-4, F64: 1e-9, BF16: 2e-2}
+PROBLEMS = [
+    (Case(4, 3, (3, 3), (16, 16)), F32, {}),
+    (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 4}),
+    (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 5, "rows": 2, "samples": 2}),
+    (Case(2, 6, (3, 3), (7, 12)), F32, {"rows": 4, "samples": 2}),
+    (Case(4, 12, (3, 3), (9, 8)), F32, {"rows": 4}),
+    (Case(2, 12, (3, 3), (9, 8)), F64, {}),
+    (Case(1, 48, (3, 3), (6, 7)), F32, {"rows": 2, "tile": 4}),
+    (Case(2, 24, (2, 2), (5, 9), upper=True), F32, {}),
+    (Case(1, 12, (3, 3), (8, 9), "center"), F32, {"tile": 4}),
+    (Case(2, 5, (3, 3), (9, 7), "center", True), F32, {}),
+    (Case(2, 2, (5, 5), (8, 11), "center"), F64, {"tile": 3}),
+    (Case(3, 1, (4, 2), (11, 6)), F32, {"tile": 3}),
+    (Case(5, 2, (1, 4), (3, 9)), F64, {"tile": 2}),
+    (Case(2, 4, (4, 1), (9, 3), upper=True), F32, {"rows": 2}),
+    (Case(2, 3, (1, 1), (5, 4)), F32, {}),
+    (Case(2, 17, (1, 1), (3, 4), upper=True), F64, {}),
+    (Case(2, 3, (3, 3), (5, 4), (0, 0)), F32, {}),
+    (Case(2, 3, (3, 4), (6, 8), (2, 0)), F32, {"tile": 4}),
+    (Case(2, 3, (3, 4), (6, 8), (0, 3), True), F32, {"tile": 4}),
+    (Case(4, 3, (5, 7), (2, 3)), F32, {}),
+    (Case(2, 3, (4, 3), (9, 8), (3, 1)), F32, {"taps_in": 2, "tile": 3, "rows": 4}),
+    (Case(2, 7, (3, 3), (6, 9), "center", True), F32, {"window_in_shared": False, "taps_in": 2}),
+    (Case(1, 6, (5, 5), (7, 8)), F64, {"window_in_shared": False, "taps_in": 2, "tile": 3}),
+    (Case(4, 3, (3, 3), (8, 9)), BF16, {}),
+    (Case(4, 3, (3, 3), (8, 9)), BF16, {"tile": 4}),
+    (Case(300, 1, (2, 2), (3, 4)), F32, {}),
+]
+SLOW = [
+    (Case(1, 96, (3, 3), (5, 6)), F32, {}),
+    (Case(1, 30, (11, 11), (12, 9)), F32, {}),
+    (Case(2, 9, (7, 7), (9, 20), "center", True), F64, {"tile": 5, "samples": 2}),
+    (Case(4, 6, (3, 3), (40, 33)), F32, {"tile": 16, "rows": 2}),
+]
+
+
+def name(problem):
+    case, dtype, forced = problem
+    return "-".join([str(case), str(dtype)[6:], *(f"{k}{v}" for k, v in forced.items())])
+
+
+def problem_of(case, batch, dtype):
+    z, weight = make(case, batch, F64)
+    problem = parse_problem(z, weight, *case.arguments.values(), "z")
+    return z.to(dtype), weight.to(dtype), problem
+
+
+def check(case, dtype, forced, batch=3):
+    z, weight, problem = problem_of(case, batch, dtype)
+    x = solve_reference(z.double(), weight.double(), problem)
+    again = convolve_torch(z.double(), weight.double(), problem)
+    with emulated(**forced):
+        found, convolved = cuda.solve(z, weight, problem), cuda.convolve(z, weight, problem)
+        in_place = z.clone()
+        cuda.solve(in_place, weight, problem, in_place)
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    torch.testing.assert_close(found.double(), x, **tolerance)
+    torch.testing.assert_close(convolved.double(), again, **tolerance)
+    torch.testing.assert_close(in_place, found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+def test_values(problem, poisoned_empty):
+    check(*problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", SLOW, ids=name)
+def test_values_of_large_problems(problem, poisoned_empty):
+    check(*problem)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_batches_and_layouts(batch):
+    case = PROBLEMS[0][0]
+    z, weight, problem = problem_of(case, batch, F32)
+    x = solve_reference(z, weight, problem)
+    with emulated():
+        last = z.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(cuda.solve(last, weight, problem), x, rtol=1e-4, atol=1e-4)
+        out = torch.full((*z.shape[:3], 2 * z.shape[3]), torch.nan)[..., ::2]
+        assert cuda.solve(z, weight, problem, out) is out
+        torch.testing.assert_close(out, x, rtol=1e-4, atol=1e-4)
+        overlapping = torch.cat([z.flatten(), z.new_zeros(1)])
+        shifted = overlapping[1:].view(z.shape)
+        cuda.solve(overlapping[:-1].view(z.shape), weight, problem, shifted)
+        torch.testing.assert_close(shifted, x, rtol=1e-4, atol=1e-4)
+        assert cuda.solve(z[:, :, :0], weight, problem).shape == (batch, 12, 0, 16)
+        half = cuda.solve(z.half(), weight.half(), problem)
+        assert half.dtype == torch.float16
+        torch.testing.assert_close(half.float(), x, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("chip", [A100, H100], ids=["sm_80", "sm_90"])
+def test_one_launch_where_the_image_fits(chip):
+    for channels, n in ((3, 64), (6, 64), (12, 32), (24, 32), (48, 16)):
+        z, weight = torch.empty(100, 4 * channels, n, n), torch.empty(4 * channels, channels, 3, 3)
+        problem = parse_problem(z, weight, None, "tl", False, "z")
+        g = geometry(tuple(z.shape), tuple(weight.shape), problem, F32)
+        plan = plan_solve(g, chip, Forced(tile=n))
+        solves = [one for one in plan.launches if one.kernel == "solve"]
+        assert len(solves) == 1
+        assert solves[0].shared <= chip.shared_per_block
+        assert len(plan.launches) == (1 if channels <= 16 else 2)
+        assert len(plan_convolve(g, chip).launches) == 1
+
+
+def test_tiles_take_one_launch_per_anti_diagonal():
+    z, weight = torch.empty(1, 12, 512, 512), torch.empty(12, 3, 3, 3)
+    problem = parse_problem(z, weight, None, "tl", False, "z")
+    g = geometry(tuple(z.shape), tuple(weight.shape), problem, F32)
+    for tile in (32, 64):
+        plan = plan_solve(g, H100, Forced(tile=tile))
+        solves = [one for one in plan.launches if one.kernel == "solve"]
+        assert len(solves) == 2 * 512 // tile - 1
+        assert sum(one.fields["tiles"] for one in solves) == (512 // tile) ** 2
+
+
+def test_a_problem_that_fits_no_chip_is_refused():
+    _, _, problem = problem_of(Case(1, 1, (1, 1), (2, 2)), 1, F32)
+    g = geometry((1, 3000, 2, 2), (3000, 3000, 1, 1), problem, F32)
+    with pytest.raises(ValueError, match="no CUDA plan for 3000 channels"):
+        plan_solve(g, H100)
+
+
+@pytest.mark.parametrize("four", [False, True])
+@pytest.mark.parametrize("compiled_loop", [False, True])
+def test_the_published_algorithms(four, compiled_loop, monkeypatch):
+    case = Case(4, 3, (3, 2), (5, 7), upper=True)
+    z, weight, problem = problem_of(case, 2, F32)
+    counted = []
+    lower = Problem(problem.anchor, problem.corners, upper=False)
+    g = geometry(tuple(z.shape), tuple(weight.shape), lower, F32)
+    library = build("diagonal_channel", g.options)
+    monkeypatch.setattr(driver, "LIBRARY", str(library))
+    monkeypatch.setattr(driver, "function", lambda *_: 1)
+    monkeypatch.setattr(driver, "stream", lambda index: 0)
+    monkeypatch.setattr(driver, "synchronize", lambda: counted.append(1))
+    if not compiled_loop:
+        monkeypatch.setattr(published.compiled, "_kernels", None)
+    waits = ctypes.c_int.in_dll(ctypes.CDLL(str(library)), "waits")
+    waits.value = 0
+    solve = cuda.solve_diagonal_channel_4 if four else cuda.solve_diagonal_channel
+    with emulated():
+        x = solve(z, weight, problem)
+    expected = solve_reference(z.double(), weight.double(), problem)
+    torch.testing.assert_close(x.double(), expected, rtol=1e-4, atol=1e-4)
+    launches = published.launches(z.shape, weight.shape, four)
+    assert launches == 3 * 11 * (1 if four else 4)
+    assert (waits.value if compiled_loop else len(counted)) == launches
+
+
+def test_a_driver_that_fails_is_an_error():
+    z, weight, problem = problem_of(Case(4, 1, (2, 2), (3, 3)), 1, F32)
+    with (
+        mock.patch.object(driver, "LIBRARY", "libnone.so.1"),
+        mock.patch.object(driver, "function", lambda *_: 1),
+        mock.patch.object(driver, "stream", lambda index: 0),
+        pytest.raises(RuntimeError, match="libnone"),
+    ):
+        cuda.solve_diagonal_channel(z, weight, problem)
+
+
+def test_algorithm_2_is_refused_on_a_cpu():
+    with pytest.raises(RuntimeError, match="a CPU has no launches: use diagonal_channel"):
+        solve_triangular_conv2d(
+            torch.zeros(1, 4, 2, 2), torch.ones(4, 1, 1, 1), method="diagonal_channel_4"
+        )
+
+
+SANITIZED = [
+    (Case(2, 3, (3, 3), (7, 6)), F32, {"tile": 4, "samples": 2}),
+    (Case(2, 3, (3, 3), (5, 6), "center"), F32, {"taps_in": 1, "rows": 2}),
+]
+
+
+def run_sanitized(problem, flags, tmp_path, kernels=KERNELS / "cuda", make_plan=plan_solve):
+    """The emulation's program under a sanitizer: its output, and whether the values are right."""
+    case, dtype, forced = problem
+    z, weight, geometry_of = problem_of(case, 2, dtype)
+    g = geometry(tuple(z.shape), tuple(weight.shape), geometry_of, dtype)
+    plan = make_plan(g, H100, Forced(**forced))
+    x = torch.full_like(z, torch.nan)
+    (tmp_path / "call").write_bytes(record(plan, (z, weight, x), geometry_of))
+    flags = ("-O1", "-g", "-DEMULATE_WITH_THREADS", *flags)
+    program = build(plan.source, plan.options, flags, kernels)
+    done = subprocess.run(
+        ["setarch", "-R", str(program), str(tmp_path / "call"), str(tmp_path / "result")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode:
+        return done.stderr, False
+    start = (z.numel() + weight.numel()) * z.element_size()
+    written = (tmp_path / "result").read_bytes()[start : start + x.numel() * x.element_size()]
+    found = torch.frombuffer(bytearray(written), dtype=working_type(x)).view(x.shape)
+    truth = solve_reference if make_plan is plan_solve else convolve_torch
+    expected = truth(z.double(), weight.double(), geometry_of)
+    return done.stderr, torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+SANITIZERS = {
+    "thread": ("-fsanitize=thread",),
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+}
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("problem", SANITIZED, ids=name)
+def test_sanitizers_find_nothing(problem, sanitizer, tmp_path):
+    said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path)
+    assert right, said
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_sanitizers_find_nothing_in_the_forward(sanitizer, tmp_path):
+    problem = (SANITIZED[0][0], F32, {"tile": 4})
+    said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path, make_plan=plan_convolve)
+    assert right, said
+
+
+def broken(tmp_path, file, text, replacement, occurrence=0):
+    """A copy of the kernels with one piece of text replaced."""
+    copy = tmp_path / "kernels"
+    shutil.copytree(KERNELS / "cuda", copy)
+    parts = (copy / file).read_text().split(text)
+    assert len(parts) > occurrence + 1, f"{text!r} is not in {file}"
+    left, right = text.join(parts[: occurrence + 1]), text.join(parts[occurrence + 1 :])
+    (copy / file).write_text(left + replacement + right)
+    return copy
+
+
+STEP_END = "        __syncthreads();\n    }\n"
+WINDOW_END = "anchor, own);\n    }\n    __syncthreads();\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement"),
+    [(STEP_END, "    }\n"), (WINDOW_END, WINDOW_END.replace("    __syncthreads();\n", ""))],
+    ids=["a step's barrier", "the barrier after the window"],
+)
+def test_a_barrier_left_out_is_a_race(text, replacement, tmp_path):
+    kernels = broken(tmp_path, "wavefront.cuh", text, replacement)
+    said, right = run_sanitized(SANITIZED[0], SANITIZERS["thread"], tmp_path, kernels)
+    assert not right
+    assert "data race" in said and "wavefront.cuh" in said
+
+
+WRONG = {
+    "a diagonal off by one": ("common.cuh", "? KERNEL_WIDTH - 1 - A", "? KERNEL_WIDTH - A"),
+    "a row too far": ("push.cuh", "above * row_stride +", "(above + 1) * row_stride +"),
+    "no columns left of the tile": ("wavefront.cuh", "int j = 1 - KERNEL_WIDTH", "int j = 0"),
+    "a corner that is not flipped": ("common.cuh", "corner & 1 ? -1 : 1", "1"),
+    "half of a vector": ("push.cuh", "e < WIDE && d + e", "e < WIDE / 2 && d + e"),
+    "a step too few": ("wavefront.cuh", "steps = high + rows - 1", "steps = high + rows - 2"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_wrong_arithmetic_is_seen(fault, tmp_path):
+    """In a process of its own: what reads outside its window may crash."""
+    kernels = broken(tmp_path, *WRONG[fault])
+    _, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    assert not right
+
+
+def test_the_unbroken_copy_is_right(tmp_path):
+    kernels = broken(tmp_path, "common.cuh", "REACH", "REACH")
+    said, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    assert right, said
+
+
+def test_a_barrier_that_some_skip_is_seen(tmp_path):
+    kernels = broken(tmp_path, "wavefront.cuh", STEP_END, "if (any) __syncthreads();\n    }\n")
+    with (
+        mock.patch("cuda_emulation.build", lambda *key: build(*key, kernels=kernels)),
+        pytest.raises(AssertionError, match="a barrier not reached by all threads"),
+    ):
+        check(*SANITIZED[0])
+
+
+def test_shared_memory_that_is_too_small_is_an_overrun(tmp_path):
+    def too_small(g, chip, forced):
+        plan = plan_solve(g, chip, forced)
+        launches = [
+            type(one)(one.kernel, one.blocks, one.threads, max(0, one.shared - 16), one.fields)
+            for one in plan.launches
+        ]
+        return type(plan)(plan.source, plan.options, tuple(launches), plan.folded, plan.tile)
+
+    said, right = run_sanitized(SANITIZED[0], SANITIZERS["address"], tmp_path, make_plan=too_small)
+    assert not right and "heap-buffer-overflow" in said

@@ -1,0 +1,217 @@
+"""The kernel text: installed with the package, compiled by NVRTC, cached, all without a GPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from invconv.bench.provenance import ROOT
+from invconv.solvers import methods, resolve
+from invconv.solvers.cuda import driver, nvrtc
+from invconv.solvers.cuda.plan import H100, Geometry
+from invconv.solvers.cuda.tiles import plan_solve
+
+if sys.platform != "linux":
+    pytest.skip("NVRTC's wheels are for Linux", allow_module_level=True)
+
+GEOMETRY = Geometry(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False)
+MEASURE = """
+import json, sys
+from invconv.bench.cuda_resources import measure
+import invconv
+rows = measure(*json.loads(sys.argv[1]))
+print(json.dumps([invconv.__file__, [used._asdict() for used in rows]]))
+"""
+COMPILE = """
+import sys
+from invconv.solvers.cuda import nvrtc
+from invconv.solvers.cuda.plan import H100, Geometry
+from invconv.solvers.cuda.tiles import plan_solve
+original = nvrtc.compile_text
+def counted(*arguments):
+    print("compiled", flush=True)
+    if sys.argv[1:] == ["hang"]:
+        import time
+        time.sleep(100)
+    return original(*arguments)
+nvrtc.compile_text = counted
+plan = plan_solve(Geometry(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False), H100)
+print(len(nvrtc.machine_code(plan.source, plan.options, 90)))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package from a wheel that was built without a compiler, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    nowhere = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}
+    build = [*pip, "wheel", "--no-deps", "-w", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, env=os.environ | nowhere, capture_output=True, timeout=300)
+    (wheel,) = folder.glob("invconv-*.whl")
+    install = [*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    return folder / "site"
+
+
+def run_installed(installed, folder, code, *arguments):
+    """Runs ``code`` with the installed package and without this repository's."""
+    own = "sys.meta_path = [f for f in sys.meta_path if 'Redirecting' not in type(f).__name__]"
+    start = f"import sys; {own}; sys.path.insert(0, {str(installed)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{start}\n{code}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check_resources(installed, folder, chip, elements):
+    origin, rows = json.loads(
+        run_installed(installed, folder, MEASURE, json.dumps([chip, elements]))
+    )
+    assert origin.startswith(str(installed))
+    kernels = {(row["kernel"], row["channels"], row["kernel_size"]) for row in rows}
+    for channels in (3, 6, 12, 24, 48):
+        assert ("solve", channels, 3) in kernels and ("convolve", channels, 3) in kernels
+    assert ("fold", 48, 3) in kernels and ("solve", 3, 11) in kernels
+    for row in rows:
+        assert 16 <= row["registers"] <= 255
+        assert row["element"] != "float32" or row["spilled"] == 0, row
+        assert row["stack"] == 0 or row["channels"] > 8, row
+    return rows
+
+
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90", "sm_100"])
+def test_every_specialisation_compiles_and_none_spills(installed, tmp_path, chip):
+    rows = check_resources(installed, tmp_path, chip, [0])
+    most = {"solve": 0, "convolve": 0, "fold": 0}
+    for row in rows:
+        most[row["kernel"]] = max(most[row["kernel"]], row["registers"])
+    print(f"{chip}: {len(rows)} kernels, most registers {most}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90", "sm_100"])
+def test_the_other_types_compile(installed, tmp_path, chip):
+    check_resources(installed, tmp_path, chip, [0, 1, 2])
+
+
+def compile_in(cache, *arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", COMPILE, *arguments],
+        env=os.environ | {"INVCONV_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_processes_compile_once_between_them(tmp_path):
+    running = [compile_in(tmp_path) for _ in range(4)]
+    said = [process.communicate(timeout=200) for process in running]
+    assert all(process.returncode == 0 for process in running), said
+    assert sum(out.count("compiled") for out, _ in said) == 1
+    assert len({out.split()[-1] for out, _ in said}) == 1
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_builder_that_is_killed_blocks_nobody(tmp_path):
+    hanging = compile_in(tmp_path, "hang")
+    assert hanging.stdout.readline() == "compiled\n"
+    waiting = compile_in(tmp_path)
+    time.sleep(2)
+    assert waiting.poll() is None
+    hanging.send_signal(signal.SIGKILL)
+    out, error = waiting.communicate(timeout=200)
+    assert waiting.returncode == 0, error
+    assert out.startswith("compiled")
+    hanging.communicate()
+
+
+def test_what_the_cache_depends_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
+    plan = plan_solve(GEOMETRY, H100)
+    compiled = []
+    original = nvrtc.compile_text
+    monkeypatch.setattr(nvrtc, "compile_text", lambda *key: compiled.append(key) or original(*key))
+    code = nvrtc.machine_code(plan.source, plan.options, 90)
+    assert code[:4] == b"\x7fELF"
+    assert nvrtc.machine_code(plan.source, plan.options, 90) == code
+    assert len(compiled) == 1
+    nvrtc.machine_code(plan.source, plan.options, 80)
+    nvrtc.machine_code(plan.source, (*plan.options, ("UNUSED", 1)), 90)
+    monkeypatch.setattr(nvrtc, "version", lambda: (99, 0))
+    nvrtc.machine_code(plan.source, plan.options, 90)
+    assert len(compiled) == 4
+    text = nvrtc.source("wavefront")
+    monkeypatch.setattr(nvrtc, "source", lambda name: text + "\n")
+    nvrtc.machine_code(plan.source, plan.options, 90)
+    assert len(compiled) == 5
+    assert len(list(tmp_path.glob("*.log"))) == 5
+
+
+def test_a_chip_that_nvrtc_does_not_know_gets_intermediate_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
+    plan = plan_solve(GEOMETRY, H100)
+    assert nvrtc.target(90) == "sm_90"
+    assert nvrtc.target(999).startswith("compute_")
+    assert b".target sm_" in nvrtc.machine_code(plan.source, plan.options, 999)
+
+
+def test_a_text_that_does_not_compile_names_its_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
+    monkeypatch.setattr(nvrtc, "source", lambda name: "__global__ void broken() { nothing; }")
+    with pytest.raises(RuntimeError, match=r"cannot compile wavefront.cuh for sm_90; its log"):
+        nvrtc.machine_code("wavefront", (), 90)
+    (log,) = tmp_path.glob("*.log")
+    assert 'identifier "nothing" is undefined' in log.read_text()
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INVCONV_CACHE", str(tmp_path / "file"))
+    with pytest.raises(RuntimeError, match="INVCONV_CACHE"):
+        nvrtc.machine_code("wavefront", plan_solve(GEOMETRY, H100).options, 90)
+
+
+def test_what_is_missing_is_said(monkeypatch):
+    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    assert driver.missing() == ""
+
+    def absent():
+        raise ImportError("no module named cuda")
+
+    monkeypatch.setattr(nvrtc, "version", absent)
+    nvrtc.missing.cache_clear()
+    try:
+        assert "pip install 'invconv[cuda]'" in driver.missing()
+    finally:
+        nvrtc.missing.cache_clear()
+
+
+def test_auto_goes_on_in_torch_and_says_so_once(monkeypatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    assert resolve("auto", gpu) == resolve("auto", gpu, inverse=False) == "compiled"
+    assert resolve("diagonal_channel_4", gpu) == "diagonal_channel_4"
+    monkeypatch.setattr(nvrtc, "missing", lambda: "cuda-bindings are not here")
+    methods._say_once.cache_clear()
+    with pytest.warns(UserWarning, match="cuda-bindings are not here") as caught:
+        assert resolve("auto", gpu) == "wavefront"
+        assert resolve("auto", gpu, inverse=False) == "torch"
+    assert len(caught) == 1
+    methods._say_once.cache_clear()
+    with pytest.raises(RuntimeError, match="'compiled' is not available: cuda-bindings"):
+        resolve("compiled", gpu)
