@@ -6,8 +6,10 @@ import sys
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from invconv.bench.provenance import ROOT
+from invconv.bench.sweep import identify
 
 SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
@@ -88,3 +90,17 @@ def test_showing_the_configuration_runs_nothing(tmp_path):
     assert shown.returncode == 0
     assert "preset: smoke" in shown.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cell_stays_the_one_that_was_measured():
+    """A setting that comes later may not give every cell a new name: its row would be lost."""
+    command = [sys.executable, str(ROOT / "reproductions" / "table2.py"), "--cfg", "job"]
+    shown = subprocess.run(
+        [*command, "method=finc"], capture_output=True, text=True, check=True, timeout=100
+    )
+    config = OmegaConf.create(shown.stdout)
+    cell, identity = identify(config, "smoke-digits-finc-s0")
+    assert cell == "smoke-digits-finc-s0-058961ea"
+    assert "step" not in identity["method"]
+    config.method.step = "paper"
+    assert identify(config, "smoke-digits-finc-s0")[1]["method"]["step"] == "paper"

@@ -19,6 +19,9 @@ from invconv.bench.store import collect
 NOT_IDENTITY = ("runs", "results", "force", "progress")
 """What a configuration may hold that cannot change a result."""
 
+NEUTRAL = {"method": {"step": "common"}}
+"""Settings that came later, with the value at which a cell is the one that it was before."""
+
 _wanted: list[DictConfig] = []
 
 
@@ -48,6 +51,10 @@ def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
     """A cell's name, and the part of its configuration that can change its result."""
     full: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in full.items() if key not in NOT_IDENTITY}
+    for group, settings in NEUTRAL.items():
+        for name, value in settings.items():
+            if name in kept.get(group, {}) and kept[group][name] == value:
+                del kept[group][name]
     return cell_id(label, kept), kept
 
 

@@ -33,8 +33,8 @@ void solve_by_diagonals(const Geometry& g, const double* z, const double* weight
         }
 }
 
-// One image, one group. The channels of a pixel lie side by side and the loops are nested as in
-// the releases; known is (H, W, C').
+// One image, one group. The channels of a pixel lie side by side, and the loops are nested and the
+// borders tested as in the releases; known is (H, W, C').
 void solve_by_pixels(const Geometry& g, const double* z, const double* weight, int corner,
                      double* known, double* x) {
     const Index down = corner & 2 ? -1 : 1, right = corner & 1 ? -1 : 1, area = g.height * g.width;
@@ -47,21 +47,18 @@ void solve_by_pixels(const Geometry& g, const double* z, const double* weight, i
                 const Index c = g.upper ? g.channels - 1 - position : position;
                 const double* own = weight + c * g.channels * kernel;
                 double value = z[c * area + here];
-                for (Index d = 0; d < g.channels; ++d) {
-                    for (Index i = 0; i <= g.anchor_row; ++i) {
-                        const Index hh = h + down * (i - g.anchor_row);
-                        if (hh < 0 || hh >= g.height) continue;
-                        const Index end = i < g.anchor_row ? g.kernel_width : g.anchor_column;
-                        for (Index j = 0; j < end; ++j) {
+                for (Index d = 0; d < g.channels; ++d)
+                    for (Index i = 0; i <= g.anchor_row; ++i)
+                        for (Index j = 0; j < g.kernel_width; ++j) {
+                            const Index tap = i * g.kernel_width + j;
+                            if (tap > anchor || (tap == anchor && (g.upper ? d <= c : d >= c)))
+                                continue;
+                            const Index hh = h + down * (i - g.anchor_row);
                             const Index ww = w + right * (j - g.anchor_column);
-                            if (ww < 0 || ww >= g.width) continue;
-                            value -= own[d * kernel + i * g.kernel_width + j] *
+                            if (hh < 0 || hh >= g.height || ww < 0 || ww >= g.width) continue;
+                            value -= own[d * kernel + tap] *
                                      known[(hh * g.width + ww) * g.channels + d];
                         }
-                    }
-                    if (g.upper ? d > c : d < c)
-                        value -= own[d * kernel + anchor] * known[here * g.channels + d];
-                }
                 x[c * area + here] = known[here * g.channels + c] =
                     value / own[c * kernel + anchor];
             }
