@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from invconv.data import ImageSet
-from invconv.flows import MultiScaleFlow
+from invconv.flows import LevelFlow
 from invconv.validation import check_choice
 
 SCHEDULES = ("constant", "cosine")
@@ -70,7 +70,7 @@ class TrainingState:
 
 
 @torch.no_grad()
-def evaluate(flow: MultiScaleFlow, data: ImageSet, batch_size: int = 250, seed: int = 0) -> float:
+def evaluate(flow: LevelFlow, data: ImageSet, batch_size: int = 250, seed: int = 0) -> float:
     """Mean bits per dimension of ``data``, one draw of dequantisation noise, seeded."""
     device = next(flow.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -84,7 +84,7 @@ def evaluate(flow: MultiScaleFlow, data: ImageSet, batch_size: int = 250, seed: 
 
 
 def train(
-    flow: MultiScaleFlow,
+    flow: LevelFlow,
     train_data: ImageSet,
     valid_data: ImageSet,
     options: TrainingOptions,
@@ -169,7 +169,7 @@ class _Run:
 
     def __init__(
         self,
-        flow: MultiScaleFlow,
+        flow: LevelFlow,
         optimizer: torch.optim.Optimizer,
         noise: torch.Generator,
         options: TrainingOptions,

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from invconv.bench.cells import Incorrect
 from invconv.bench.timing import time_interleaved
-from invconv.flows import MultiScaleFlow
+from invconv.flows import LevelFlow
 from invconv.solvers import relative_error
 
 ROUND_TRIP_TOLERANCE = 1e-3
 
 
-def round_trip_error(flow: MultiScaleFlow, images: Tensor) -> float:
+def round_trip_error(flow: LevelFlow, images: Tensor) -> float:
     """‖decode(encode(y)) − y‖ / ‖y‖ for the dequantised ``images``.
 
     Raises:
@@ -33,11 +33,11 @@ def round_trip_error(flow: MultiScaleFlow, images: Tensor) -> float:
 
 
 def time_flow(
-    flow: MultiScaleFlow, images: Tensor, warmup: int = 2, repeats: int = 20
+    flow: LevelFlow, images: Tensor, warmup: int = 2, repeats: int = 20
 ) -> dict[str, Any]:
     """Proves the round trip, then times the flow on as many images as are given.
 
-    One forward pass is `MultiScaleFlow.log_prob` of ``images`` without gradients, one sampling
+    One forward pass is `LevelFlow.log_prob` of ``images`` without gradients, one sampling
     pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A). The
     training step, forward and backward of the same batch, has a block of its own.
 

@@ -1,9 +1,10 @@
 """What a flow needs around an invertible convolution."""
 
 from invconv.flows.actnorm import ActNorm
-from invconv.flows.coupling import AffineCoupling, CouplingNetwork, QuadCoupling, Split
+from invconv.flows.coupling import AffineCoupling, CouplingNetwork, PlainSplit, QuadCoupling, Split
 from invconv.flows.dequantization import UniformDequantization
-from invconv.flows.multiscale import MultiScaleFlow
+from invconv.flows.macow_fg import MaCowFG
+from invconv.flows.multiscale import LevelFlow, MultiScaleFlow
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze
 
@@ -11,7 +12,10 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "CouplingNetwork",
+    "LevelFlow",
+    "MaCowFG",
     "MultiScaleFlow",
+    "PlainSplit",
     "QuadCoupling",
     "SplineActivation",
     "Split",

@@ -153,3 +153,23 @@ class Split(nn.Module):
     def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
         """x, (B, C, H, W)."""
         return self.coupling.inverse(torch.cat([stays, leaves], 1))
+
+
+class PlainSplit(nn.Module):
+    """Sends the last channels to the prior as they are.
+
+    Args:
+        stays: how many channels stay.
+    """
+
+    def __init__(self, stays: int) -> None:
+        super().__init__()
+        self.stays = stays
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The channels that stay, those that leave, and a log_det of zeros, (B,)."""
+        return x[:, : self.stays], x[:, self.stays :], x.new_zeros(len(x))
+
+    def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
+        """x, (B, C, H, W)."""
+        return torch.cat([stays, leaves], 1)

@@ -3,39 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from invconv.conv import Shape
-from invconv.flows.coupling import Split
-from invconv.flows.dequantization import UniformDequantization
+from invconv.flows.coupling import PlainSplit
 from invconv.flows.macow_steps import macow_step, mixing_step
-from invconv.flows.multiscale import MultiScaleFlow
+from invconv.flows.multiscale import LevelFlow
 from invconv.flows.squeeze import Squeeze
-from invconv.validation import check_shape
 
 
-class PlainSplit(Split):
-    """Sends the last channels to the prior as they are.
-
-    Args:
-        stays: how many channels stay.
-    """
-
-    def __init__(self, stays: int) -> None:
-        nn.Module.__init__(self)
-        self.stays = stays
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The channels that stay, those that leave, and a log_det of zeros, (B,)."""
-        return x[:, : self.stays], x[:, self.stays :], x.new_zeros(len(x))
-
-    def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
-        return torch.cat([stays, leaves], 1)
-
-
-class MaCowFG(MultiScaleFlow):
+class MaCowFG(LevelFlow):
     """The fine-grained multi-scale flow of Ma et al., "MaCow" (arXiv 1902.04208, section 3).
 
     The first level works on the image itself, each further one squeezes first. A level between
@@ -67,14 +44,11 @@ class MaCowFG(MultiScaleFlow):
         conv_options: Mapping[str, Any] | None = None,
         bins: int = 256,
     ) -> None:
-        nn.Module.__init__(self)
-        channels, height, width = self.shape = check_shape(shape)
+        super().__init__(shape, bins)
+        channels, height, width = self.shape
         groups = [[entry] if isinstance(entry, int) else list(entry) for entry in steps]
         _check_plan(self.shape, groups, widths, factor)
         options = dict(conv_options or {})
-        self.dequantization = UniformDequantization(bins)
-        self.levels = nn.ModuleList()
-        self.latent_shapes: list[Shape] = []
         for level, (counts, hidden) in enumerate(zip(groups, widths, strict=True)):
             parts: list[nn.Module] = []
             if level:

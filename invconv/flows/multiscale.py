@@ -8,76 +8,32 @@ import torch
 from torch import Tensor, nn
 
 from invconv.conv import Shape, layer_class
-from invconv.flows.coupling import Split
+from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.dequantization import UniformDequantization
 from invconv.flows.squeeze import Squeeze
 from invconv.flows.steps import build_step
 from invconv.validation import check_shape
 
 
-class MultiScaleFlow(nn.Module):
-    """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
-
-    Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base
-    N(0, I) and uniform dequantisation.
+class LevelFlow(nn.Module):
+    """A flow on integer images whose levels send latents away; a subclass fills the levels.
 
     Args:
-        conv: the registered name of the convolution.
-        shape: (C, H, W) of the images; H and W divisible by 2^L.
-        levels: L.
-        steps: K, per level.
-        width: hidden channels of the coupling networks.
-        conv_options: options of the convolution.
+        shape: (C, H, W) of the images.
         bins: the number of values that a pixel can take.
-        mixing: parametrisation of the 1×1 after a convolution other than Glow's, "plu" or
-            "plain".
-        step: "common", the same step for every convolution, or "paper", that of its authors,
-            where ``mixing`` has no meaning.
 
-    Raises:
-        TypeError: for an option that the convolution does not have.
-        ValueError: for an unknown convolution or step, or a shape that does not fit.
+    Attributes:
+        levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
+            the channels that stay is a latent.
+        latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
     """
 
-    def __init__(
-        self,
-        conv: str,
-        shape: Shape,
-        levels: int,
-        steps: int,
-        width: int = 512,
-        conv_options: Mapping[str, Any] | None = None,
-        bins: int = 256,
-        mixing: str = "plu",
-        step: str = "common",
-    ) -> None:
+    def __init__(self, shape: Shape, bins: int) -> None:
         super().__init__()
-        layer_class(conv)
-        if levels < 1 or steps < 1 or width < 1:
-            raise ValueError(
-                f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
-            )
-        channels, height, width_pixels = check_shape(shape)
-        if height % 2**levels or width_pixels % 2**levels:
-            raise ValueError(
-                f"{levels} levels halve the image {levels} times: H and W must be divisible by "
-                f"{2**levels}, not {height}x{width_pixels}"
-            )
-        self.shape = (channels, height, width_pixels)
+        self.shape = check_shape(shape)
         self.dequantization = UniformDequantization(bins)
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
-        for level in range(levels):
-            channels, height, width_pixels = 4 * channels, height // 2, width_pixels // 2
-            inside = (channels, height, width_pixels)
-            parts: list[nn.Module] = [Squeeze()]
-            for _ in range(steps):
-                parts += build_step(step, conv, inside, width, conv_options or {}, mixing)
-            if level < levels - 1:
-                parts.append(Split(channels, width))
-                channels //= 2
-            self.levels.append(nn.ModuleList(parts))
-            self.latent_shapes.append((channels, height, width_pixels))
 
     def encode(self, y: Tensor) -> tuple[list[Tensor], Tensor]:
         """Real-valued images to latents.
@@ -95,7 +51,7 @@ class MultiScaleFlow(nn.Module):
         latents = []
         for level in self.levels:
             for part in level:  # type: ignore[attr-defined]
-                if isinstance(part, Split):
+                if isinstance(part, Split | PlainSplit):
                     y, latent, change = part(y)
                     latents.append(latent)
                 else:
@@ -116,7 +72,11 @@ class MultiScaleFlow(nn.Module):
         *waiting, y = latents
         for level in reversed(self.levels):
             for part in reversed(level):  # type: ignore[call-overload]
-                y = part.inverse(y, waiting.pop()) if isinstance(part, Split) else part.inverse(y)
+                y = (
+                    part.inverse(y, waiting.pop())
+                    if isinstance(part, Split | PlainSplit)
+                    else part.inverse(y)
+                )
         return y
 
     def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -186,3 +146,64 @@ class MultiScaleFlow(nn.Module):
                 f"not {images.dtype}"
             )
         return self.dequantization(images, self._parameter.dtype, generator)
+
+
+class MultiScaleFlow(LevelFlow):
+    """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
+
+    Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base
+    N(0, I) and uniform dequantisation.
+
+    Args:
+        conv: the registered name of the convolution.
+        shape: (C, H, W) of the images; H and W divisible by 2^L.
+        levels: L.
+        steps: K, per level.
+        width: hidden channels of the coupling networks.
+        conv_options: options of the convolution.
+        bins: the number of values that a pixel can take.
+        mixing: parametrisation of the 1×1 after a convolution other than Glow's, "plu" or
+            "plain".
+        step: "common", the same step for every convolution, or "paper", that of its authors,
+            where ``mixing`` has no meaning.
+
+    Raises:
+        TypeError: for an option that the convolution does not have.
+        ValueError: for an unknown convolution or step, or a shape that does not fit.
+    """
+
+    def __init__(
+        self,
+        conv: str,
+        shape: Shape,
+        levels: int,
+        steps: int,
+        width: int = 512,
+        conv_options: Mapping[str, Any] | None = None,
+        bins: int = 256,
+        mixing: str = "plu",
+        step: str = "common",
+    ) -> None:
+        super().__init__(shape, bins)
+        layer_class(conv)
+        if levels < 1 or steps < 1 or width < 1:
+            raise ValueError(
+                f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
+            )
+        channels, height, width_pixels = self.shape
+        if height % 2**levels or width_pixels % 2**levels:
+            raise ValueError(
+                f"{levels} levels halve the image {levels} times: H and W must be divisible by "
+                f"{2**levels}, not {height}x{width_pixels}"
+            )
+        for level in range(levels):
+            channels, height, width_pixels = 4 * channels, height // 2, width_pixels // 2
+            inside = (channels, height, width_pixels)
+            parts: list[nn.Module] = [Squeeze()]
+            for _ in range(steps):
+                parts += build_step(step, conv, inside, width, conv_options or {}, mixing)
+            if level < levels - 1:
+                parts.append(Split(channels, width))
+                channels //= 2
+            self.levels.append(nn.ModuleList(parts))
+            self.latent_shapes.append((channels, height, width_pixels))
