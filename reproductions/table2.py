@@ -20,11 +20,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import InvertibleConv
 from invconv.bench import Row, run_cell, time_flow
+from invconv.bench.flow_timing import round_trip_error
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
-from invconv.flows import MultiScaleFlow
 from invconv.report import table2
-from invconv.training import TrainingOptions, evaluate, train
+from invconv.training import TrainingOptions, build_flow, evaluate, train
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass
 class Timing:
-    """How the passes are timed."""
+    """How the passes are timed; not at all with ``repeats`` 0: such cells may run side by side."""
 
     images: int = 100
     warmup: int = 2
@@ -92,20 +92,35 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
     """Trains, evaluates, proves the round trip and times one cell."""
     budget = config.budget
     train_data, valid_data, test_data = (load(config.dataset.name, split) for split in SPLITS)
+    architecture = {
+        "kind": "multiscale",
+        "conv": config.method.conv,
+        "shape": train_data.shape,
+        "levels": budget.levels,
+        "steps": budget.steps,
+        "width": budget.width,
+        "conv_options": OmegaConf.to_container(config.method.options),
+        "bins": train_data.levels,
+        "step": config.method.step,
+    }
+    recipe = {
+        "flow": architecture,
+        "data": OmegaConf.to_container(config.dataset),
+        "method": config.method.name,
+        "seed": config.seed,
+    }
     torch.manual_seed(config.seed)
-    flow = MultiScaleFlow(
-        config.method.conv,
-        train_data.shape,
-        budget.levels,
-        budget.steps,
-        budget.width,
-        OmegaConf.to_container(config.method.options),  # type: ignore[arg-type]
-        bins=train_data.levels,
-        step=config.method.step,
-    ).to(device)
+    flow = build_flow(architecture).to(device)
     options: TrainingOptions = OmegaConf.to_object(budget.training)  # type: ignore[assignment]
     state = train(
-        flow, train_data, valid_data, options, config.seed, folder, progress=config.progress
+        flow,
+        train_data,
+        valid_data,
+        options,
+        config.seed,
+        folder,
+        progress=config.progress,
+        recipe=recipe,
     )
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(device) for conv in convs}
@@ -117,7 +132,11 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
         "solver": ", ".join(sorted(solvers - {""})),
-        **time_flow(flow, images, timing.warmup, timing.repeats),
+        **(
+            time_flow(flow, images, timing.warmup, timing.repeats)
+            if timing.repeats
+            else {"round_trip_error": round_trip_error(flow, images)}
+        ),
     }
 
 
@@ -127,10 +146,12 @@ def report_cell(row: Row, measured: bool) -> None:
         text = f"{row.status}: {row.reason}"
     else:
         values = row.values
-        text = (
-            f"bpd {values['bpd']:.3f}, FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
-            f"({values['timed_images']} images)"
-        )
+        text = f"bpd {values['bpd']:.3f}"
+        if "ft_s" in values:
+            text += (
+                f", FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
+                f"({values['timed_images']} images)"
+            )
     print(f"{row.cell}: {text}" if measured else f"{row.cell}: skipped, done before: {text}")
 
 

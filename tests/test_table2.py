@@ -104,3 +104,12 @@ def test_a_cell_stays_the_one_that_was_measured():
     assert "step" not in identity["method"]
     config.method.step = "paper"
     assert identify(config, "smoke-digits-finc-s0")[1]["method"]["step"] == "paper"
+
+
+def test_a_cell_that_is_not_timed(sweep, tmp_path):
+    done = sweep("timing.repeats=0", "method=finc")
+    assert done.returncode == 0, done.stderr
+    row = rows(tmp_path).iloc[0]
+    assert row["bpd"] > 0
+    assert row["round_trip_error"] < 1e-3
+    assert "ft_s" not in row

@@ -16,10 +16,26 @@ from omegaconf import DictConfig, OmegaConf
 from invconv.bench.rows import cell_id, read_row
 from invconv.bench.store import collect
 
-NOT_IDENTITY = ("runs", "results", "force", "progress")
-"""What a configuration may hold that cannot change a result."""
+NOT_IDENTITY = (
+    "runs",
+    "results",
+    "force",
+    "progress",
+    "budget.training.log_every",
+    "budget.training.tensorboard",
+)
+"""What a configuration may hold that cannot change a result; dots lead inwards."""
 
-NEUTRAL = {"method": {"step": "common"}}
+NEUTRAL: dict[str, Any] = {
+    "method.step": "common",
+    "budget.training.optimizer": "adam",
+    "budget.training.decay": 0.1,
+    "budget.training.decay_every": 1000,
+    "budget.training.accumulate": 1,
+    "budget.training.ema": 0.0,
+    "budget.training.precision": "float32",
+    "budget.training.compile": False,
+}
 """Settings that came later, with the value at which a cell is the one that it was before."""
 
 _wanted: list[DictConfig] = []
@@ -49,13 +65,21 @@ class RecordGrid(Callback):
 
 def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
     """A cell's name, and the part of its configuration that can change its result."""
-    full: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    kept = {key: value for key, value in full.items() if key not in NOT_IDENTITY}
-    for group, settings in NEUTRAL.items():
-        for name, value in settings.items():
-            if name in kept.get(group, {}) and kept[group][name] == value:
-                del kept[group][name]
+    kept: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for path in NOT_IDENTITY:
+        _drop(kept, path)
+    for path, value in NEUTRAL.items():
+        _drop(kept, path, value)
     return cell_id(label, kept), kept
+
+
+def _drop(config: dict[str, Any], path: str, *values: Any) -> None:
+    """Removes the setting at ``path``, if it is there and has one of ``values``, if any."""
+    *groups, name = path.split(".")
+    for group in groups:
+        config = config.get(group, {})
+    if name in config and (not values or config[name] in values):
+        del config[name]
 
 
 def pick_device(name: str) -> torch.device:

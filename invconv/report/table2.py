@@ -21,6 +21,9 @@ PAPER = {
 }
 METRICS = {"bpd": "bpd", "ft_s": "FT s,", "st_s": "ST s,"}
 RANKED = "embedded_long"
+TIMES = [f"{name}{part}_s" for name in ("ft", "st") for part in ("", "_q25", "_q75")]
+TIMES += ["train_step_s", "aa_spread", "timed_images"]
+"""What a cell that was not timed has no values for."""
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
@@ -68,6 +71,7 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows.reindex(columns=[*rows.columns, "preset", "dataset", "method", "seed"])
     kept = newest(rows)
+    kept = kept.reindex(columns=list(dict.fromkeys([*kept.columns, *TIMES])))
     order = {name: i for i, name in enumerate([*EMBEDDED, *PAPER, *METHODS])}
     places = kept[["dataset", "method"]].map(lambda name: order.get(name, len(order)))
     kept = kept.assign(_d=places["dataset"], _m=places["method"])
@@ -106,10 +110,10 @@ def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
         "histogram": md.bits(row["histogram_bpd"]),
         "FT s": md.with_quartiles(row["ft_s"], row["ft_q25_s"], row["ft_q75_s"]),
         "ST s": md.with_quartiles(row["st_s"], row["st_q25_s"], row["st_q75_s"]),
-        "ST/FT": f"{row['st_s'] / row['ft_s']:.2f}",
+        "ST/FT": md.ratio(row["st_s"], row["ft_s"]),
         "train step s": md.number(row["train_step_s"]),
-        "A/A": f"{row['aa_spread']:.1%}",
-        "images": f"{row['timed_images']:.0f}",
+        "A/A": md.ABSENT if pd.isna(row["aa_spread"]) else f"{row['aa_spread']:.1%}",
+        "images": md.ABSENT if pd.isna(row["timed_images"]) else f"{row['timed_images']:.0f}",
         "round trip": md.number(row["round_trip_error"], 2),
         "parameters": f"{row['parameters']:,.0f}",
         "steps": str(steps),

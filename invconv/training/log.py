@@ -1,0 +1,84 @@
+"""What a training run leaves to read: `log.csv`, and TensorBoard's files where wanted."""
+
+import csv
+from pathlib import Path
+
+COLUMNS = ("step", "train_bpd", "valid_bpd", "learning_rate", "grad_norm", "images_per_s")
+
+
+class TrainingLog:
+    """Appends lines to ``folder/log.csv``; lines behind the step that a run goes on from go.
+
+    Args:
+        folder: the cell's; None for no log.
+        step: where the run stands.
+        tensorboard: whether to write TensorBoard's event files below ``folder``, too.
+    """
+
+    def __init__(self, folder: Path | None, step: int, tensorboard: bool) -> None:
+        self.path = None if folder is None else folder / "log.csv"
+        self.writer = None
+        self._steps: list[tuple[float, float, int, float]] = []
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in _read(self.path) if int(line["step"]) <= step]
+        with self.path.open("w", newline="") as file:
+            lines = csv.DictWriter(file, COLUMNS)
+            lines.writeheader()
+            lines.writerows(kept)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ModuleNotFoundError(
+                    'tensorboard: true needs a package more: pip install "invconv[tensorboard]"'
+                ) from error
+            self.writer = SummaryWriter(self.path.parent / "tensorboard", purge_step=step + 1)
+
+    def count(self, bpd: float, norm: float, images: int, seconds: float) -> None:
+        """Adds one step to the means of the next line."""
+        self._steps.append((bpd, norm, images, seconds))
+
+    def summary(self) -> dict[str, str]:
+        """What the progress bar shows of the steps since the last line."""
+        bpd, _, rate = self._means()
+        return {"bpd": f"{bpd:.3f}", "images/s": f"{rate:.0f}"}
+
+    def write(self, step: int, rate: float, valid_bpd: float | None) -> None:
+        """One line about the steps since the last one; ``rate`` is the learning rate."""
+        bpd, norm, images_per_s = self._means()
+        self._steps.clear()
+        if self.path is None:
+            return
+        values = {
+            "train_bpd": round(bpd, 5),
+            "learning_rate": rate,
+            "grad_norm": round(norm, 4),
+            "images_per_s": round(images_per_s, 2),
+        }
+        if valid_bpd is not None:
+            values["valid_bpd"] = round(valid_bpd, 6)
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writerow({"step": step, **values})
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
+
+    def _means(self) -> tuple[float, float, float]:
+        bpd, norm, images, seconds = map(sum, zip(*self._steps, strict=True))
+        return bpd / len(self._steps), norm / len(self._steps), images / seconds
+
+    def close(self) -> None:
+        """Writes out what TensorBoard's writer still holds."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The whole lines of a log; one that a killed process left half written is dropped."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    return [line for line in lines if line.get("images_per_s") is not None]

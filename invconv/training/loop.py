@@ -1,0 +1,95 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from invconv.data import ImageSet
+from invconv.flows import LevelFlow
+from invconv.training.checkpoint import load_weights
+from invconv.training.distributed import ALONE, World
+from invconv.training.interruption import Interruption
+from invconv.training.log import TrainingLog
+from invconv.training.options import TrainingOptions
+from invconv.training.run import Run, TrainingState
+
+
+def train(
+    flow: LevelFlow,
+    train_data: ImageSet,
+    valid_data: ImageSet,
+    options: TrainingOptions,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: bool = True,
+    recipe: Mapping[str, Any] | None = None,
+    world: World = ALONE,
+) -> TrainingState:
+    """Trains by maximum likelihood and leaves the best validated weights in ``flow``.
+
+    The flow's data-dependent initialisation sees the first batch. Batches and noise are functions
+    of seed and step, so that a run that was interrupted goes on from ``folder/last.pt`` and ends
+    with the same weights as one that was not (on a CPU exactly). SIGTERM and SIGUSR2 write such
+    a checkpoint at the next step and are then handed on. The best weights are in
+    ``folder/best.pt``, the curves in ``folder/log.csv``.
+
+    Args:
+        flow: on the device to train on, freshly made.
+        train_data, valid_data: the splits; validation decides which weights are kept.
+        options: see `TrainingOptions`.
+        seed: of the order of the data and of the noise.
+        folder: where checkpoints go; None for none.
+        progress: whether to show a bar with bits per dimension, images per second and the time
+            that is left.
+        recipe: what `load_flow` needs to build the flow again; kept with the weights.
+        world: the processes that train together, each on its slice of every batch.
+
+    Raises:
+        TrainingDiverged: if loss, gradient or validation are not finite; the message names the
+            step and the layer. No weights are changed by that step, and the last checkpoint stays.
+        CheckpointError: if the checkpoint is broken, or was made with other options, another
+            seed or another architecture.
+    """
+    run = Run(flow, options, seed, folder, dict(recipe or {}), world)
+    run.start(train_data)
+    state, leads = run.state, world.rank == 0
+    log = TrainingLog(folder if leads else None, state.step, options.tensorboard)
+    to_bits = 1 / (math.log(2) * math.prod(flow.shape))
+    flow.train()
+    with (
+        Interruption() as interruption,
+        closing(log),
+        tqdm(
+            total=options.steps,
+            initial=state.step,
+            desc=f"train {train_data.name}",
+            unit="step",
+            disable=not (progress and leads),
+            mininterval=1.0,
+        ) as bar,
+    ):
+        while state.step < options.steps:
+            begin = time.perf_counter()
+            images = run.batch(train_data)
+            loss, norm, interrupted = run.step(images, interruption.signal is not None)
+            log.count(loss * to_bits, norm, options.batch_size, time.perf_counter() - begin)
+            state.step += 1
+            bar.update()
+            bar.set_postfix(log.summary(), refresh=False)
+            last = state.step == options.steps
+            valid_bpd = None
+            if last or state.step % options.evaluate_every == 0:
+                valid_bpd = run.validate(valid_data)
+            if last or valid_bpd is not None or state.step % options.log_every == 0:
+                log.write(state.step, options.rate(state.step - 1), valid_bpd)
+            if last or interrupted or state.step % options.checkpoint_every == 0:
+                run.checkpoint()
+            if interrupted:
+                interruption.pass_on()
+    load_weights(flow, run.best, "the best validated weights")
+    return state
