@@ -5,13 +5,14 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.bench import write_text_atomically
+from invconv.report.names import LAYERS
 from invconv.report.table2 import in_order, quick_table
 
 BEGIN, END = "<!-- table2: python -m invconv report --readme -->", "<!-- end of table2 -->"
 
 
 def with_table(readme: str, rows: pd.DataFrame) -> str:
-    """``readme`` with what stands between the two markers replaced by the table.
+    """``readme`` with what stands between the markers replaced by the common step's table.
 
     Raises:
         ValueError: if a marker is missing.
@@ -20,7 +21,9 @@ def with_table(readme: str, rows: pd.DataFrame) -> str:
         raise ValueError(f"the README must hold the markers {BEGIN!r} and {END!r}")
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{quick_table(in_order(rows))}\n\n{END}{after}"
+    shown = in_order(rows)
+    shown = shown[shown["method"].isin(LAYERS)]
+    return f"{before}{BEGIN}\n\n{quick_table(shown, LAYERS)}\n\n{END}{after}"
 
 
 def write_readme(rows: pd.DataFrame, path: Path) -> None:
