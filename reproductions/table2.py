@@ -3,6 +3,7 @@
     python reproductions/table2.py -m                        every method on the embedded data
     python reproductions/table2.py -m method=finc dataset=digits
     python reproductions/table2.py -m preset=embedded_long   several seeds, thousands of steps
+    torchrun --nproc-per-node=8 reproductions/table2.py preset=paper dataset=cifar10 method=finc
 
 A finished cell is skipped (``force=true`` measures it again). The rows go to
 ``results/data/table2.csv``, the page made from them is ``results/table2.md``.
@@ -25,6 +26,7 @@ from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
+from invconv.training.distributed import ALONE, World, local_device, process_group
 
 
 @dataclass
@@ -88,8 +90,10 @@ def label(config: DictConfig) -> str:
     return f"{config.preset}-{config.dataset.name}-{config.method.name}-s{config.seed}"
 
 
-def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str, Any]:
-    """Trains, evaluates, proves the round trip and times one cell."""
+def measure(
+    config: DictConfig, device: torch.device, folder: Path, world: World = ALONE
+) -> dict[str, Any]:
+    """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
     budget = config.budget
     train_data, valid_data, test_data = (load(config.dataset.name, split) for split in SPLITS)
     architecture = {
@@ -121,13 +125,17 @@ def measure(config: DictConfig, device: torch.device, folder: Path) -> dict[str,
         folder,
         progress=config.progress,
         recipe=recipe,
+        world=world,
     )
+    bpd = evaluate(flow, test_data, world=world)
+    if world.rank:
+        return {}
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(device) for conv in convs}
     timing = config.timing
     images = test_data.images[: timing.images].to(device)
     return {
-        "bpd": evaluate(flow, test_data),
+        "bpd": bpd,
         "valid_bpd": state.best_valid_bpd,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
@@ -158,25 +166,30 @@ def report_cell(row: Row, measured: bool) -> None:
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")
 def main(config: DictConfig) -> None:
     """One cell of the sweep."""
-    device = pick_device(config.device)
+    device = local_device(pick_device(config.device))
     cell, identity = identify(config, label(config))
+    folder = Path(config.runs) / cell
     labels = {
         "preset": config.preset,
         "dataset": config.dataset.name,
         "method": config.method.name,
         "seed": config.seed,
     }
-    row, measured = run_cell(
-        cell,
-        "table2",
-        labels,
-        identity,
-        Path(config.runs) / cell,
-        device,
-        lambda folder: measure(config, device, folder),
-        config.force,
-    )
-    report_cell(row, measured)
+    with process_group(device) as processes:
+
+        def together(folder: Path) -> dict[str, Any]:
+            processes.broadcast(True)
+            return measure(config, device, folder, processes)
+
+        if processes.rank == 0:
+            row, measured = run_cell(
+                cell, "table2", labels, identity, folder, device, together, config.force
+            )
+            if not measured:
+                processes.broadcast(False)
+            report_cell(row, measured)
+        elif processes.broadcast(False):
+            measure(config, device, folder, processes)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
 from invconv.report import markdown as md
-from invconv.report import scaling
+from invconv.report import scaling, table1
 from invconv.report.published import LABELS, published
 from invconv.report.readme import with_table
 from invconv.report.seeds import paired_difference
@@ -170,6 +170,9 @@ def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
     (tmp_path / "scaling.csv").write_text(committed("results/data/scaling.csv"))
     layer = scaling.write_page(read_table(tmp_path / "scaling.csv"), tmp_path)
     assert committed("results/scaling.md") == layer.read_text()
+    (tmp_path / "table1.csv").write_text(committed("results/data/table1.csv"))
+    counted = table1.write_page(read_table(tmp_path / "table1.csv"), tmp_path)
+    assert committed("results/table1.md") == counted.read_text()
     readme = committed("README.md")
     assert with_table(readme, rows) == readme
 

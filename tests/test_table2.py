@@ -1,6 +1,7 @@
 """The whole path: a sweep from the command line to the page."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -113,3 +114,27 @@ def test_a_cell_that_is_not_timed(sweep, tmp_path):
     assert row["bpd"] > 0
     assert row["round_trip_error"] < 1e-3
     assert "ft_s" not in row
+
+
+def test_two_processes_make_one_row(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(ROOT / "reproductions" / "table2.py"), *SMALL]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    done = run("method=finc")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bpd") == done.stdout.count("1 of 1 cells ok") == 1
+    assert len(list(tmp_path.glob("runs/tiny/table2/*/row.json"))) == 1
+    again = run("method=finc")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("skipped, done before") == 1

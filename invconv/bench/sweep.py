@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from invconv.bench.rows import cell_id, read_row
 from invconv.bench.store import collect
+from invconv.training.distributed import world
 
 NOT_IDENTITY = (
     "runs",
@@ -116,7 +117,9 @@ def run_sweep(
         code = 130
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    return max(code, _finish(table, label, write_page)) if _wanted else code
+    if world().rank or not _wanted:
+        return code
+    return max(code, _finish(table, label, write_page))
 
 
 def _finish(

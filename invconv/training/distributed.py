@@ -65,5 +65,6 @@ def process_group(device: torch.device) -> Iterator[World]:
 def local_device(device: torch.device) -> torch.device:
     """The GPU of this process, where several processes share a machine."""
     if device.type == "cuda" and world().size > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     return device
