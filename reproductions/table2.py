@@ -21,7 +21,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import InvertibleConv
 from invconv.bench import Row, run_cell, time_flow
-from invconv.bench.flow_timing import round_trip_error
+from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.report import table2
@@ -143,7 +143,7 @@ def measure(
         **(
             time_flow(flow, images, timing.warmup, timing.repeats)
             if timing.repeats
-            else {"round_trip_error": round_trip_error(flow, images)}
+            else prove_round_trip(flow, images)
         ),
     }
 

@@ -25,9 +25,11 @@ from invconv.bench import (
     time_interleaved,
     write_row,
 )
+from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.provenance import machine, revision
 from invconv.bench.timing import summarize
 from invconv.flows import MultiScaleFlow
+from invconv.layers import FInC
 
 CPU = torch.device("cpu")
 
@@ -64,6 +66,26 @@ def test_a_flow_is_timed_only_if_its_round_trip_holds():
     layer.inverse = lambda z: 2 * z
     with pytest.raises(Incorrect, match="relative error"):
         time_flow(flow, images)
+
+
+def test_a_lossy_round_trip_is_told_from_a_wrong_one(monkeypatch):
+    """Rounding vanishes in float64, a wrong inverse does not, and NaN is never accepted."""
+    torch.manual_seed(0)
+    flow = MultiScaleFlow("finc", (1, 32, 32), levels=1, steps=2, width=4, bins=17).eval()
+    images = torch.randint(17, (6, 1, 32, 32))
+    layers = [layer for layer in flow.modules() if isinstance(layer, FInC)]
+    with torch.no_grad():
+        layers[-1].weight.normal_(0, 0.6)
+    errors = prove_round_trip(flow, images)
+    assert errors["round_trip_error"] > 1e-3
+    assert errors["round_trip_error_float64"] < 1e-6
+    inverse = FInC.inverse
+    monkeypatch.setattr(FInC, "inverse", lambda layer, z: 1.01 * inverse(layer, z))
+    with pytest.raises(Incorrect, match="in float64, more than"):
+        prove_round_trip(flow, images)
+    monkeypatch.setattr(FInC, "inverse", lambda layer, z: z * torch.nan)
+    with pytest.raises(Incorrect, match="relative error nan"):
+        prove_round_trip(flow, images)
 
 
 def test_a_forced_cell_starts_from_nothing(tmp_path):

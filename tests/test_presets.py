@@ -1,0 +1,75 @@
+"""The published sizes: every preset is composed, built, and trained for two steps."""
+
+import importlib.util
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from invconv.bench.provenance import ROOT
+from invconv.data import ImageSet
+
+SHAPES = {
+    "mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "imagenet32": (3, 32, 32),
+    "imagenet64": (3, 64, 64),
+}
+PUBLISHED = {
+    "paper_mnist": ("mnist", 2, 16, 10_044_232),
+    "paper_cifar10": ("cifar10", 3, 32, 44_944_072),
+    "paper_cifar10_k28": ("cifar10", 3, 28, 39_422_968),
+    "paper_imagenet32": ("imagenet32", 3, 48, 67_028_488),
+    "paper_imagenet64": ("imagenet64", 4, 48, None),
+    "paper_imagenet64_k32": ("imagenet64", 3, 32, 44_944_072),
+}
+CASES = [
+    pytest.param(name, marks=() if name == "paper_mnist" else pytest.mark.slow)
+    for name in PUBLISHED
+]
+
+
+@pytest.fixture(scope="module")
+def table2():
+    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def configured(*overrides):
+    with initialize_config_dir(str(ROOT / "reproductions" / "conf"), version_base="1.3"):
+        return compose("table2", ["preset=paper", *overrides])
+
+
+def test_every_budget_of_the_paper_is_here():
+    budgets = (ROOT / "reproductions" / "conf" / "budget").glob("paper_*.yaml")
+    assert {path.stem for path in budgets} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("budget", CASES)
+def test_two_steps(table2, monkeypatch, tmp_path, budget):
+    dataset, levels, steps, parameters = PUBLISHED[budget]
+    config = configured(
+        "dataset=digits",
+        f"budget={budget}",
+        "method=finc",
+        "budget.training.steps=2",
+        "budget.training.batch_size=2",
+        "timing.repeats=0",
+        "progress=false",
+    )
+    assert (config.budget.levels, config.budget.steps, config.budget.width) == (levels, steps, 512)
+
+    def noise(name, split, *_, **__):
+        generator = torch.Generator().manual_seed(len(split))
+        size = (4, *SHAPES[dataset])
+        images = torch.randint(256, size, dtype=torch.uint8, generator=generator)
+        return ImageSet(name, split, images, 256)
+
+    monkeypatch.setattr(table2, "load", noise)
+    values = table2.measure(config, torch.device("cpu"), tmp_path)
+    assert values["parameters"] == parameters or parameters is None
+    assert 0 < values["bpd"] < 1000
+    assert values.get("round_trip_error_float64", values["round_trip_error"]) < 1e-3
+    assert (tmp_path / "last.pt").exists()
