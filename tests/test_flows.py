@@ -1,7 +1,5 @@
 """Flow parts and the multi-scale flow."""
 
-import math
-
 import pytest
 import torch
 
@@ -15,7 +13,6 @@ from invconv.flows import (
     Split,
     Squeeze,
 )
-from invconv.flows import UniformDequantization as Dequantization
 
 
 def perturb(module, scale=0.05):
@@ -120,55 +117,6 @@ def test_encode_decode_and_log_det(conv, shape, step, float64):
 
     jacobian = torch.autograd.functional.jacobian(flat, y[0]).reshape(y[0].numel(), -1)
     torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet)
-
-
-def test_bits_per_dim_by_hand(float64):
-    """One squeeze and identities: x = 3 of 0 … 4 with u = 0.25, 0.5, 0.75 and 1 − 2⁻⁵²."""
-    flow = MultiScaleFlow("glow", (1, 2, 2), levels=1, steps=1, width=2, bins=5)
-    with torch.no_grad():
-        flow.levels[0][2].weight.zero_()
-        flow.levels[0][2].sign.fill_(1)
-        flow.levels[0][2].permutation.copy_(torch.arange(4))
-    noise = torch.tensor([0.25, 0.5, 0.75, 0.125])
-    original = torch.rand
-    torch.rand = lambda shape, **_: noise.view(1, 1, 2, 2)
-    try:
-        bpd = flow.bits_per_dim(torch.full((1, 1, 2, 2), 3))
-    finally:
-        torch.rand = original
-    total = 0.0
-    for u in noise.tolist():
-        p = 1e-6 + (1 - 2e-6) * (3 + u) / 5
-        y = math.log(p / (1 - p))
-        log_normal = -0.5 * y * y - 0.5 * math.log(2 * math.pi)
-        total += log_normal + math.log((1 - 2e-6) / (p * (1 - p))) - math.log(5)
-    torch.testing.assert_close(bpd, torch.tensor([-total / (4 * math.log(2))]))
-
-
-def test_a_known_density(float64):
-    """If y is N(0, 1) the flow is exact: bpd equals the entropy of the binned logistic image."""
-    flow = MultiScaleFlow("glow", (1, 2, 2), levels=1, steps=1, width=2, bins=32)
-    generator = torch.Generator().manual_seed(1)
-    images = flow.sample(20000, generator=generator)
-    with torch.no_grad():
-        bpd = flow.bits_per_dim(images, generator).mean().item()
-    edges = torch.linspace(0, 1, 33).logit(eps=1e-6)
-    p = torch.special.ndtr(edges[1:]) - torch.special.ndtr(edges[:-1])
-    entropy = -(p * p.log2()).sum().item()
-    assert entropy <= bpd + 0.01
-    assert bpd == pytest.approx(entropy, abs=0.02)
-
-
-def test_dequantisation_round_trip():
-    part = Dequantization(256)
-    images = torch.arange(256).view(1, 1, 16, 16)
-    y, log_det = part(images, torch.float32)
-    assert torch.isfinite(y).all()
-    assert log_det.shape == (1,)
-    assert (part.inverse(y) == images).all()
-    assert part.inverse(y).dtype == torch.uint8
-    with pytest.raises(ValueError, match="bins must be between 2 and 256"):
-        Dequantization(1000)
 
 
 def test_sampling():

@@ -1,24 +1,32 @@
 """What a flow needs around an invertible convolution."""
 
 from invconv.flows.actnorm import ActNorm
+from invconv.flows.conditional import ConditionalCouplings
+from invconv.flows.conditional_macow import ConditionalMaCow
 from invconv.flows.coupling import AffineCoupling, CouplingNetwork, PlainSplit, QuadCoupling, Split
-from invconv.flows.dequantization import UniformDequantization
+from invconv.flows.dequantization import UniformDequantization, VariationalDequantization
 from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.multiscale import LevelFlow, MultiScaleFlow
+from invconv.flows.preprocessing import Logit, Scale
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze
 
 __all__ = [
     "ActNorm",
     "AffineCoupling",
+    "ConditionalCouplings",
+    "ConditionalMaCow",
     "CouplingNetwork",
     "LevelFlow",
+    "Logit",
     "MaCowFG",
     "MultiScaleFlow",
     "PlainSplit",
     "QuadCoupling",
+    "Scale",
     "SplineActivation",
     "Split",
     "Squeeze",
     "UniformDequantization",
+    "VariationalDequantization",
 ]

@@ -51,6 +51,11 @@ def affine(h: Tensor, scale: str) -> tuple[Tensor, Tensor]:
     return log_scale, shift * log_scale.exp()
 
 
+def with_context(x: Tensor, context: Tensor | None) -> Tensor:
+    """The channels of x, and behind them those of the context, if there is one."""
+    return x if context is None else torch.cat([x, context], 1)
+
+
 class AffineCoupling(nn.Module):
     """Scales and shifts the second half of the channels by functions of the first.
 
@@ -61,26 +66,29 @@ class AffineCoupling(nn.Module):
         channels: C, even.
         width: hidden channels of the network.
         scale: how s comes from the network, "tanh" or "sigmoid".
+        context_channels: of a second input that the network sees behind x₁; 0 for none.
     """
 
-    def __init__(self, channels: int, width: int, scale: str = "tanh") -> None:
+    def __init__(
+        self, channels: int, width: int, scale: str = "tanh", context_channels: int = 0
+    ) -> None:
         super().__init__()
         if channels % 2:
             raise ValueError(f"a coupling halves its channels: C must be even, not {channels}")
         self.scale = check_choice(scale, SCALES, "scale")
-        self.network = CouplingNetwork(channels // 2, channels, width)
+        self.network = CouplingNetwork(channels // 2 + context_channels, channels, width)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and the sum of the log-scales, (B,)."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z, and the sum of the log-scales, (B,); context: (B, context_channels, H, W)."""
         x1, x2 = x.chunk(2, 1)
-        log_scale, shift = affine(self.network(x1), self.scale)
+        log_scale, shift = affine(self.network(with_context(x1, context)), self.scale)
         z = torch.cat([x1, x2 * log_scale.exp() + shift], 1)
         return z, log_scale.flatten(1).sum(1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """x, (B, C, H, W)."""
         z1, z2 = z.chunk(2, 1)
-        log_scale, shift = affine(self.network(z1), self.scale)
+        log_scale, shift = affine(self.network(with_context(z1, context)), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
 
 

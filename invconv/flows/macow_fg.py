@@ -19,7 +19,7 @@ class MaCowFG(LevelFlow):
     the first and the last splits several times: ``factor`` parts of its channels, one of which
     leaves after each group of steps, behind a prior of ActNorm, 1×1 and coupling. With the
     defaults and 3×32×32 images, 37,197,547 parameters: the model of table 3 of FInC Flow (arXiv
-    2301.09266). Base N(0, I) and uniform dequantisation.
+    2301.09266); with ``dequantization="variational_macow"`` 38,403,423: MaCow-org. Base N(0, I).
 
     Args:
         shape: (C, H, W) of the images; H and W divisible by 2^(levels − 1).
@@ -29,9 +29,10 @@ class MaCowFG(LevelFlow):
         factor: see above.
         conv_options: options of `invconv.MaCow`, without ``orders``.
         bins: the number of values that a pixel can take.
+        dequantization, preprocessing, dequantization_options: as in `LevelFlow`.
 
     Raises:
-        TypeError: for an option that MaCow does not have.
+        TypeError: for an option that MaCow or the dequantisation does not have.
         ValueError: for a shape, steps or widths that do not fit.
     """
 
@@ -43,8 +44,11 @@ class MaCowFG(LevelFlow):
         factor: int = 4,
         conv_options: Mapping[str, Any] | None = None,
         bins: int = 256,
+        dequantization: str = "uniform",
+        preprocessing: str = "logit",
+        dequantization_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(shape, bins)
+        super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         channels, height, width = self.shape
         groups = [[entry] if isinstance(entry, int) else list(entry) for entry in steps]
         _check_plan(self.shape, groups, widths, factor)

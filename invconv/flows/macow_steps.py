@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from invconv.conv import build
 from invconv.flows.actnorm import ActNorm
+from invconv.flows.coupling import with_context
+from invconv.layers.macow import MaCow
+from invconv.layers.masked_conv import MaskedConv
 from invconv.layers.weight_norm import WeightNormConv2d
 
 
@@ -21,44 +24,99 @@ class GatedCoupling(nn.Module):
         channels: C, at least ``factor``.
         width: hidden channels of the network.
         factor: C // factor channels are transformed.
+        context_channels: of a second input that the network sees behind x₁; 0 for none.
     """
 
-    def __init__(self, channels: int, width: int, factor: int = 2) -> None:
+    def __init__(
+        self, channels: int, width: int, factor: int = 2, context_channels: int = 0
+    ) -> None:
         super().__init__()
         if channels < factor:
             raise ValueError(f"a coupling needs at least {factor} channels, not {channels}")
         moving = channels // factor
         self.sizes = (channels - moving, moving)
-        self.first = WeightNormConv2d(channels - moving, width, (3, 3), padding=(1, 1))
+        seen = channels - moving + context_channels
+        self.first = WeightNormConv2d(seen, width, (3, 3), padding=(1, 1))
         self.second = WeightNormConv2d(width, width)
         self.last = WeightNormConv2d(width, 2 * moving, (3, 3), padding=(1, 1))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and Σ log s, (B,)."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z, and Σ log s, (B,); context: (B, context_channels, H, W)."""
         x1, x2 = x.split(self.sizes, 1)
-        shift, logit = self._shift_and_logit(x1)
+        shift, logit = self._shift_and_logit(with_context(x1, context))
         z = torch.cat([x1, torch.addcmul(shift, x2, torch.sigmoid(logit))], 1)
         return z, F.logsigmoid(logit).flatten(1).sum(1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """x, (B, C, H, W)."""
         z1, z2 = z.split(self.sizes, 1)
-        shift, logit = self._shift_and_logit(z1)
+        shift, logit = self._shift_and_logit(with_context(z1, context))
         return torch.cat([z1, (z2 - shift) / torch.sigmoid(logit)], 1)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Data-dependent: normalised hidden activations, then μ = h = 0."""
-        x1 = x[:, : self.sizes[0]]
-        self.first.initialize(x1)
-        hidden = F.elu(self.first(x1))
+        seen = with_context(x[:, : self.sizes[0]], context)
+        self.first.initialize(seen)
+        hidden = F.elu(self.first(seen))
         self.second.initialize(hidden)
         self.last.initialize(F.elu(self.second(hidden)), std=0.0)
 
-    def _shift_and_logit(self, x1: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = F.elu(self.second(F.elu(self.first(x1))))
+    def _shift_and_logit(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = F.elu(self.second(F.elu(self.first(seen))))
         shift, logit = self.last(hidden).chunk(2, 1)
         return shift, logit + 2
+
+
+class ConditionalMaskedConvs(nn.Module):
+    """MaCow's masked convolutions whose hidden activations see a context; forward only.
+
+    Each adds a weight-normalised 3×3 convolution of the context before its ELU (the released code
+    of arXiv 1902.04208), whatever else `invconv.MaCow` does.
+
+    Args:
+        channels: C.
+        orders: as in `invconv.MaCow`.
+        context_channels: of the context.
+    """
+
+    def __init__(self, channels: int, orders: str, context_channels: int) -> None:
+        super().__init__()
+        self.layer = MaCow(channels, orders)
+        hidden = self.layer.hidden_channels
+        self.contexts = nn.ModuleList(
+            WeightNormConv2d(context_channels, hidden, (3, 3), padding=(1, 1)) for _ in orders
+        )
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and Σ log s, (B,); context: (B, context_channels, H, W)."""
+        log_det = x.new_zeros(len(x))
+        for conv, seen in self._pairs:
+            x, change = self._masked(conv, seen, x, context)
+            log_det = log_det + change
+        return x, log_det
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor) -> None:
+        """Data-dependent: normalised activations and contexts, then μ = h = 0."""
+        for conv, seen in self._pairs:
+            before = conv.pad(x)
+            conv.masked.initialize(before)
+            seen.initialize(context)
+            conv.output.initialize(F.elu(conv.masked(before) + seen(context)), std=0.0)
+            x = self._masked(conv, seen, x, context)[0]
+
+    def _masked(
+        self, conv: MaskedConv, seen: WeightNormConv2d, x: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        hidden = F.elu(conv.masked(conv.pad(x)) + seen(context))
+        shift, logit = conv.output(hidden).chunk(2, 1)
+        z = torch.addcmul(shift, x, torch.sigmoid(logit + 2))
+        return z, F.logsigmoid(logit + 2).flatten(1).sum(1)
+
+    @property
+    def _pairs(self) -> list[tuple[MaskedConv, WeightNormConv2d]]:
+        return list(zip(self.layer.convs, self.contexts, strict=True))  # type: ignore[arg-type]
 
 
 def macow_unit(channels: int, **options: Any) -> list[nn.Module]:
@@ -83,10 +141,22 @@ def macow_step(channels: int, width: int, **options: Any) -> list[nn.Module]:
         **options: as in `macow_unit`.
     """
     units = macow_unit(channels, **options) + macow_unit(channels, **options)
-    return [*units, *mixing_step(channels, width, factor=2)]
+    return [*units, *mixing_step(channels, width)]
 
 
-def mixing_step(channels: int, width: int, factor: int) -> list[nn.Module]:
+def conditional_macow_step(channels: int, width: int, context_channels: int) -> list[nn.Module]:
+    """`macow_step` whose masked convolutions and coupling see a context of context_channels."""
+    parts: list[nn.Module] = []
+    for orders in ("AB", "CD", "AB", "CD"):
+        convs = ConditionalMaskedConvs(channels, orders, context_channels)
+        parts += [ActNorm(channels), convs]
+    return [*parts, *mixing_step(channels, width, context_channels=context_channels)]
+
+
+def mixing_step(
+    channels: int, width: int, factor: int = 2, context_channels: int = 0
+) -> list[nn.Module]:
     """ActNorm → 1×1 → coupling of channels // factor channels; arguments as in `GatedCoupling`."""
     mixing = build("glow", (channels, 1, 1), parametrization="plain")
-    return [ActNorm(channels), mixing, GatedCoupling(channels, width, factor)]
+    coupling = GatedCoupling(channels, width, factor, context_channels)
+    return [ActNorm(channels), mixing, coupling]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invconv.conv import Shape, layer_class
 from invconv.flows.coupling import PlainSplit, Split
-from invconv.flows.dequantization import UniformDequantization
+from invconv.flows.dequantization import build_dequantization
 from invconv.flows.squeeze import Squeeze
 from invconv.flows.steps import build_step
 from invconv.validation import check_shape
@@ -21,17 +21,33 @@ class LevelFlow(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         bins: the number of values that a pixel can take.
+        dequantization: "uniform", or "variational" or "variational_macow" with the flow behind
+            the noise trained beside this one; see `build_dequantization`.
+        preprocessing: "logit" or "scale".
+        dequantization_options: of the flow behind the noise.
 
     Attributes:
+        dequantization: the module; a likelihood is a bound under it.
+        dequantization_name, preprocessing_name: as they were asked for, for a row to say.
         levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
             the channels that stay is a latent.
         latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
     """
 
-    def __init__(self, shape: Shape, bins: int) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        bins: int,
+        dequantization: str = "uniform",
+        preprocessing: str = "logit",
+        dequantization_options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.shape = check_shape(shape)
-        self.dequantization = UniformDequantization(bins)
+        self.dequantization_name, self.preprocessing_name = dequantization, preprocessing
+        self.dequantization = build_dequantization(
+            dequantization, preprocessing, self.shape, bins, dequantization_options or {}
+        )
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
 
@@ -93,9 +109,28 @@ class LevelFlow(nn.Module):
             log_prob = log_prob + normal.flatten(1).sum(1)
         return log_prob + log_det
 
-    def bits_per_dim(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """−log₂ P(images) / (C·H·W), (B,); arguments as in `log_prob`."""
-        return -self.log_prob(images, generator) / (math.log(2) * math.prod(self.shape))
+    def bits_per_dim(
+        self, images: Tensor, generator: torch.Generator | None = None, samples: int = 1
+    ) -> Tensor:
+        """An upper bound of −log₂ P(images) / (C·H·W), (B,).
+
+        Args:
+            images, generator: as in `log_prob`.
+            samples: S, draws of noise u. One is the bound that is trained; more are the tighter
+                importance-weighted one, log 1/S Σ p(x + u)/q(u|x) (Burda et al., arXiv
+                1509.00519, equation 8), which is to be reported as such, with its S. One draw
+                for all images is computed at a time.
+
+        Raises:
+            ValueError: if samples is below 1.
+        """
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, not {samples}")
+        bound = self.log_prob(images, generator)
+        for _ in range(samples - 1):
+            bound = torch.logaddexp(bound, self.log_prob(images, generator))
+        bound = bound - math.log(samples)
+        return -bound / (math.log(2) * math.prod(self.shape))
 
     @torch.no_grad()
     def sample(
@@ -126,6 +161,8 @@ class LevelFlow(nn.Module):
     @torch.no_grad()
     def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
         """Data-dependent initialisation of every part that has one, in data order."""
+        check_pixels(images, self.shape, self.dequantization.bins)
+        self.dequantization.initialize(images, self._parameter.dtype, generator)
         self._encode(self._dequantize(images, generator)[0], initialize=True)
 
     @property
@@ -135,24 +172,35 @@ class LevelFlow(nn.Module):
     def _dequantize(
         self, images: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
-            raise ValueError(
-                f"images must have shape (B, {', '.join(map(str, self.shape))}), "
-                f"not {tuple(images.shape)}"
-            )
-        if images.is_floating_point():
-            raise TypeError(
-                f"images must be integers from 0 to {self.dequantization.bins - 1}, "
-                f"not {images.dtype}"
-            )
+        check_pixels(images, self.shape, self.dequantization.bins)
         return self.dequantization(images, self._parameter.dtype, generator)
+
+
+def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:
+    """Raises unless ``images`` is (B, *shape) with integers from 0 to bins − 1.
+
+    The values are looked at on the CPU alone, so that no device is synchronised.
+    """
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        raise ValueError(
+            f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(images.shape)}"
+        )
+    if images.is_floating_point() or images.is_complex():
+        raise TypeError(f"images must be integers from 0 to {bins - 1}, not {images.dtype}")
+    if images.device.type == "cpu" and images.numel() and not torch.compiler.is_compiling():
+        low, high = (int(value) for value in images.aminmax())
+        if low < 0 or high >= bins:
+            raise ValueError(
+                f"images must be integers from 0 to {bins - 1}, not from {low} to {high}: give "
+                "the flow as many bins as the data have levels, or the pixels fewer bits"
+            )
 
 
 class MultiScaleFlow(LevelFlow):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
 
     Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base
-    N(0, I) and uniform dequantisation.
+    N(0, I).
 
     Args:
         conv: the registered name of the convolution.
@@ -166,9 +214,10 @@ class MultiScaleFlow(LevelFlow):
             "plain".
         step: "common", the same step for every convolution, or "paper", that of its authors,
             where ``mixing`` has no meaning.
+        dequantization, preprocessing, dequantization_options: as in `LevelFlow`.
 
     Raises:
-        TypeError: for an option that the convolution does not have.
+        TypeError: for an option that the convolution or the dequantisation does not have.
         ValueError: for an unknown convolution or step, or a shape that does not fit.
     """
 
@@ -183,8 +232,11 @@ class MultiScaleFlow(LevelFlow):
         bins: int = 256,
         mixing: str = "plu",
         step: str = "common",
+        dequantization: str = "uniform",
+        preprocessing: str = "logit",
+        dequantization_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(shape, bins)
+        super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         layer_class(conv)
         if levels < 1 or steps < 1 or width < 1:
             raise ValueError(

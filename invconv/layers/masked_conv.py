@@ -55,20 +55,20 @@ class MaskedConv(nn.Module):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialisation: normalised hidden activations, then an output of zero."""
-        before = F.pad(x, self._padding())
+        before = self.pad(x)
         self.masked.initialize(before)
         self.output.initialize(F.elu(self.masked(before)), std=0.0)
 
     def _forward(self, x: Tensor, weights: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        shift, logit = self._shift_and_logit(F.pad(x, self._padding()), weights)
+        shift, logit = self._shift_and_logit(self.pad(x), weights)
         z = torch.addcmul(shift, x, torch.sigmoid(logit))
         return z, F.logsigmoid(logit).flatten(1).sum(1)
 
-    def _padding(self) -> tuple[int, int, int, int]:
+    def pad(self, x: Tensor) -> Tensor:
         """Zeros before the first row and beside the rows; the last row is seen by no other."""
         along = (self.before, -1) if self.order in "AC" else (-1, self.before)
         beside = (self.side, self.side)
-        return (*beside, *along) if self.order in "AB" else (*along, *beside)
+        return F.pad(x, (*beside, *along) if self.order in "AB" else (*along, *beside))
 
     def _weights(self) -> tuple[Tensor, Tensor]:
         return self.masked.weight(), self.output.weight()

@@ -15,6 +15,7 @@ class WeightNormConv2d(nn.Module):
         in_channels, out_channels: C_in and C_out.
         kernel_size: (rows, columns).
         padding: zeros on each side, (rows, columns).
+        stride: of rows and columns alike.
     """
 
     initialized: Tensor
@@ -25,9 +26,11 @@ class WeightNormConv2d(nn.Module):
         out_channels: int,
         kernel_size: tuple[int, int] = (1, 1),
         padding: tuple[int, int] = (0, 0),
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.padding = padding
+        self.stride = stride
         self.v = nn.Parameter(0.05 * torch.randn(out_channels, in_channels, *kernel_size))
         self.g = nn.Parameter(torch.linalg.vector_norm(self.v.detach(), dim=(1, 2, 3)))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -42,7 +45,7 @@ class WeightNormConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H', W')."""
-        return F.conv2d(x, self.weight(), self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight(), self.bias, stride=self.stride, padding=self.padding)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, std: float = 1.0) -> None:
@@ -57,3 +60,21 @@ class WeightNormConv2d(nn.Module):
         self.g.mul_(factor)
         self.bias.sub_(mean).mul_(factor)
         self.initialized.fill_(True)
+
+
+class WeightNormUpsampling(WeightNormConv2d):
+    """A transposed 3×3 convolution with stride 2 that doubles H and W, normalised in the same way.
+
+    Args:
+        in_channels, out_channels: C_in and C_out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, (3, 3), (1, 1), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, 2H, 2W)."""
+        weight = self.weight().transpose(0, 1)
+        return F.conv_transpose2d(
+            x, weight, self.bias, self.stride, self.padding, output_padding=1
+        )

@@ -1,0 +1,88 @@
+"""From the interval of pixel values to the real line and back."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LARGEST = 256
+
+
+class Preprocessing(nn.Module, ABC):
+    """A fixed map of each pixel value x + u in [0, bins) to a real number y.
+
+    Args:
+        bins: the number of values that a pixel can take, 0 … bins − 1; at most 256.
+
+    Raises:
+        ValueError: if bins is below 2 or above 256.
+    """
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        if not 2 <= bins <= LARGEST:
+            raise ValueError(f"bins must be between 2 and {LARGEST}, not {bins}")
+        self.bins = bins
+
+    @abstractmethod
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """y of x + u, both (B, C, H, W), and log|det dy/d(x + u)|, (B,)."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """x + u, (B, C, H, W), real numbers."""
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"bins={self.bins}"
+
+
+class Logit(Preprocessing):
+    """The logit of α + (1 − 2α)(x + u)/bins, so that no sample leaves the range.
+
+    RealNVP (arXiv 1605.08803, section 4.1).
+
+    Args:
+        bins: as in `Preprocessing`.
+        alpha: α.
+    """
+
+    def __init__(self, bins: int, alpha: float = 1e-6) -> None:
+        super().__init__(bins)
+        self.alpha = alpha
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Preprocessing.forward`."""
+        p = self.alpha + (1 - 2 * self.alpha) * values / self.bins
+        p = p.clamp(self.alpha, 1 - self.alpha)
+        y = torch.log(p) - torch.log1p(-p)
+        # log dy/dp = −log p(1 − p) = softplus(y) + softplus(−y)
+        slope = F.softplus(y) + F.softplus(-y) + math.log((1 - 2 * self.alpha) / self.bins)
+        return y, slope.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """See `Preprocessing.inverse`."""
+        return (torch.sigmoid(y) - self.alpha) / (1 - 2 * self.alpha) * self.bins
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"bins={self.bins}, alpha={self.alpha}"
+
+
+class Scale(Preprocessing):
+    """y = (x + u)/bins − 1/2, as in the released Glow (arXiv 1807.03039)."""
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Preprocessing.forward`."""
+        log_det = -math.prod(values.shape[1:]) * math.log(self.bins)
+        return values / self.bins - 0.5, values.new_full((len(values),), log_det)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """See `Preprocessing.inverse`."""
+        return (y + 0.5) * self.bins
+
+
+PREPROCESSINGS: dict[str, type[Preprocessing]] = {"logit": Logit, "scale": Scale}
+"""The names by which a flow takes them."""
