@@ -1,4 +1,4 @@
-"""python -m invconv doctor | list | collect | report."""
+"""python -m invconv doctor | list | collect | report | evaluate."""
 
 import argparse
 import sys
@@ -9,11 +9,13 @@ import torch
 
 from invconv.bench import collect, provenance, read_table
 from invconv.conv import available, layer_class
-from invconv.data import DATASETS
-from invconv.report import PAGES
+from invconv.data import DATASETS, SPLITS
+from invconv.report import PAGES, assessments
 from invconv.report.readme import write_readme
 from invconv.solvers import FORWARD_METHODS, METHODS
 from invconv.solvers.compiled import instruction_sets
+from invconv.training import CheckpointError
+from invconv.training.evaluation import assess
 
 PACKAGES = (
     "torch",
@@ -45,8 +47,22 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--runs", type=Path, default=Path("runs"))
         else:
             command.add_argument("--readme", action="store_true", help="update README.md, too")
+    evaluate = commands.add_parser("evaluate", help="test bits per dimension of checkpoints")
+    evaluate.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("--split", default="test", choices=SPLITS)
+    evaluate.add_argument("--samples", type=int, default=1, help="draws of noise per image")
+    evaluate.add_argument("--batch-size", type=int, default=250)
+    evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
+    evaluate.add_argument("--device", default="cpu")
+    evaluate.add_argument("--root", type=Path, help="where the data are")
     options = parser.parse_args(arguments)
-    actions = {"doctor": _doctor, "list": _list, "collect": _collect, "report": _report}
+    actions = {
+        "doctor": _doctor,
+        "list": _list,
+        "collect": _collect,
+        "report": _report,
+        "evaluate": _evaluate,
+    }
     return actions[options.command](options)
 
 
@@ -102,6 +118,17 @@ def _report(options: argparse.Namespace) -> int:
         print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
     if options.readme:
         write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
+    try:
+        found = [assess(path, *arguments, options.root) for path in options.checkpoints]
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(assessments.text(found))
     return 0
 
 

@@ -57,6 +57,15 @@ class Budget:
 
 
 @dataclass
+class Likelihood:
+    """From integers to real numbers: see `invconv.flows.LevelFlow`."""
+
+    dequantization: str = "uniform"
+    preprocessing: str = "logit"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Timing:
     """How the passes are timed; not at all with ``repeats`` 0: such cells may run side by side."""
 
@@ -72,6 +81,7 @@ class Table2:
     method: Method = field(default_factory=Method)
     dataset: Dataset = field(default_factory=Dataset)
     budget: Budget = field(default_factory=Budget)
+    likelihood: Likelihood = field(default_factory=Likelihood)
     timing: Timing = field(default_factory=Timing)
     preset: str = MISSING
     seed: int = 0
@@ -106,6 +116,9 @@ def measure(
         "conv_options": OmegaConf.to_container(config.method.options),
         "bins": train_data.levels,
         "step": config.method.step,
+        "dequantization": config.likelihood.dequantization,
+        "preprocessing": config.likelihood.preprocessing,
+        "dequantization_options": OmegaConf.to_container(config.likelihood.options),
     }
     recipe = {
         "flow": architecture,
@@ -137,6 +150,7 @@ def measure(
     return {
         "bpd": bpd,
         "valid_bpd": state.best_valid_bpd,
+        "dequantization": flow.dequantization_name,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
         "solver": ", ".join(sorted(solvers - {""})),

@@ -119,7 +119,7 @@ def test_paired_interval_by_hand():
     theirs = pd.DataFrame({"seed": [0, 1, 2], "bpd": [1.0, 2.0, 3.0]})
     ours = pd.DataFrame({"seed": [2, 1, 0, 9], "bpd": [3.3, 2.2, 1.1, 0.0]})
     found = paired_difference(ours, theirs, "bpd")
-    assert found.seeds == 3
+    assert found.pairs == 3
     assert found.mean == pytest.approx(0.2)
     # t(0.975, 2) = 4.3027, standard error 0.1 / √3
     assert found.high == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4)

@@ -107,13 +107,16 @@ def test_a_cell_stays_the_one_that_was_measured():
     assert identify(config, "smoke-digits-finc-s0")[1]["method"]["step"] == "paper"
 
 
-def test_a_cell_that_is_not_timed(sweep, tmp_path):
-    done = sweep("timing.repeats=0", "method=finc")
+def test_a_cell_that_is_not_timed_and_its_dequantisation(sweep, tmp_path):
+    done = sweep("timing.repeats=0", "method=finc", "likelihood.dequantization=variational")
     assert done.returncode == 0, done.stderr
     row = rows(tmp_path).iloc[0]
     assert row["bpd"] > 0
     assert row["round_trip_error"] < 1e-3
     assert "ft_s" not in row
+    assert row["dequantization"] == "variational"
+    page = tmp_path / "runs" / "tiny" / "results" / "table2.md"
+    assert "| FInC, variational " in page.read_text()
 
 
 def test_two_processes_make_one_row(tmp_path):

@@ -29,6 +29,7 @@ NOT_IDENTITY = (
 
 NEUTRAL: dict[str, Any] = {
     "method.step": "common",
+    "likelihood": {"dequantization": "uniform", "preprocessing": "logit", "options": {}},
     "budget.training.optimizer": "adam",
     "budget.training.decay": 0.1,
     "budget.training.decay_every": 1000,

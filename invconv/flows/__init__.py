@@ -5,8 +5,9 @@ from invconv.flows.conditional import ConditionalCouplings
 from invconv.flows.conditional_macow import ConditionalMaCow
 from invconv.flows.coupling import AffineCoupling, CouplingNetwork, PlainSplit, QuadCoupling, Split
 from invconv.flows.dequantization import UniformDequantization, VariationalDequantization
+from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_fg import MaCowFG
-from invconv.flows.multiscale import LevelFlow, MultiScaleFlow
+from invconv.flows.multiscale import MultiScaleFlow
 from invconv.flows.preprocessing import Logit, Scale
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze

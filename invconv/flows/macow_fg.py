@@ -7,8 +7,8 @@ from torch import nn
 
 from invconv.conv import Shape
 from invconv.flows.coupling import PlainSplit
+from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_steps import macow_step, mixing_step
-from invconv.flows.multiscale import LevelFlow
 from invconv.flows.squeeze import Squeeze
 
 

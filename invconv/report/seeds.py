@@ -12,18 +12,18 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's metric minus the baseline's, over common seeds.
+    """A method's metric minus the baseline's, over common seeds or images.
 
     Attributes:
         mean: of the differences.
         low, high: the 95 % interval by Student's t.
-        seeds: how many pairs.
+        pairs: how many.
     """
 
     mean: float
     low: float
     high: float
-    seeds: int
+    pairs: int
 
     @property
     def resolved(self) -> bool:
@@ -36,7 +36,11 @@ def paired_difference(
 ) -> Difference | None:
     """The difference between two sets of rows, paired by seed; None below two common seeds."""
     ours, theirs = (frame.set_index("seed")[metric] for frame in (rows, baseline))
-    difference = (ours - theirs).dropna()
+    return mean_difference((ours - theirs).dropna())
+
+
+def mean_difference(difference: pd.Series) -> Difference | None:
+    """The mean of paired differences and its 95 % interval; None below two pairs."""
     n = len(difference)
     if n < 2:
         return None

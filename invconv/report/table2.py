@@ -40,9 +40,10 @@ def page(rows: pd.DataFrame) -> str:
         "# Table 2: bits per dimension, forward time and sampling time",
         "Made by `python reproductions/table2.py -m`; do not edit. Rows: "
         "[data/table2.csv](data/table2.csv). bpd: bits per dimension on the held-out test split, "
-        "uniform dequantisation, one noise draw. FT, ST: seconds for one forward pass "
-        "(log-probability) and one sampling pass of the whole model over as many images as the "
-        "column says, median [quartiles], interleaved, after warm-up, synchronised on a GPU.",
+        "uniform dequantisation unless the name says otherwise, one noise draw. FT, ST: seconds "
+        "for one forward pass (log-probability) and one sampling pass of the whole model over as "
+        "many images as the column says, median [quartiles], interleaved, after warm-up, "
+        "synchronised on a GPU.",
         "## Embedded data, a few minutes on a CPU",
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         "these data. Histogram: the bpd of one histogram per pixel, a model without any "
@@ -100,7 +101,7 @@ def _titles(
 
 
 def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
-    line = {"data": title, "method": name, "status": row["status"]}
+    line = {"data": title, "method": _named(name, row), "status": row["status"]}
     if row["status"] != "ok":
         return line | {"device": row["device"]}
     steps = json.loads(row["config"])["budget"]["training"]["steps"]
@@ -122,6 +123,13 @@ def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
     }
 
 
+def _named(name: str, row: pd.Series) -> str:
+    """``name``, with the dequantisation where it is not the uniform one."""
+    dequantization = row.get("dequantization")
+    plain = pd.isna(dequantization) or dequantization == "uniform"
+    return name if plain else f"{name}, {dequantization}"
+
+
 def seeds_section(rows: pd.DataFrame) -> list[str]:
     """Means over seeds, and differences to Glow paired by seed with their interval."""
     rows = rows[rows["status"] == "ok"] if len(rows) else rows
@@ -137,7 +145,7 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
         title = EMBEDDED.get(first["dataset"], first["dataset"])
         glow = group[group["method"] == "glow"]
         for method, members in group.groupby("method", sort=False):
-            name = METHODS.get(str(method), str(method))
+            name = _named(METHODS.get(str(method), str(method)), members.iloc[0])
             difference = None if method == "glow" else paired_difference(members, glow, "bpd")
             lines.append(
                 {
@@ -186,7 +194,7 @@ def paper_table(rows: pd.DataFrame) -> str:
             if measured.empty and not any(known):
                 continue
             for row in [None] if measured.empty else [row for _, row in measured.iterrows()]:
-                line = {"data": title, "model": model}
+                line = {"data": title, "model": model if row is None else _named(model, row)}
                 for metric, label in METRICS.items():
                     theirs = value.get((dataset, model, metric))
                     ours = None if row is None else float(row[metric])

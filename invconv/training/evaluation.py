@@ -1,13 +1,15 @@
 """Bits per dimension of a flow, and of flows that were trained before."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invconv.data import ImageSet
+from invconv.data import ImageSet, load
 from invconv.flows import LevelFlow, MaCowFG, MultiScaleFlow
 from invconv.training.checkpoint import CheckpointError, load_weights, read_checkpoint
 from invconv.training.distributed import ALONE, World
@@ -18,13 +20,32 @@ FLOWS: dict[str, type[LevelFlow]] = {"multiscale": MultiScaleFlow, "macow_fg": M
 
 @torch.no_grad()
 def bits_per_image(
-    flow: LevelFlow, data: ImageSet, batch_size: int = 250, seed: int = 0, world: World = ALONE
+    flow: LevelFlow,
+    data: ImageSet,
+    batch_size: int = 250,
+    seed: int = 0,
+    world: World = ALONE,
+    samples: int = 1,
 ) -> Tensor:
     """Bits per dimension of each image of ``data``, float64 (N,), on the CPU.
 
-    One draw of dequantisation noise, seeded. With several processes each takes every
-    ``world.size``-th batch, and all get the whole result.
+    Args:
+        flow: in any mode, which is left as it was.
+        data: one split.
+        batch_size: images at a time.
+        seed: of the noise.
+        world: with several processes each takes every ``world.size``-th batch, and all get the
+            whole result.
+        samples: draws of noise per image; more than one give the importance-weighted bound.
+
+    Raises:
+        ValueError: if flow and data differ in shape or number of levels.
     """
+    if (flow.shape, flow.dequantization.bins) != (data.shape, data.levels):
+        raise ValueError(
+            f"the flow is made for {_described(flow.shape, flow.dequantization.bins)}, "
+            f"{data.name} holds {_described(data.shape, data.levels)}"
+        )
     device = next(flow.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + world.rank)
     was_training = flow.training
@@ -34,7 +55,7 @@ def bits_per_image(
     for start in starts[world.rank :: world.size]:
         chosen = slice(start, start + batch_size)
         images = data.images[chosen].to(device)
-        bits[chosen] = flow.bits_per_dim(images, generator).double()
+        bits[chosen] = flow.bits_per_dim(images, generator, samples).double()
     flow.train(was_training)
     return world.total(bits).cpu()
 
@@ -44,6 +65,10 @@ def evaluate(
 ) -> float:
     """The mean of `bits_per_image`."""
     return bits_per_image(flow, data, batch_size, seed, world).mean().item()
+
+
+def _described(shape: tuple[int, int, int], levels: int) -> str:
+    return f"{'×'.join(map(str, shape))} images with {levels} levels"
 
 
 def build_flow(arguments: Mapping[str, Any]) -> LevelFlow:
@@ -71,3 +96,65 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[LevelFlow
     flow = build_flow(recipe["flow"])
     load_weights(flow, saved.get("best") or saved["flow"], str(path))
     return flow.to(device), recipe
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the weights of one checkpoint are worth.
+
+    Attributes:
+        path: the checkpoint.
+        method, seed: of the training.
+        setting: the rest of its recipe; checkpoints that differ only in seed share it.
+        data, split: what it was evaluated on.
+        dequantization, samples: the noise, and how many draws of it per image.
+        bits: bits per dimension of each image, float64 (N,).
+    """
+
+    path: Path
+    method: str
+    seed: int
+    setting: str
+    data: str
+    split: str
+    dequantization: str
+    samples: int
+    bits: Tensor
+
+
+def assess(
+    path: Path,
+    split: str = "test",
+    samples: int = 1,
+    batch_size: int = 250,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    root: Path | None = None,
+) -> Assessment:
+    """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
+
+    Args:
+        path: a checkpoint or the folder of a cell.
+        split, samples, batch_size, seed: as in `bits_per_image`.
+        device: where to compute.
+        root: where the data are looked for.
+
+    Raises:
+        CheckpointError: if it is broken.
+    """
+    path = path / "best.pt" if path.is_dir() else path
+    flow, recipe = load_flow(path, device)
+    options = dict(recipe["data"])
+    data = load(options.pop("name"), split)
+    setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
+    return Assessment(
+        path=path,
+        method=recipe["method"],
+        seed=recipe["seed"],
+        setting=json.dumps(setting, sort_keys=True),
+        data=data.name,
+        split=split,
+        dequantization=recipe["flow"].get("dequantization", "uniform"),
+        samples=samples,
+        bits=bits_per_image(flow, data, batch_size, seed, samples=samples),
+    )

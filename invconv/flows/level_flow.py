@@ -1,0 +1,194 @@
+"""What every flow on images that works in levels does."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invconv.conv import Shape
+from invconv.flows.coupling import PlainSplit, Split
+from invconv.flows.dequantization import build_dequantization
+from invconv.validation import check_shape
+
+
+class LevelFlow(nn.Module):
+    """A flow on integer images whose levels send latents away; a subclass fills the levels.
+
+    Args:
+        shape: (C, H, W) of the images.
+        bins: the number of values that a pixel can take.
+        dequantization: "uniform", or "variational" or "variational_macow" with the flow behind
+            the noise trained beside this one; see `build_dequantization`.
+        preprocessing: "logit" or "scale".
+        dequantization_options: of the flow behind the noise.
+
+    Attributes:
+        dequantization: the module; a likelihood is a bound under it.
+        dequantization_name, preprocessing_name: as they were asked for, for a row to say.
+        levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
+            the channels that stay is a latent.
+        latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        bins: int,
+        dequantization: str = "uniform",
+        preprocessing: str = "logit",
+        dequantization_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape = check_shape(shape)
+        self.dequantization_name, self.preprocessing_name = dequantization, preprocessing
+        self.dequantization = build_dequantization(
+            dequantization, preprocessing, self.shape, bins, dequantization_options or {}
+        )
+        self.levels = nn.ModuleList()
+        self.latent_shapes: list[Shape] = []
+
+    def encode(self, y: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Real-valued images to latents.
+
+        Args:
+            y: (B, C, H, W), after dequantisation.
+
+        Returns:
+            One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
+        """
+        return self._encode(y, initialize=False)
+
+    def _encode(self, y: Tensor, initialize: bool) -> tuple[list[Tensor], Tensor]:
+        log_det = y.new_zeros(y.shape[0])
+        latents = []
+        for level in self.levels:
+            for part in level:  # type: ignore[attr-defined]
+                if isinstance(part, Split | PlainSplit):
+                    y, latent, change = part(y)
+                    latents.append(latent)
+                else:
+                    if initialize and hasattr(part, "initialize"):
+                        part.initialize(y)
+                    y, change = part(y)
+                log_det = log_det + change
+        return [*latents, y], log_det
+
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        """Latents, as `encode` returns them, to real-valued images, (B, C, H, W)."""
+        shapes = [tuple(latent.shape[1:]) for latent in latents]
+        if shapes != self.latent_shapes:
+            raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
+        if len({len(latent) for latent in latents}) != 1:
+            sizes = [len(latent) for latent in latents]
+            raise ValueError(f"latents must have one batch size, not {sizes}")
+        *waiting, y = latents
+        for level in reversed(self.levels):
+            for part in reversed(level):  # type: ignore[call-overload]
+                y = (
+                    part.inverse(y, waiting.pop())
+                    if isinstance(part, Split | PlainSplit)
+                    else part.inverse(y)
+                )
+        return y
+
+    def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A lower bound of log P(images) in nats, with one draw of dequantisation noise, (B,).
+
+        Args:
+            images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
+            generator: the source of the noise.
+        """
+        y, log_prob = self._dequantize(images, generator)
+        latents, log_det = self.encode(y)
+        for latent in latents:
+            normal = -0.5 * (latent.square() + math.log(2 * math.pi))
+            log_prob = log_prob + normal.flatten(1).sum(1)
+        return log_prob + log_det
+
+    def bits_per_dim(
+        self, images: Tensor, generator: torch.Generator | None = None, samples: int = 1
+    ) -> Tensor:
+        """An upper bound of −log₂ P(images) / (C·H·W), (B,).
+
+        Args:
+            images, generator: as in `log_prob`.
+            samples: S, draws of noise u. One is the bound that is trained; more are the tighter
+                importance-weighted one, log 1/S Σ p(x + u)/q(u|x) (Burda et al., arXiv
+                1509.00519, equation 8), which is to be reported as such, with its S. One draw
+                for all images is computed at a time.
+
+        Raises:
+            ValueError: if samples is below 1.
+        """
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, not {samples}")
+        bound = self.log_prob(images, generator)
+        for _ in range(samples - 1):
+            bound = torch.logaddexp(bound, self.log_prob(images, generator))
+        bound = bound - math.log(samples)
+        return -bound / (math.log(2) * math.prod(self.shape))
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws ``n`` images, uint8 (n, C, H, W).
+
+        Args:
+            n: how many.
+            temperature: the factor on the base distribution's standard deviation.
+            generator: the source of the latents.
+        """
+        return self.dequantization.inverse(self.decode(self.draw(n, temperature, generator)))
+
+    def draw(
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """``n`` draws of every latent from N(0, temperature²·I)."""
+        if n < 0:
+            raise ValueError(f"n must be at least 0, not {n}")
+        like = self._parameter
+        return [
+            temperature
+            * torch.randn(n, *shape, dtype=like.dtype, device=like.device, generator=generator)
+            for shape in self.latent_shapes
+        ]
+
+    @torch.no_grad()
+    def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
+        """Data-dependent initialisation of every part that has one, in data order."""
+        check_pixels(images, self.shape, self.dequantization.bins)
+        self.dequantization.initialize(images, self._parameter.dtype, generator)
+        self._encode(self._dequantize(images, generator)[0], initialize=True)
+
+    @property
+    def _parameter(self) -> Tensor:
+        return next(self.parameters())
+
+    def _dequantize(
+        self, images: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        check_pixels(images, self.shape, self.dequantization.bins)
+        return self.dequantization(images, self._parameter.dtype, generator)
+
+
+def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:
+    """Raises unless ``images`` is (B, *shape) with integers from 0 to bins − 1.
+
+    The values are looked at on the CPU alone, so that no device is synchronised.
+    """
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        raise ValueError(
+            f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(images.shape)}"
+        )
+    if images.is_floating_point() or images.is_complex():
+        raise TypeError(f"images must be integers from 0 to {bins - 1}, not {images.dtype}")
+    if images.device.type == "cpu" and images.numel() and not torch.compiler.is_compiling():
+        low, high = (int(value) for value in images.aminmax())
+        if low < 0 or high >= bins:
+            raise ValueError(
+                f"images must be integers from 0 to {bins - 1}, not from {low} to {high}: give "
+                "the flow as many bins as the data have levels, or the pixels fewer bits"
+            )
