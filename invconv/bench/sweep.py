@@ -22,6 +22,7 @@ NOT_IDENTITY = (
     "results",
     "force",
     "progress",
+    "dataset.root",
     "budget.training.log_every",
     "budget.training.tensorboard",
 )
@@ -29,6 +30,11 @@ NOT_IDENTITY = (
 
 NEUTRAL: dict[str, Any] = {
     "method.step": "common",
+    "dataset.path": None,
+    "dataset.version": None,
+    "dataset.size": None,
+    "dataset.bits": None,
+    "dataset.levels": None,
     "budget.training.optimizer": "adam",
     "budget.training.decay": 0.1,
     "budget.training.decay_every": 1000,

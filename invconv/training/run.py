@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from invconv.data import ImageSet
+from invconv.data.loader import batch_indices
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
     check_settings,
@@ -86,7 +87,7 @@ class Run:
         torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
         saved = self._saved()
         if saved is None:
-            first = data.images[_batch(len(data), self.options.batch_size, self.seed, 0)]
+            first = data.images[batch_indices(len(data), self.options.batch_size, self.seed, 0)]
             self._seed_noise(-1, 0)
             self.flow.initialize(first.to(self.device), self.noise)
         else:
@@ -106,7 +107,7 @@ class Run:
 
     def batch(self, data: ImageSet) -> Tensor:
         """This process's part of the next batch, on the device."""
-        chosen = _batch(len(data), self.options.batch_size, self.seed, self.state.step)
+        chosen = batch_indices(len(data), self.options.batch_size, self.seed, self.state.step)
         part = chosen.chunk(self.world.size)[self.world.rank]
         return data.images[part].to(self.device)
 
@@ -216,16 +217,3 @@ class Run:
             + f": lower learning_rate ({options.learning_rate}) or grad_clip "
             f"({options.grad_clip}), or lengthen warmup_steps ({options.warmup_steps})"
         )
-
-
-def _batch(size: int, batch_size: int, seed: int, step: int) -> Tensor:
-    """The indices of one batch, given by seed and step alone; every epoch is a permutation."""
-    wanted = range(step * batch_size, (step + 1) * batch_size)
-    pieces = []
-    for epoch in range(wanted.start // size, (wanted.stop - 1) // size + 1):
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-        permutation = torch.randperm(size, generator=generator)
-        pieces.append(
-            permutation[max(0, wanted.start - epoch * size) : wanted.stop - epoch * size]
-        )
-    return torch.cat(pieces)
