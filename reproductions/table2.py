@@ -24,6 +24,7 @@ from invconv.bench import Row, run_cell, time_flow
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
+from invconv.data import label as data_label
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
@@ -41,9 +42,15 @@ class Method:
 
 @dataclass
 class Dataset:
-    """A name that `invconv.data.load` knows."""
+    """What `invconv.data.load` takes."""
 
     name: str = MISSING
+    root: str | None = None
+    path: str | None = None
+    version: int | None = None
+    size: int | None = None
+    bits: int | None = None
+    levels: int | None = None
 
 
 @dataclass
@@ -97,7 +104,8 @@ ConfigStore.instance().store(name="table2_schema", node=Table2)
 
 def label(config: DictConfig) -> str:
     """The readable part of the cell's name."""
-    return f"{config.preset}-{config.dataset.name}-{config.method.name}-s{config.seed}"
+    data = data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
+    return f"{config.preset}-{data}-{config.method.name}-s{config.seed}"
 
 
 def measure(
@@ -105,7 +113,11 @@ def measure(
 ) -> dict[str, Any]:
     """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
     budget = config.budget
-    train_data, valid_data, test_data = (load(config.dataset.name, split) for split in SPLITS)
+    chosen = {name: value for name, value in config.dataset.items() if value is not None}
+    root = chosen.pop("root", None)
+    train_data, valid_data, test_data = (
+        load(split=split, root=root, **chosen) for split in SPLITS
+    )
     architecture = {
         "kind": "multiscale",
         "conv": config.method.conv,
@@ -122,7 +134,7 @@ def measure(
     }
     recipe = {
         "flow": architecture,
-        "data": OmegaConf.to_container(config.dataset),
+        "data": chosen,
         "method": config.method.name,
         "seed": config.seed,
     }
@@ -185,7 +197,7 @@ def main(config: DictConfig) -> None:
     folder = Path(config.runs) / cell
     labels = {
         "preset": config.preset,
-        "dataset": config.dataset.name,
+        "dataset": data_label(config.dataset.name, config.dataset.version, config.dataset.bits),
         "method": config.method.name,
         "seed": config.seed,
     }

@@ -14,7 +14,6 @@ from invconv.data import ImageSet, load
 from invconv.flows import MultiScaleFlow
 from invconv.training import TrainingDiverged, TrainingOptions, evaluate, train
 from invconv.training.checkpoint import CheckpointError, read_checkpoint
-from invconv.training.run import _batch
 
 OPTIONS = TrainingOptions(
     steps=12, batch_size=8, warmup_steps=2, schedule="cosine", evaluate_every=5, checkpoint_every=4
@@ -263,15 +262,6 @@ def test_evaluation_is_repeatable_and_leaves_the_mode():
     assert evaluate(flow, data) == evaluate(flow, data)
     assert evaluate(flow, data, batch_size=7) == pytest.approx(evaluate(flow, data), abs=0.1)
     assert flow.training
-
-
-def test_batches_are_permutations():
-    steps = [_batch(10, 4, seed=0, step=step) for step in range(5)]
-    drawn = torch.cat(steps)
-    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
-    assert drawn[:10].tolist() != drawn[10:].tolist()
-    assert _batch(10, 4, seed=1, step=0).tolist() != steps[0].tolist()
-    assert len(_batch(3, 8, seed=0, step=2)) == 8
 
 
 def test_learning_rate():

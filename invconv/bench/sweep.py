@@ -22,6 +22,7 @@ NOT_IDENTITY = (
     "results",
     "force",
     "progress",
+    "dataset.root",
     "budget.training.log_every",
     "budget.training.tensorboard",
 )
@@ -30,11 +31,18 @@ NOT_IDENTITY = (
 NEUTRAL: dict[str, Any] = {
     "method.step": "common",
     "likelihood": {"dequantization": "uniform", "preprocessing": "logit", "options": {}},
+    "dataset.path": None,
+    "dataset.version": None,
+    "dataset.size": None,
+    "dataset.bits": None,
+    "dataset.levels": None,
     "budget.training.optimizer": "adam",
     "budget.training.decay": 0.1,
     "budget.training.decay_every": 1000,
     "budget.training.accumulate": 1,
     "budget.training.ema": 0.0,
+    "budget.training.flip": False,
+    "budget.training.affine": 0.0,
     "budget.training.precision": "float32",
     "budget.training.compile": False,
 }

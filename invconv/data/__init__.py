@@ -1,31 +1,172 @@
 """Image data behind one function."""
 
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+
+from invconv.data.augment import augment
+from invconv.data.decode import read_images
 from invconv.data.embedded import digits, patches
 from invconv.data.images import ImageSet, histogram_bits_per_dim
+from invconv.data.loader import Loader, batch_indices
+from invconv.data.own import own_files
+from invconv.data.presets import PRESETS, held_out, square
+from invconv.data.sources import download, locate
 from invconv.validation import check_choice
 
-DATASETS: dict[str, Callable[[str], ImageSet]] = {"digits": digits, "patches": patches}
+EMBEDDED = {"digits": digits, "patches": patches}
+DATASETS: dict[str, tuple[str, ...]] = {
+    "digits": (),
+    "patches": (),
+    "mnist": ("path", "bits"),
+    "cifar10": ("path", "bits"),
+    "imagenet32": ("path", "version", "bits"),
+    "imagenet64": ("path", "version", "bits"),
+    "celeba": ("path", "bits"),
+    "folder": ("path", "size", "bits", "levels"),
+}
+"""The data sets, each with the options it has."""
 SPLITS = ("train", "valid", "test")
+VERSIONS = (2016, 2021)
 
 
-def load(name: str, split: str) -> ImageSet:
+def load(name: str, split: str, root: str | Path | None = None, **options: Any) -> ImageSet:
     """The images of one split, in memory as uint8.
 
+    | name | shape | train / valid / test |
+    |---|---|---|
+    | digits, embedded | 1×8×8, 17 levels | 1297 / 250 / 250 |
+    | patches, embedded | 3×32×32 | 5300 / 250 / 250 |
+    | mnist | 1×28×28 | 50,000 / the last 10,000 / 10,000 |
+    | cifar10 | 3×32×32 | 40,000 / the last 10,000 / 10,000 |
+    | imagenet32, imagenet64, 2016 | 3×n×n | 1,261,149 / 20,000 drawn / 49,999 |
+    | imagenet32, imagenet64, 2021 | 3×n×n | 1,261,167 / 20,000 drawn / 50,000 |
+    | celeba, cropped (`presets.crop_celeba`) | 3×64×64 | 162,770 / 19,867 / 19,962 |
+    | folder | that of the first image | see `own.own_files` |
+
     Args:
-        name: "digits" (8×8, 17 levels) or "patches" (32×32 RGB, 256 levels), both embedded.
-        split: "train", "valid" or "test".
+        name: a key of `DATASETS`.
+        split: "train", "valid" or "test"; ImageNet's validation images are the test set.
+        root: where local copies are, ``root/name`` each (``root/name_2021`` for that version), by
+            default what the environment variable INVCONV_DATA says; then the Hugging Face cache
+            and the hub are tried. Embedded sets and ``path`` need none.
+        path: a folder to read instead: parquet files as on the hub, image-net.org's .npz files,
+            or folders of images; for "folder" also one file.
+        version: of ImageNet, 2016 (van den Oord et al.; the field's published figures) or 2021
+            (Chrabaszcz et al.). There is no default: their bits per dimension differ.
+        bits: how many of the eight bits of a value are kept, the highest ones (Kingma and
+            Dhariwal, "Glow", 2018, keep 5 of CelebA's); there are 2^bits levels.
+        size: of "folder": crop the central square and average it down to size × size.
+        levels: of "folder": the values are 0 to levels − 1, not 0 to 255.
+        An option of None is one that is not given.
 
     Raises:
-        ValueError: for an unknown name or split; the message lists the known ones.
+        FileNotFoundError: if the files are nowhere; the message names the command to fetch them.
+        ImportError: if parquet files or the hub are needed without the extra "data".
+        TypeError: for an option that the data set does not have.
+        ValueError: for an unknown name or split, a version that is missing, images that are
+            broken, of a wrong shape, too few or too many.
 
     >>> from invconv.data import load
     >>> load("digits", "test").shape
     (1, 8, 8)
     """
     check_choice(split, SPLITS, "split")
-    return DATASETS[check_choice(name, DATASETS, "data set")](split)
+    options = {option: value for option, value in options.items() if value is not None}
+    key = _key(name, options)
+    if name in EMBEDDED:
+        return EMBEDDED[name](split)
+    bits, levels = options.get("bits", 8), options.get("levels")
+    if bits not in range(1, 9) or (bits < 8 and levels is not None):
+        raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {bits!r}")
+    if name == "folder":
+        if "path" not in options:
+            raise ValueError("folder needs path=, a folder or a file of images of one's own")
+        files, keep, source = own_files(Path(options["path"]), split)
+        prepare = square(options["size"]) if "size" in options else None
+        images = read_images(files, keep, None, prepare)
+    else:
+        preset = PRESETS[key]
+        splits, source = locate(key, root, options.get("path"))
+        taken = preset.test if split == "test" else "train" if preset.held_out else split
+        keep = np.arange(preset.counts[taken])
+        if taken == "train":
+            keep = held_out(len(keep), preset.held_out, preset.drawn)[split == "valid"]
+        images = read_images(splits[taken], keep, preset.shape, preset.prepare)
+    if bits < 8:
+        images >>= 8 - bits
+    tensor = torch.from_numpy(images)
+    return ImageSet(name, split, tensor, levels or 2**bits, options.get("version"), source)
 
 
-__all__ = ["DATASETS", "SPLITS", "ImageSet", "histogram_bits_per_dim", "load"]
+def label(name: str, version: int | None = None, bits: int | None = None) -> str:
+    """The name under which results on a data set are kept, so that unlike is not compared.
+
+    ``name`` alone is what the published figures are about: eight bits, ImageNet's 2016 version.
+
+    >>> from invconv.data import label
+    >>> label("imagenet32", version=2016), label("imagenet32", version=2021, bits=5)
+    ('imagenet32', 'imagenet32_2021_5bit')
+    """
+    versioned = name if version in (None, 2016) else f"{name}_{version}"
+    return versioned if bits in (None, 8) else f"{versioned}_{bits}bit"
+
+
+def fetch(name: str, root: str | Path | None = None, version: int | None = None) -> Path:
+    """Downloads a data set from the Hugging Face hub, or goes on with what was interrupted.
+
+    Args:
+        name: "mnist", "cifar10", "imagenet64" (2021) or "celeba".
+        root: the folder to put it below, in ``root/name`` as the hub lays it out; by default what
+            the environment variable INVCONV_DATA says, or else the Hugging Face cache.
+        version: of ImageNet.
+
+    Returns:
+        The folder with the files.
+
+    Raises:
+        ConnectionError: if the hub cannot be reached.
+        FileNotFoundError: if no repository of the hub is known to hold these images; the message
+            says where else they are.
+        ImportError: without the extra "data".
+        ValueError: for a set that is not fetched, and if what came has too few images.
+    """
+    key = _key(name, {} if version is None else {"version": version})
+    if key not in PRESETS:
+        raise ValueError(f"{name} is not fetched: it is embedded, or images of one's own")
+    return download(key, root)
+
+
+def _key(name: str, options: dict[str, Any]) -> str:
+    """The data set's key in `PRESETS`, once its options are known to be its own."""
+    known = DATASETS[check_choice(name, DATASETS, "data set")]
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}"
+            )
+    if "version" not in known:
+        return name
+    version = options.get("version")
+    if version not in VERSIONS:
+        raise ValueError(
+            f"{name} exists in two versions whose bits per dimension cannot be compared: give "
+            f"version=2016 or version=2021, not {version!r}"
+        )
+    return label(name, version)
+
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "ImageSet",
+    "Loader",
+    "augment",
+    "batch_indices",
+    "fetch",
+    "histogram_bits_per_dim",
+    "label",
+    "load",
+]

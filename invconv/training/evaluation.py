@@ -145,7 +145,7 @@ def assess(
     path = path / "best.pt" if path.is_dir() else path
     flow, recipe = load_flow(path, device)
     options = dict(recipe["data"])
-    data = load(options.pop("name"), split)
+    data = load(options.pop("name"), split, root, **options)
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
     return Assessment(
         path=path,

@@ -64,6 +64,7 @@ def train(
     with (
         Interruption() as interruption,
         closing(log),
+        closing(run.batches(train_data)) as batches,
         tqdm(
             total=options.steps,
             initial=state.step,
@@ -75,7 +76,7 @@ def train(
     ):
         while state.step < options.steps:
             begin = time.perf_counter()
-            images = run.batch(train_data)
+            images = next(batches)
             loss, norm, interrupted = run.step(images, interruption.signal is not None)
             log.count(loss * to_bits, norm, options.batch_size, time.perf_counter() - begin)
             state.step += 1

@@ -29,6 +29,8 @@ class TrainingOptions:
         accumulate: into how many slices a batch is cut, so that it fits the memory.
         ema: decay of the moving average of the weights, which is then what is validated and
             kept; 0 for none.
+        flip: whether training images are mirrored at random.
+        affine: by which part of their size they are shifted at random at most.
         precision: "float32", or "tf32" for matrix products and convolutions on a GPU.
         compile: whether to run the flow through `torch.compile`.
         evaluate_every: steps between validations; the best one's weights are kept.
@@ -48,6 +50,8 @@ class TrainingOptions:
     grad_clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.0
+    flip: bool = False
+    affine: float = 0.0
     precision: str = "float32"
     compile: bool = False
     evaluate_every: int = 200

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from invconv.data import ImageSet
+from invconv.data.loader import Loader
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
     check_settings,
@@ -86,9 +88,9 @@ class Run:
         torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
         saved = self._saved()
         if saved is None:
-            first = data.images[_batch(len(data), self.options.batch_size, self.seed, 0)]
+            whole = Loader(data, self.options.batch_size, self.seed, device=self.device)
             self._seed_noise(-1, 0)
-            self.flow.initialize(first.to(self.device), self.noise)
+            self.flow.initialize(whole.batch(0), self.noise)
         else:
             load_weights(self.flow, saved["flow"], f"{self.folder}/last.pt")
         if self.options.ema:
@@ -104,11 +106,20 @@ class Run:
             objective.compile()
         self.objective = objective
 
-    def batch(self, data: ImageSet) -> Tensor:
-        """This process's part of the next batch, on the device."""
-        chosen = _batch(len(data), self.options.batch_size, self.seed, self.state.step)
-        part = chosen.chunk(self.world.size)[self.world.rank]
-        return data.images[part].to(self.device)
+    def batches(self, data: ImageSet) -> Generator[Tensor, None, None]:
+        """This process's part of every batch from the next one on, on the device."""
+        options, world = self.options, self.world
+        loader = Loader(
+            data,
+            options.batch_size,
+            self.seed,
+            flip=options.flip,
+            affine=options.affine,
+            device=self.device,
+            rank=world.rank,
+            world_size=world.size,
+        )
+        return loader.stream(self.state.step)
 
     def step(self, images: Tensor, interrupted: bool) -> tuple[float, float, bool]:
         """One optimiser step: the loss in nats per image, the gradient's norm before clipping,
@@ -216,16 +227,3 @@ class Run:
             + f": lower learning_rate ({options.learning_rate}) or grad_clip "
             f"({options.grad_clip}), or lengthen warmup_steps ({options.warmup_steps})"
         )
-
-
-def _batch(size: int, batch_size: int, seed: int, step: int) -> Tensor:
-    """The indices of one batch, given by seed and step alone; every epoch is a permutation."""
-    wanted = range(step * batch_size, (step + 1) * batch_size)
-    pieces = []
-    for epoch in range(wanted.start // size, (wanted.stop - 1) // size + 1):
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-        permutation = torch.randperm(size, generator=generator)
-        pieces.append(
-            permutation[max(0, wanted.start - epoch * size) : wanted.stop - epoch * size]
-        )
-    return torch.cat(pieces)

@@ -1,0 +1,203 @@
+"""Parquet, .npz and image files: how many images they hold, and where each one lies."""
+
+import importlib
+import math
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CHUNK = 256
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FORMATS = ((".parquet",), (".npz",), IMAGES)
+SPLIT_NAMES = {"train": "train", "valid": "valid|validation|val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive images, none decoded.
+
+    Attributes:
+        items: paths, pyarrow's binary values, or (H, W, C) pixels.
+        where: a row's place in words.
+    """
+
+    items: Sequence[Any]
+    where: Callable[[int], str]
+
+
+def extra(module: str) -> Any:
+    """A module that comes with the extra "data"; ImportError says so where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"parquet files and the Hugging Face hub need {module.split('.')[0]}: "
+            'pip install "invconv[data]"'
+        ) from error
+
+
+def split_files(folder: Path) -> dict[str, list[str]]:
+    """The files of each split below ``folder``, sorted: parquet, else .npz, else images.
+
+    A file belongs to the split that a part of its path begins with, the outermost one first:
+    ``plain_text/train-00000-of-00001.parquet``, ``val_data.npz``, ``train_32x32/1.png`` (of an
+    image only its folders count). Where nothing names a split, all files are under "". Hidden
+    files and folders are passed over.
+    """
+    found: dict[str, list[str]] = {}
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if not name.startswith("."):
+                found.setdefault(suffix, []).append(os.path.join(where, name))
+    for suffixes in FORMATS:
+        files = sorted(path for suffix in suffixes for path in found.get(suffix, []))
+        if not files:
+            continue
+        splits: dict[str, list[str]] = {}
+        for path in files:
+            splits.setdefault(_split_of(os.path.relpath(path, folder)), []).append(path)
+        if set(splits) != {""}:
+            splits.pop("", None)
+        return splits
+    return {}
+
+
+def _split_of(path: str) -> str:
+    parts = Path(path).parts
+    for part in parts[:-1] if path.lower().endswith(IMAGES) else parts:
+        for split, names in SPLIT_NAMES.items():
+            if re.match(rf"({names})(?![a-zA-Z])", part):
+                return split
+    return ""
+
+
+def count_images(files: Sequence[str]) -> int:
+    """How many images the files hold; none is decoded."""
+    if files and files[0].lower().endswith(".parquet"):
+        return sum(int(_parquet(file).metadata.num_rows) for file in files)
+    if files and files[0].lower().endswith(".npz"):
+        return sum(_npz_shape(file)[0] for file in files)
+    return len(files)
+
+
+def blocks(files: Sequence[str]) -> Iterator[Block]:
+    """All images of files of one format, in their order."""
+    if files and files[0].lower().endswith(".parquet"):
+        for file in files:
+            yield from _parquet_blocks(file)
+    elif files and files[0].lower().endswith(".npz"):
+        for file in files:
+            yield from _npz_blocks(file)
+    else:
+        for first in range(0, len(files), CHUNK):
+            chunk = files[first : first + CHUNK]
+            yield Block(chunk, chunk.__getitem__)
+
+
+def _place(file: str, first: int) -> Callable[[int], str]:
+    return lambda row: f"{file}, row {first + row},"
+
+
+def _parquet(file: str) -> Any:
+    parquet = extra("pyarrow.parquet")
+    try:
+        return parquet.ParquetFile(file)
+    except Exception as error:
+        raise ValueError(f"{file} is no parquet file that can be read: {error}") from error
+
+
+def _parquet_blocks(file: str) -> Iterator[Block]:
+    opened = _parquet(file)
+    column = _image_column(opened.schema_arrow, file)
+    batches, first = opened.iter_batches(CHUNK, columns=[column]), 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:
+            raise ValueError(f"{file} cannot be read beyond row {first}: {error}") from error
+        if batch is None:
+            return
+        values = getattr(batch.column(0), "storage", batch.column(0))
+        items = values.field("bytes") if hasattr(values, "field") else _nested(values, file)
+        yield Block(items, _place(file, first))
+        first += len(values)
+
+
+def _image_column(schema: Any, file: str) -> str:
+    """The one column that holds images as `datasets` stores them: Image, or Array3D of uint8."""
+    types = extra("pyarrow").types
+    names = []
+    for field in schema:
+        kind, depth = getattr(field.type, "storage_type", field.type), 0
+        while types.is_list(kind):
+            kind, depth = kind.value_type, depth + 1
+        encoded = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        if (depth == 0 and encoded) or (depth == 3 and types.is_uint8(kind)):
+            names.append(field.name)
+    if len(names) != 1:
+        raise ValueError(
+            f"{file} must have one column of images (a struct with bytes, or uint8 nested three "
+            f"deep), not {', '.join(names) or 'none'}; its columns are {', '.join(schema.names)}"
+        )
+    return names[0]
+
+
+def _nested(values: Any, file: str) -> np.ndarray:
+    """(N, H, W, C) from lists of lists of lists."""
+    compute = extra("pyarrow.compute")
+    sizes = []
+    for _ in range(3):
+        lengths = compute.unique(compute.list_value_length(values)).to_pylist()
+        if len(lengths) != 1 or not lengths[0]:
+            raise ValueError(f"{file} has images of different sizes: one side has {lengths}")
+        sizes.append(lengths[0])
+        values = values.flatten()
+    if sizes[2] not in (1, 3):
+        raise ValueError(f"{file} must hold (height, width, 1 or 3 channels), not {sizes}")
+    pixels: np.ndarray = values.to_numpy(zero_copy_only=False).reshape(-1, *sizes)
+    return pixels
+
+
+def _npz_blocks(file: str) -> Iterator[Block]:
+    """Rows of C·H·W values, one channel after the other, as in image-net.org's files."""
+    count, width = _npz_shape(file)
+    channels = 1 if math.isqrt(width) ** 2 == width else 3
+    side = math.isqrt(width // channels)
+    if channels * side**2 != width:
+        raise ValueError(f"{file}: {width} values are no square image, grey or RGB")
+    with zipfile.ZipFile(file) as archive, archive.open("data.npy") as stream:
+        _header(stream)
+        for first in range(0, count, CHUNK):
+            size = min(CHUNK, count - first)
+            try:
+                data = np.frombuffer(stream.read(size * width), np.uint8)
+                images = data.reshape(size, channels, side, side)
+            except Exception as error:
+                raise ValueError(f"{file} cannot be read beyond row {first}: {error}") from error
+            yield Block(images.transpose(0, 2, 3, 1), _place(file, first))
+
+
+def _npz_shape(file: str) -> tuple[int, int]:
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open("data.npy") as stream:
+            shape, fortran, dtype = _header(stream)
+    except Exception as error:
+        raise ValueError(f"{file} is no .npz file with an array 'data': {error}") from error
+    if dtype != np.uint8 or len(shape) != 2 or fortran:
+        raise ValueError(f"{file}: 'data' must be uint8, (N, C·H·W), not {dtype}, {shape}")
+    return shape[0], shape[1]
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
