@@ -36,8 +36,8 @@ class Curve:
 def loss_curves(folders: Sequence[Path], path: Path) -> Path:
     """Draws the loss of every cell, a panel per data set, a colour per method.
 
-    Thin: training, mean over the batch. With markers: validation. Cells of one method with
-    several seeds share its colour.
+    Thin: training, the mean since the log's line before. With markers: validation. Cells of one
+    method with several seeds share its colour.
 
     Args:
         folders: of the cells; each holds ``log.csv`` and, once it is done, ``row.json``. One
