@@ -11,7 +11,9 @@ from invconv.bench.provenance import ROOT
 from invconv.solvers import compiled
 
 ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
-ROOM = {"validation": -2, "cache": -2, "conv": -1, **{name: i for i, name in enumerate(ORDER)}}
+ROOM = {"validation": -2, "cache": -2, "files": -2, "conv": -1}
+ROOM |= {name: i for i, name in enumerate(ORDER)}
+ROOM["pictures"] = ROOM["training"]
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
 
 

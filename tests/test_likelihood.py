@@ -182,10 +182,10 @@ def test_the_weights_average_to_the_exact_probability(name, float64):
     pixel = interval_log_prob(3, "scale")
     for pixels in ([0, 1, 2, 0], [2, 2, 2, 2]):
         with torch.no_grad():
-            log_weights = flow.log_prob(copies(pixels, shape, 200_000), generator)
+            log_weights = flow.log_prob(copies(pixels, shape, 100_000), generator)
         weights = (log_weights - pixel[pixels].sum()).exp()
         error = float(weights.std()) / len(weights) ** 0.5
-        assert error < 0.01
+        assert error < 0.02
         assert float(weights.mean()) == pytest.approx(1, abs=4 * error)
 
 
@@ -250,20 +250,17 @@ def test_every_pair_trains_and_samples(name, preprocessing):
 
 def test_variational_dequantisation_is_trained_with_the_model():
     data = load("digits", "train")
-    images = ImageSet("digits", "train", data.images[:200], data.levels)
-    flow = MultiScaleFlow(
-        "glow", (1, 8, 8), levels=1, steps=1, width=4, bins=17, dequantization="variational"
+    images = ImageSet("digits", "train", data.images[:100], data.levels)
+    flow = Identity(
+        (1, 8, 8), 17, dequantization="variational", dequantization_options={"width": 8}
     )
     start = {name: value.clone() for name, value in flow.dequantization.named_parameters()}
     flow.initialize(images.images)
     before = evaluate(flow, images)
     train(flow, images, images, TrainingOptions(steps=30, batch_size=50), progress=False)
-    assert evaluate(flow, images) < before - 0.1
-    moved = [
-        not torch.equal(value, start[name])
-        for name, value in flow.dequantization.named_parameters()
-    ]
-    assert all(moved)
+    assert evaluate(flow, images) < before - 0.05
+    for name, value in flow.dequantization.named_parameters():
+        assert not torch.equal(value, start[name]), name
 
 
 def test_bad_input_gets_one_sentence():
