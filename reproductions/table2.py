@@ -25,6 +25,7 @@ from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.data import label as data_label
+from invconv.pictures import write_pictures
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
@@ -97,6 +98,7 @@ class Table2:
     results: str = MISSING
     force: bool = False
     progress: bool = True
+    pictures: bool = True
 
 
 ConfigStore.instance().store(name="table2_schema", node=Table2)
@@ -155,6 +157,8 @@ def measure(
     bpd = evaluate(flow, test_data, world=world)
     if world.rank:
         return {}
+    if config.pictures:
+        write_pictures(flow, test_data.images, folder, config.seed)
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(device) for conv in convs}
     timing = config.timing

@@ -107,14 +107,18 @@ def test_a_cell_stays_the_one_that_was_measured():
     assert identify(config, "smoke-digits-finc-s0")[1]["method"]["step"] == "paper"
 
 
-def test_a_cell_that_is_not_timed_and_its_dequantisation(sweep, tmp_path):
-    done = sweep("timing.repeats=0", "method=finc", "likelihood.dequantization=variational")
+def test_a_cell_that_is_not_timed_its_dequantisation_and_pictures(sweep, tmp_path):
+    done = sweep(
+        "timing.repeats=0", "method=finc", "likelihood.dequantization=variational", "pictures=true"
+    )
     assert done.returncode == 0, done.stderr
     row = rows(tmp_path).iloc[0]
     assert row["bpd"] > 0
     assert row["round_trip_error"] < 1e-3
     assert "ft_s" not in row
     assert row["dequantization"] == "variational"
+    pictures = {path.name for path in tmp_path.glob("runs/tiny/table2/*/*.png")}
+    assert pictures == {"samples.png", "reconstructions.png", "interpolations.png"}
     page = tmp_path / "runs" / "tiny" / "results" / "table2.md"
     assert "| FInC, variational " in page.read_text()
 

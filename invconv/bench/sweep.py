@@ -22,6 +22,7 @@ NOT_IDENTITY = (
     "results",
     "force",
     "progress",
+    "pictures",
     "dataset.root",
     "budget.training.log_every",
     "budget.training.tensorboard",
