@@ -115,6 +115,18 @@ def test_a_batch_in_slices():
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch", "ignore::DeprecationWarning:torch")
+def test_compiled_training_ends_where_the_plain_one_does(tmp_path):
+    plain, compiled = make_flow(), make_flow()
+    run(plain, OPTIONS, folder=tmp_path)
+    run(compiled, replace(OPTIONS, compile=True))
+    torch.testing.assert_close(plain.state_dict(), compiled.state_dict(), rtol=1e-3, atol=1e-4)
+    again = make_flow()
+    run(again, replace(OPTIONS, compile=True), folder=tmp_path)
+    torch.testing.assert_close(plain.state_dict(), again.state_dict(), rtol=0, atol=0)
+
+
 def test_the_log_of_an_interrupted_run_is_that_of_a_whole_one(tmp_path):
     options = replace(OPTIONS, log_every=3)
     run(make_flow(), options, folder=tmp_path / "whole")
