@@ -116,7 +116,7 @@ def test_a_batch_in_slices():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning:torch", "ignore::DeprecationWarning:torch")
+@pytest.mark.filterwarnings("default")  # the compiler warns of much, in modules of its own
 def test_compiled_training_ends_where_the_plain_one_does(tmp_path):
     plain, compiled = make_flow(), make_flow()
     run(plain, OPTIONS, folder=tmp_path)
