@@ -1,4 +1,4 @@
-"""python -m invconv doctor | list | collect | report | evaluate."""
+"""python -m invconv doctor | list | collect | report | evaluate | fetch."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ import torch
 
 from invconv.bench import collect, provenance, read_table
 from invconv.conv import available, layer_class
-from invconv.data import DATASETS, SPLITS
+from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
 from invconv.report.readme import write_readme
 from invconv.solvers import FORWARD_METHODS, METHODS
@@ -55,6 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--root", type=Path, help="where the data are")
+    get = commands.add_parser("fetch", help="download a data set from the Hugging Face hub")
+    get.add_argument("name", choices=DATASETS)
+    get.add_argument("--root", type=Path, help="the folder to put it below")
+    get.add_argument("--version", type=int, help="of ImageNet")
     options = parser.parse_args(arguments)
     actions = {
         "doctor": _doctor,
@@ -62,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         "collect": _collect,
         "report": _report,
         "evaluate": _evaluate,
+        "fetch": _fetch,
     }
     return actions[options.command](options)
 
@@ -125,10 +130,19 @@ def _evaluate(options: argparse.Namespace) -> int:
     arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
     try:
         found = [assess(path, *arguments, options.root) for path in options.checkpoints]
-    except CheckpointError as error:
+    except (CheckpointError, OSError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
     print(assessments.text(found))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    try:
+        print(fetch(options.name, options.root, options.version))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

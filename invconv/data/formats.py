@@ -27,7 +27,7 @@ class Block:
         where: a row's place in words.
     """
 
-    items: Sequence[Any]
+    items: Sequence[Any] | np.ndarray
     where: Callable[[int], str]
 
 

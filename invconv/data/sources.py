@@ -44,7 +44,7 @@ def locate(
         folder = _download(preset.hub, None)
     except ConnectionError as error:
         raise FileNotFoundError(
-            f"{preset.title} is neither in {_place(name, root)} nor in the Hugging Face cache, "
+            f"{preset.title} is neither {_place(name, root)} nor in the Hugging Face cache, "
             f"and {error}: on a machine with network run `{command(name, 'DIR')}`, copy DIR here "
             "and give root=DIR"
         ) from error
@@ -68,12 +68,14 @@ def command(name: str, root: str) -> str:
 
 
 def _place(name: str, root: str | Path | None) -> str:
-    return str(Path(root) / name) if root else f"a root (none is given; {ROOT} is not set)"
+    if root:
+        return f"in {Path(root) / name}"
+    return f"below a root (none is given, and {ROOT} is not set)"
 
 
 def _not_offered(name: str, preset: Preset, root: str | Path | None) -> str:
     return (
-        f"{preset.title} is not in {_place(name, root)}, and no repository of the Hugging Face "
+        f"{preset.title} is not {_place(name, root)}, and no repository of the Hugging Face "
         f"hub is known to hold these images: {preset.elsewhere} into ROOT/{name}, and give "
         "root=ROOT, or give path= the folder itself"
     )
@@ -100,24 +102,17 @@ def _checked(preset: Preset, folder: Path) -> dict[str, list[str]]:
 
 
 def _cached(hub: Hub) -> Path:
-    client = extra("huggingface_hub")
-    repo = client.constants.REPO_ID_SEPARATOR.join(["datasets", *hub.repo.split("/")])
-    cache = Path(client.constants.HF_HUB_CACHE)
-    return cache / repo / "snapshots" / hub.revision / hub.folder
+    cache = Path(extra("huggingface_hub.constants").HF_HUB_CACHE)
+    return cache / f"datasets--{hub.repo.replace('/', '--')}/snapshots/{hub.revision}" / hub.folder
 
 
 def _download(hub: Hub, folder: Path | None) -> Path:
     client = extra("huggingface_hub")
+    place = {"repo_id": hub.repo, "repo_type": "dataset", "revision": hub.revision}
+    wanted = [f"{hub.folder}/*.parquet"]
     try:
-        return Path(
-            client.snapshot_download(
-                hub.repo,
-                repo_type="dataset",
-                revision=hub.revision,
-                allow_patterns=[f"{hub.folder}/*.parquet"],
-                local_dir=folder,
-            )
-        )
+        client.HfApi().repo_info(**place, timeout=10)  # fails at once, where the next line retries
+        return Path(client.snapshot_download(**place, allow_patterns=wanted, local_dir=folder))
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConnectionError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invconv.data import ImageSet, load
+from invconv.data import ImageSet, label, load
 from invconv.flows import LevelFlow, MaCowFG, MultiScaleFlow
 from invconv.training.checkpoint import CheckpointError, load_weights, read_checkpoint
 from invconv.training.distributed import ALONE, World
@@ -144,15 +144,14 @@ def assess(
     """
     path = path / "best.pt" if path.is_dir() else path
     flow, recipe = load_flow(path, device)
-    options = dict(recipe["data"])
-    data = load(options.pop("name"), split, root, **options)
+    data = load(split=split, root=root, **recipe["data"])
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
     return Assessment(
         path=path,
         method=recipe["method"],
         seed=recipe["seed"],
         setting=json.dumps(setting, sort_keys=True),
-        data=data.name,
+        data=label(data.name, data.version, recipe["data"].get("bits")),
         split=split,
         dequantization=recipe["flow"].get("dequantization", "uniform"),
         samples=samples,
