@@ -111,15 +111,7 @@ def trial(options: argparse.Namespace) -> dict[str, Any]:
             if victim is None:
                 break
             pid, job = victim
-            if kind == "SIGKILL to a cell":
-                os.kill(pid, signal.SIGKILL)
-            elif kind == "the signal before the time limit":
-                subprocess.run(["scancel", "--signal=USR2", job], check=True)
-            elif kind.startswith("scontrol"):
-                subprocess.run(["scontrol", "requeue", job], check=True)
-            elif kind == "scancel":
-                subprocess.run(["scancel", job], check=True)
-            elif kind.startswith("a second"):
+            if kind == "a second sweep at the same time":
                 parents.append(_start(line))
                 launches += 1
             elif kind == "SIGKILL to the parent":
@@ -128,10 +120,8 @@ def trial(options: argparse.Namespace) -> dict[str, Any]:
                     parent.wait()
                 parents = [_start(line)]
                 launches += 1
-            else:
-                _node("down", check=True)
-                time.sleep(2)
-                _node("resume", check=False)  # it may have reported itself back
+            elif not _kill(kind, pid, job):
+                continue  # it ended by itself just now
             kills[kind] += 1
             print(f"{kind}: job {job}, process {pid}", flush=True)
             time.sleep(1)
@@ -215,6 +205,26 @@ def _victim(choose: random.Random) -> tuple[int, str] | None:
             return choose.choice(running)
         time.sleep(0.3)
     return None
+
+
+def _kill(kind: str, pid: int, job: str) -> bool:
+    if kind == "SIGKILL to a cell":
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+    if kind == "a node that goes down":
+        _node("down", check=True)
+        time.sleep(2)
+        _node("resume", check=False)  # it may have reported itself back
+        return True
+    commands = {
+        "the signal before the time limit": ["scancel", "--signal=USR2"],
+        "scontrol requeue, as preemption does": ["scontrol", "requeue"],
+        "scancel": ["scancel"],
+    }
+    return subprocess.run([*commands[kind], job], capture_output=True).returncode == 0
 
 
 def _node(state: str, check: bool) -> None:

@@ -16,6 +16,15 @@ fail() { echo "single_node.sh: $*" >&2; exit 1; }
 
 stop() {
   local pids=() file pid
+  export SLURM_CONF=$folder/slurm.conf
+  # jobs would outlive the daemons
+  if [ -s "$folder/slurmctld.pid" ] && timeout 5 scancel --quiet --user="$(id -un)" 2>/dev/null; then
+    timeout 5 scancel --quiet --full --signal=KILL --user="$(id -un)" 2>/dev/null || true
+    for _ in $(seq 100); do
+      [ -z "$(timeout 5 squeue -h -o %A 2>/dev/null)" ] && break
+      sleep 0.1
+    done
+  fi
   for file in "$folder"/slurmd-*.pid "$folder"/slurmctld.pid "$folder"/munged.pid; do
     [ -s "$file" ] && pids+=("$(cat "$file")")
   done
