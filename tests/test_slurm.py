@@ -7,21 +7,12 @@ import signal
 import subprocess
 
 import pytest
-import single_node
 from single_node import TINY, Sweep
 
 from invconv.bench import cluster, read_row, read_table, states
 from invconv.bench.provenance import ROOT
 
 pytestmark = pytest.mark.slurm
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory):
-    """The environment of a cluster that lives as long as the session."""
-    folder = tmp_path_factory.mktemp("slurm")
-    yield single_node.start(folder)
-    single_node.stop(folder)
 
 
 LONG = (*TINY, "method=finc", "budget.training.steps=170")

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 
-if "STEP_SECONDS" in os.environ and "_submit" in " ".join(sys.orig_argv):
+program = os.environ.get("STEP_PROGRAM", "submitit.core._submit")
+if float(os.environ.get("STEP_SECONDS", "0")) and program in " ".join(sys.orig_argv):
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     seconds = float(os.environ["STEP_SECONDS"])
