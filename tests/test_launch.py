@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
+from omegaconf import OmegaConf
 
 from invconv.__main__ import main
-from invconv.bench import cluster, read_row, states, watch
+from invconv.bench import cluster, jobs, read_row, states, watch
 from invconv.bench.cluster import ClusterError
 from invconv.bench.provenance import ROOT, revision
 
@@ -139,9 +141,9 @@ def test_accounting_that_does_not_work(programs, monkeypatch):
 
 def test_the_queue(programs):
     programs("squeue", "12|0|RUNNING|None\\n12|1|PENDING|Resources\\n13|N/A|CANCELLED by 0|\\n")
-    jobs = cluster.queue()
-    assert jobs == {"12_0": "RUNNING", "12_1": "PENDING (Resources)", "13": "CANCELLED by 0"}
-    assert [cluster.ended(words) for words in jobs.values()] == [False, False, True]
+    found = cluster.queue()
+    assert found == {"12_0": "RUNNING", "12_1": "PENDING (Resources)", "13": "CANCELLED by 0"}
+    assert [cluster.ended(words) for words in found.values()] == [False, False, True]
     programs("squeue", code=1, error="Unable to contact slurm controller")
     assert cluster.queue() is None
 
@@ -156,16 +158,16 @@ def test_a_job_that_looks_over_once_may_be_requeued(tmp_path, monkeypatch, capsy
 
 
 def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
-    jobs = {"a": "1_0", "b": "1_1", "c": "1_2"}
+    numbers = {"a": "1_0", "b": "1_1", "c": "1_2"}
     last = {"a": "FAILED", "b": "FAILED", "c": "CANCELLED by 0"}
     folder = str(tmp_path / ".submitit" / "%j")
-    said = watch.silence(folder, tmp_path, jobs, last)
+    said = watch.silence(folder, tmp_path, numbers, last)
     begin = f"SLURM job 1_0 (FAILED) and 1 more left neither row nor log in {tmp_path}"
     assert said.startswith(begin)
     for job in ("1_0", "1_1"):
         (tmp_path / ".submitit" / job).mkdir(parents=True)
         (tmp_path / ".submitit" / job / f"{job}_0_log.out").touch()
-    assert watch.silence(folder, tmp_path, jobs, last) == ""
+    assert watch.silence(folder, tmp_path, numbers, last) == ""
 
 
 def test_nothing_is_timed_side_by_side(tmp_path):
@@ -234,3 +236,65 @@ def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
     assert main(["collect", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]) == 1
     assert "no page for rows of nonsense" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def idle(config):
+    raise AssertionError("runs in a job only")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "launch", "alone"),
+    [
+        ({}, {}, [False, True]),
+        ({"gpus_per_node": 1}, {}, [False]),
+        ({"gpus_per_node": 1}, {"exclusive": True}, [True]),
+        ({}, {"exclusive": False}, [False]),
+    ],
+)
+def test_cells_that_time_ask_for_a_node_or_a_gpu_of_their_own(
+    tmp_path, programs, monkeypatch, launcher, launch, alone
+):
+    programs("sinfo", "main\\n")
+    programs("scontrol", "MaxArraySize = 3\\n")
+    for name in ("srun", "squeue", "sacct"):
+        programs(name)
+    script = tmp_path / "bin" / "sbatch"
+    count = "n=$(ls $0.* 2>/dev/null | wc -l); cp $1 $0.$n; env > $0.env"
+    script.write_text(f"#!/bin/sh\n{count}\necho Submitted batch job 7$n\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    options = OmegaConf.structured(SlurmQueueConf)
+    options.update({"submitit_folder": str(tmp_path / "jobs" / "%j"), "name": "t", **launcher})
+    config = OmegaConf.create(
+        {
+            "runs": str(tmp_path / "runs"),
+            "launch": {"detach": True, "exclusive": None, **launch},
+            "hydra": {"launcher": options},
+        }
+    )
+    cells = {name: OmegaConf.create({"name": name}) for name in "abcd"}
+    (tmp_path / "runs").mkdir()
+    assert jobs.run("t", idle, config, cells, timed=["b", "d"]) is True
+    texts = [path.read_text() for path in sorted((tmp_path / "bin").glob("sbatch.[0-9]*"))]
+    assert ["--exclusive" in text for text in texts] == (alone * 2 if len(alone) == 1 else alone)
+    assert all("--array=0-1%2" in text for text in texts)
+    assert all("--signal=USR2@120" in text for text in texts)
+    known = states.read_grid(tmp_path / "runs")["jobs"]
+    assert set(known) == set("abcd")
+    assert len(set(known.values())) == 4
+    environment = (tmp_path / "bin" / "sbatch.env").read_text()
+    assert "SLURM_JOB_ID" not in environment
+    assert "SLURM_CONF=/etc/slurm.conf" in environment
+
+
+def test_a_cell_that_used_up_its_time_without_a_checkpoint_is_not_tried_for_ever(tmp_path):
+    job = jobs.CellJob(lambda config: None, limit_s=600, delay_s=120)
+    job(OmegaConf.create(), str(tmp_path))
+    again = job.checkpoint(OmegaConf.create(), str(tmp_path))  # preempted early
+    assert again.function is job
+    job.started -= 500
+    with pytest.raises(TimeoutError, match="limit of 10 minutes came before a checkpoint"):
+        job.checkpoint(OmegaConf.create(), str(tmp_path))
+    (tmp_path / "last.pt").touch()
+    assert job.checkpoint(OmegaConf.create(), str(tmp_path)).function is job
