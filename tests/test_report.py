@@ -190,7 +190,7 @@ def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():
     cost = {"trivial_cells": 10, "side_by_side": 4, "slurm_s": 50.0, "basic_s": 10.0}
     rows = [{"cell": "faults", **trial, **source}, {"cell": "overhead", **cost, **source}]
     text = faults.page(pd.DataFrame(rows))
-    for name, value in (("kills: scancel", 2), ("kills, all", 5), ("**cells lost**", 0)):
+    for name, value in (("faults: scancel", 2), ("faults, all", 5), ("**cells lost**", 0)):
         assert re.search(rf"\| {re.escape(name)} +\| +{value} \|", text)
     assert re.search(r"last kill to the complete table +\| +61 \|", text)
     assert "A job costs 19.0 s of its slot more" in text

@@ -71,7 +71,11 @@ def run_cell(
             return done, False
         if force and not again:
             _clear(folder)
-        for left in (folder / "traceback.txt", *folder.glob(".*.partial")):
+        for left in (
+            folder / "traceback.txt",
+            *folder.glob(".*.partial"),
+            *folder.glob(".*.probe"),
+        ):
             left.unlink(missing_ok=True)
         revision()  # of the code that was loaded, not of what it has become when the cell ends
         start = time.perf_counter()

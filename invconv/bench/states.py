@@ -113,9 +113,7 @@ def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
     """Waits until no other process is at one of ``cells``."""
     pause, told = 0.2, False
     while True:
-        holders = {
-            cell: holder(runs / cell) for cell in cells if row_status(runs / cell) == "missing"
-        }
+        holders = {cell: holder(runs / cell) for cell in cells if row_status(runs / cell) != "ok"}
         held = {cell: who for cell, who in holders.items() if who}
         if not held:
             return

@@ -20,7 +20,12 @@ def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
     suspects: set[str] = set()
     while left:
         found = cluster.queue()
-        if found is not None:
+        if found is None:
+            text = f"{table}: squeue does not answer; asking again"
+            if text != told:
+                print(text, flush=True)
+                told = text
+        else:
             last |= {cell: found[job] for cell, job in left.items() if job in found}
             over = {
                 cell for cell, job in left.items() if cluster.ended(found.get(job, "COMPLETED"))

@@ -37,8 +37,8 @@ def _trial(row: pd.Series) -> list[str]:
         "cells launched": row["cells"],
         "attempts at them": row["attempts"],
         "launches of the command": row["launches"],
-        **{f"kills: {name.removeprefix(KILL)}": number for name, number in kills.items()},
-        "kills, all": sum(kills.values()),
+        **{f"faults: {name.removeprefix(KILL)}": number for name, number in kills.items()},
+        "faults, all": sum(kills.values()),
         "**cells lost**": row["lost"],
         "**finished cells repeated**": row["repeated"],
         "cells whose bits per dimension are not exactly those of an undisturbed run": row[
@@ -48,7 +48,7 @@ def _trial(row: pd.Series) -> list[str]:
     table = [{"what": name, "number": f"{int(number)}"} for name, number in lines.items()]
     seconds = f"{row['last_kill_to_table_s']:.0f}"
     table.append({"what": "seconds from the last kill to the complete table", "number": seconds})
-    return [f"## Kills\n\n{_source(row)}", md.table(table)]
+    return [f"## Faults\n\n{_source(row)}", md.table(table)]
 
 
 def _overhead(row: pd.Series) -> list[str]:
