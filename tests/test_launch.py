@@ -215,7 +215,7 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
         "queued: SLURM job 5_0: PENDING (Priority)"
     )
     assert str(states.state(tmp_path, "a", {})) == (
-        "missing: SLURM job 5_0 is gone and left nothing"
+        f"missing: SLURM job 5_0 is gone; its log, if any: {tmp_path}/.submitit/5_0"
     )
     assert str(states.state(tmp_path, "b")) == "missing"
     claim = {"host": "n1", "pid": 1, "job": "5_1", "ended": "now", "outcome": "interrupted"}

@@ -55,7 +55,8 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
         return State(row.status, row.reason)
     number, path = newest_claim(folder)
     if path is None:
-        return State("missing", f"SLURM job {job} is gone and left nothing" if job else "")
+        log = runs / ".submitit" / job
+        return State("missing", f"SLURM job {job} is gone; its log, if any: {log}" if job else "")
     last = read_claim(path)
     by = f"SLURM job {last['job']}" if last.get("job") else f"process {last.get('pid', '?')}"
     end = last.get("outcome", "died")
