@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import pandas as pd
 import torch
 
-from invconv.bench import collect, provenance, read_table
+from invconv.bench import collect, provenance, read_rows, read_table
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -36,17 +39,21 @@ def main(arguments: list[str] | None = None) -> int:
     doctor.add_argument(
         "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
     )
-    commands.add_parser("list", help="the layers, solver methods, data sets and tables")
-    for name, help_text in (
-        ("collect", "merge the rows below runs/ into results/data/ and write the pages"),
-        ("report", "write the pages again from results/data/"),
-    ):
-        command = commands.add_parser(name, help=help_text)
-        command.add_argument("--results", type=Path, default=Path("results"))
-        if name == "collect":
-            command.add_argument("--runs", type=Path, default=Path("runs"))
-        else:
-            command.add_argument("--readme", action="store_true", help="update README.md, too")
+    listing = commands.add_parser(
+        "list", help="the cells of a sweep; without a folder the layers, methods, data and tables"
+    )
+    listing.add_argument("runs", type=Path, nargs="?", help="the sweep's folder: runs/table2")
+    listing.add_argument(
+        "overrides", nargs="*", help="of a sweep that was not started; by default the last one's"
+    )
+    collecting = commands.add_parser(
+        "collect", help="merge the rows below a folder into results/data/ and write the pages"
+    )
+    collecting.add_argument("runs", type=Path, nargs="?", default=Path("runs"))
+    collecting.add_argument("--results", type=Path, default=Path("results"))
+    reporting = commands.add_parser("report", help="write the pages again from results/data/")
+    reporting.add_argument("--results", type=Path, default=Path("results"))
+    reporting.add_argument("--readme", action="store_true", help="update README.md, too")
     evaluate = commands.add_parser("evaluate", help="test bits per dimension of checkpoints")
     evaluate.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     evaluate.add_argument("--split", default="test", choices=SPLITS)
@@ -100,7 +107,11 @@ def _version(package: str) -> str:
         return "MISSING"
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace) -> int:
+    if options.runs is not None:
+        from invconv.bench.listing import list_cells
+
+        return list_cells(options.runs, options.overrides)
     print("layers:")
     for name in available():
         print(f"  {name:8} {(layer_class(name).__doc__ or '').splitlines()[0]}")
@@ -111,10 +122,21 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _collect(options: argparse.Namespace) -> int:
+    found = {row.table for row in read_rows(options.runs)}
+    unknown = found - set(PAGES)
+    if unknown:
+        print(f"no page for rows of {', '.join(sorted(unknown))}", file=sys.stderr)
     for table, write_page in PAGES.items():
-        frame = collect(options.runs / table, options.results / "data" / f"{table}.csv")
-        print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
-    return 0
+        if found and table not in found:
+            continue
+        data = options.results / "data" / f"{table}.csv"
+        frame = collect(options.runs, data, table, partial(_write, write_page, options.results))
+        print(f"{table}: {len(frame)} rows, {options.results / table}.md")
+    return 1 if unknown else 0
+
+
+def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.DataFrame) -> None:
+    page(rows, results)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -10,9 +10,8 @@ interleaved in one cell. The rows go to ``results/data/scaling.csv``, the page m
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -22,10 +21,11 @@ from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench import Incorrect, run_cell, time_interleaved
+from invconv.bench import Incorrect, time_interleaved
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
 from invconv.bench.memory import peak_extra_bytes
-from invconv.bench.sweep import identify, pick_device, run_sweep
+from invconv.bench.running import run_config, run_sweep
+from invconv.bench.sweep import Application, Launch, pick_device
 from invconv.report import scaling
 from invconv.solvers import METHODS, relative_error, resolve
 from invconv.solvers.problem import CORNERS
@@ -49,6 +49,8 @@ class Scaling:
     runs: str = MISSING
     results: str = MISSING
     force: bool = False
+    force_changed: bool = False
+    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="scaling_schema", node=Scaling)
@@ -120,30 +122,21 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     return values
 
 
+def summary(values: dict[str, Any]) -> str:
+    """A point's times on the terminal."""
+    names = ("torch_forward", "forward", "inverse")
+    return ", ".join(f"{name} {1e3 * values[f'{name}_s']:.3f} ms" for name in names)
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="scaling")
 def main(config: DictConfig) -> None:
     """One point."""
     device = pick_device(config.device)
-    cell, identity = identify(config, label(config))
-    row, measured = run_cell(
-        cell,
-        "scaling",
-        {"point": config.point, "channels": config.channels, "batch": config.batch},
-        identity,
-        Path(config.runs) / cell,
-        device,
-        lambda _: measure(config, device),
-        config.force,
-    )
-    done = "" if measured else "skipped, done before: "
-    if row.status == "ok":
-        values = row.values
-        names = ("torch_forward", "forward", "inverse")
-        times = ", ".join(f"{name} {1e3 * values[f'{name}_s']:.3f} ms" for name in names)
-        print(f"{cell}: {done}{times}")
-    else:
-        print(f"{cell}: {row.status}: {row.reason}")
+    labels = {"point": config.point, "channels": config.channels, "batch": config.batch}
+    run_config(APPLICATION, config, labels, device, lambda _: measure(config, device), summary)
 
+
+APPLICATION = Application("scaling", main, label, scaling.write_page, times=lambda _: True)
 
 if __name__ == "__main__":
-    sys.exit(run_sweep(main, "scaling", label, scaling.write_page))
+    sys.exit(run_sweep(APPLICATION))

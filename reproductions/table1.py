@@ -9,7 +9,6 @@ The rows go to ``results/data/table1.csv``, the page made from them is ``results
 import copy
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -18,9 +17,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import build
-from invconv.bench import Incorrect, run_cell
+from invconv.bench import Incorrect
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
-from invconv.bench.sweep import identify, run_sweep
+from invconv.bench.running import run_config, run_sweep
+from invconv.bench.sweep import Application, Launch
 from invconv.report import table1
 from invconv.solvers import relative_error
 
@@ -48,6 +48,8 @@ class Table1:
     runs: str = MISSING
     results: str = MISSING
     force: bool = False
+    force_changed: bool = False
+    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table1_schema", node=Table1)
@@ -85,30 +87,25 @@ def measure(config: DictConfig) -> dict[str, Any]:
 @hydra.main(version_base="1.3", config_path="conf", config_name="table1")
 def main(config: DictConfig) -> None:
     """One layer."""
-    cell, identity = identify(config, label(config))
     labels = {
         "method": config.method.name,
         "channels": config.channels,
         "n": config.n,
         "k": config.method.options.get("kernel_size", 3),
     }
-    row, measured = run_cell(
-        cell,
-        "table1",
+    run_config(
+        APPLICATION,
+        config,
         labels,
-        identity,
-        Path(config.runs) / cell,
         CPU,
         lambda _: measure(config),
-        config.force,
+        lambda values: (
+            f"{values['free']} free parameters, {values['dependent_steps']} dependent steps"
+        ),
     )
-    done = "" if measured else "skipped, done before: "
-    if row.status == "ok":
-        free, steps = row.values["free"], row.values["dependent_steps"]
-        print(f"{cell}: {done}{free} free parameters, {steps} dependent steps")
-    else:
-        print(f"{cell}: {row.status}: {row.reason}")
 
+
+APPLICATION = Application("table1", main, label, table1.write_page, times=lambda _: False)
 
 if __name__ == "__main__":
-    sys.exit(run_sweep(main, "table1", label, table1.write_page))
+    sys.exit(run_sweep(APPLICATION))

@@ -3,6 +3,7 @@
     python reproductions/table2.py -m                        every method on the embedded data
     python reproductions/table2.py -m method=finc dataset=digits
     python reproductions/table2.py -m preset=embedded_long   several seeds, thousands of steps
+    python reproductions/table2.py -m launch=slurm           every cell a job, see slurm/
     torchrun --nproc-per-node=8 reproductions/table2.py preset=paper dataset=cifar10 method=finc
 
 A finished cell is skipped (``force=true`` measures it again). The rows go to
@@ -20,9 +21,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import InvertibleConv
-from invconv.bench import Row, run_cell, time_flow
+from invconv.bench import time_flow
 from invconv.bench.flow_timing import prove_round_trip
-from invconv.bench.sweep import identify, pick_device, run_sweep
+from invconv.bench.running import run_config, run_sweep
+from invconv.bench.sweep import Application, Launch, pick_device
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.pictures import write_pictures
@@ -97,8 +99,10 @@ class Table2:
     runs: str = MISSING
     results: str = MISSING
     force: bool = False
+    force_changed: bool = False
     progress: bool = True
     pictures: bool = True
+    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table2_schema", node=Table2)
@@ -178,27 +182,21 @@ def measure(
     }
 
 
-def report_cell(row: Row, measured: bool) -> None:
-    """One line per cell on the terminal."""
-    if row.status != "ok":
-        text = f"{row.status}: {row.reason}"
-    else:
-        values = row.values
-        text = f"bpd {values['bpd']:.3f}"
-        if "ft_s" in values:
-            text += (
-                f", FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
-                f"({values['timed_images']} images)"
-            )
-    print(f"{row.cell}: {text}" if measured else f"{row.cell}: skipped, done before: {text}")
+def summary(values: dict[str, Any]) -> str:
+    """A cell's values on the terminal."""
+    text = f"bpd {values['bpd']:.3f}"
+    if "ft_s" in values:
+        text += (
+            f", FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
+            f"({values['timed_images']} images)"
+        )
+    return text
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")
 def main(config: DictConfig) -> None:
     """One cell of the sweep."""
     device = local_device(pick_device(config.device))
-    cell, identity = identify(config, label(config))
-    folder = Path(config.runs) / cell
     labels = {
         "preset": config.preset,
         "dataset": data_label(config.dataset.name, config.dataset.version, config.dataset.bits),
@@ -206,21 +204,26 @@ def main(config: DictConfig) -> None:
         "seed": config.seed,
     }
     with process_group(device) as processes:
+        begun = False
 
         def together(folder: Path) -> dict[str, Any]:
-            processes.broadcast(True)
+            nonlocal begun
+            begun = bool(processes.broadcast(str(folder)))
             return measure(config, device, folder, processes)
 
         if processes.rank == 0:
-            row, measured = run_cell(
-                cell, "table2", labels, identity, folder, device, together, config.force
-            )
-            if not measured:
-                processes.broadcast(False)
-            report_cell(row, measured)
-        elif processes.broadcast(False):
-            measure(config, device, folder, processes)
+            run_config(APPLICATION, config, labels, device, together, summary)
+            if not begun:
+                processes.broadcast("")
+        else:
+            folder = processes.broadcast("")
+            if folder:
+                measure(config, device, Path(folder), processes)
 
+
+APPLICATION = Application(
+    "table2", main, label, table2.write_page, times=lambda config: config.timing.repeats > 0
+)
 
 if __name__ == "__main__":
-    sys.exit(run_sweep(main, "table2", label, table2.write_page))
+    sys.exit(run_sweep(APPLICATION))

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import pytest
+import single_node
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -47,3 +48,11 @@ def poisoned_empty(monkeypatch):
 
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         monkeypatch.setattr(owner, name, poison(getattr(owner, name)))
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """The environment of a cluster that lives as long as the session."""
+    folder = tmp_path_factory.mktemp("slurm")
+    yield single_node.start(folder)
+    single_node.stop(folder)

@@ -1,6 +1,7 @@
 """Published figures and pages."""
 
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -8,8 +9,8 @@ import pytest
 
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
+from invconv.report import faults, scaling, table1
 from invconv.report import markdown as md
-from invconv.report import scaling, table1
 from invconv.report.published import LABELS, published
 from invconv.report.readme import with_table
 from invconv.report.seeds import paired_difference
@@ -180,3 +181,17 @@ def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
 def test_readme_markers():
     with pytest.raises(ValueError, match="markers"):
         with_table("# no markers", pd.DataFrame())
+
+
+def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():
+    source = {"machine": "m", "date": "2026-01-01", "commit": "1", "dirty": False, "status": "ok"}
+    trial = {"cells": 5, "attempts": 9, "launches": 2, "lost": 0, "repeated": 0, "other_bpd": 0}
+    trial |= {"kills: scancel": 2, "kills: SIGKILL to a cell": 3, "last_kill_to_table_s": 61.4}
+    cost = {"trivial_cells": 10, "side_by_side": 4, "slurm_s": 50.0, "basic_s": 10.0}
+    rows = [{"cell": "faults", **trial, **source}, {"cell": "overhead", **cost, **source}]
+    text = faults.page(pd.DataFrame(rows))
+    for name, value in (("faults: scancel", 2), ("faults, all", 5), ("**cells lost**", 0)):
+        assert re.search(rf"\| {re.escape(name)} +\| +{value} \|", text)
+    assert re.search(r"last kill to the complete table +\| +61 \|", text)
+    assert "A job costs 19.0 s of its slot more" in text
+    assert re.search(r"4 jobs at a time \| +50 \| +5.00 \| +20.00 \|", text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from invconv.bench.cells import run_cell
+from invconv.bench.claims import Held
 from invconv.bench.rows import cell_id
 from invconv.bench.store import collect
 from invconv.report import cuda_resources as resources_page
@@ -50,9 +51,14 @@ def _gpu(options: argparse.Namespace) -> int:
             continue
         name = cell_id(cell.label, {**cell.labels, "tiny": options.tiny})
         folder = options.out / "gpu" / name
-        row, _ = run_cell(
-            name, "gpu", cell.labels, cell.labels, folder, device, cell.measure, options.force
-        )
+        try:
+            row, _ = run_cell(
+                name, "gpu", cell.labels, cell.labels, folder, device, cell.measure, options.force
+            )
+        except Held as held:
+            print(f"{cell.label}: left to {held}")
+            bad += 1
+            continue
         said = row.reason or f"{row.values.get('inverse_s', 0) * 1e6:.1f} µs"
         print(f"{cell.label}: {row.status} {said} ({row.values['duration_s']} s)", flush=True)
         bad += row.status not in ("ok", "unsupported")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 STATUSES = ("ok", "unsupported", "incorrect", "oom", "timeout", "error")
 
@@ -70,8 +71,11 @@ def read_row(path: Path) -> Row | None:
 
 
 def write_text_atomically(text: str, path: Path) -> None:
-    """Writes ``path``, which never holds half a file."""
+    """Writes ``path``, which never holds half a file, not even after the machine lost power."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)

@@ -1,6 +1,7 @@
 """The rows of all machines and commits: `results/data/*.csv`."""
 
-from collections.abc import Iterable, Sequence
+import fcntl
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -43,8 +44,28 @@ def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.D
     return ordered.drop_duplicates(list(key), keep="last").drop(columns="_ok")
 
 
-def collect(runs: Path, path: Path) -> pd.DataFrame:
-    """Merges the rows below ``runs`` into the table at ``path``, atomically, and returns it."""
-    frame = merge(read_table(path), read_rows(runs))
-    write_text_atomically(frame.to_csv(index=False), path)
-    return read_table(path)
+def collect(
+    runs: Path,
+    path: Path,
+    table: str = "",
+    then: Callable[[pd.DataFrame], object] = lambda frame: None,
+) -> pd.DataFrame:
+    """Merges the rows below ``runs`` into the table at ``path``, atomically, and returns it.
+
+    Several processes may do so at the same time, one after the other: they wait for each other
+    by a POSIX lock, which ends with its process and works on NFS.
+
+    Args:
+        runs: any folder; rows are found at any depth.
+        path: of the CSV file.
+        table: whose rows; "" for all.
+        then: what to do with the result before the next process has its turn.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        rows = [row for row in read_rows(runs) if table in ("", row.table)]
+        write_text_atomically(merge(read_table(path), rows).to_csv(index=False), path)
+        frame = read_table(path)
+        then(frame)
+    return frame

@@ -1,7 +1,9 @@
-"""What surrounds a Hydra sweep: which cells it wants, and how it ends."""
+"""A sweep: which cells Hydra's configuration wants, each of them run, and how it ends."""
 
+import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,21 @@ import torch
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from invconv.bench.rows import cell_id, read_row
-from invconv.bench.store import collect
-from invconv.training.distributed import world
+from invconv.bench import cluster, jobs, states
+from invconv.bench.cluster import ClusterError
+from invconv.bench.rows import cell_id
 
 NOT_IDENTITY = (
     "runs",
     "results",
     "force",
+    "force_changed",
+    "launch",
     "progress",
     "pictures",
     "dataset.root",
@@ -49,29 +55,94 @@ NEUTRAL: dict[str, Any] = {
 }
 """Settings that came later, with the value at which a cell is the one that it was before."""
 
-_wanted: list[DictConfig] = []
+
+@dataclass
+class Launch:
+    """How cells are started; `hydra.launcher` is what starts them.
+
+    Attributes:
+        detach: submit to SLURM and return; ``python -m invconv list`` and ``collect`` do the rest.
+        exclusive: whether a SLURM job has its node for itself; None: if it times on a CPU.
+        side_by_side: cells at a time, with ``launch=local``.
+    """
+
+    detach: bool = False
+    exclusive: bool | None = None
+    side_by_side: int = 2
+
+
+@dataclass(frozen=True)
+class Application:
+    """One table's Hydra application.
+
+    Attributes:
+        table: its name.
+        main: decorated with `hydra.main`; its configuration has ``runs``, ``results``, ``force``,
+            ``force_changed`` and ``launch``, and names the callback `RecordGrid`.
+        label: the readable part of a cell's name.
+        write_page: from `invconv.report`.
+        times: whether a cell times something, so that it should be alone.
+    """
+
+    table: str
+    main: Callable[..., None]
+    label: Callable[[DictConfig], str]
+    write_page: Callable[[pd.DataFrame, Path], Path]
+    times: Callable[[DictConfig], bool]
+
+
+@dataclass
+class _Composed:
+    """What Hydra composed last: the sweep's own configuration and that of every cell."""
+
+    application: Application | None = None
+    config: DictConfig | None = None
+    cells: dict[str, DictConfig] = field(default_factory=dict)
+    only_list: bool = False
+    refusal: ClusterError | None = None
+
+
+sweep = _Composed()
 
 
 class RecordGrid(Callback):
-    """A Hydra callback that notes, before a sweep starts, the configuration of every job.
+    """A Hydra callback that notes, before a sweep starts, the configuration of every cell.
 
     Hydra delivers neither return values nor an end-of-sweep event when a job dies, so that what
-    is missing can only be known from what was wanted.
+    is missing can only be known from what was wanted. Where submitit is to launch, and where
+    nothing is, Hydra's own part ends here.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Composes every job of the sweep."""
+        application = sweep.application
+        if application is None:
+            return
         loader = GlobalHydra.instance().config_loader()
         swept = config.hydra.sweeper.get("params") or {}
         arguments = [f"{key}={value}" for key, value in swept.items()]
         arguments += [str(override) for override in config.hydra.overrides.task]
-        parsed = OverridesParser.create(loader).parse_overrides(arguments)
-        _wanted.clear()
-        for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
-            job = loader.load_sweep_config(config, list(overrides))
-            OmegaConf.set_struct(job, False)
-            job.pop("hydra")
-            _wanted.append(job)
+        cells = {}
+        try:
+            parsed = OverridesParser.create(loader).parse_overrides(arguments)
+            for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
+                job = loader.load_sweep_config(config, list(overrides))
+                OmegaConf.set_struct(job, False)
+                job.pop("hydra")
+                cells[identify(job, application.label(job))[0]] = job
+        except (HydraException, OmegaConfBaseException):
+            return  # Hydra composes again and says what is wrong
+        sweep.config, sweep.cells = config, cells
+        if sweep.only_list:
+            raise SystemExit(0)
+        try:
+            cluster.check_writable(Path(config.runs))
+        except ClusterError as error:
+            sweep.refusal = error
+            raise SystemExit(2) from None
+        states.record(application.table, Path(config.runs), list(cells))
+        if jobs.submits(config):
+            raise SystemExit(0)
 
 
 def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
@@ -101,51 +172,21 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def run_sweep(
-    main: Callable[[], None],
-    table: str,
-    label: Callable[[DictConfig], str],
-    write_page: Callable[[pd.DataFrame, Path], Path],
-) -> int:
-    """Runs a sweep and, whatever became of it, collects its rows and writes the page.
+def compose(script: Path, overrides: list[str]) -> dict[str, DictConfig]:
+    """The cells, by name, that the command line of a reproduction would want; starts nothing.
 
-    Args:
-        main: decorated with `hydra.main`; its configuration has ``runs`` and ``results`` and
-            names the callback `RecordGrid`.
-        table: the table's name.
-        label: the readable part of a cell's name.
-        write_page: from `invconv.report`.
-
-    Returns:
-        The exit code: 0 if every wanted cell is "ok", and where no sweep was started
-        (``--help``, ``--cfg job``).
+    Raises:
+        SystemExit: if Hydra refuses the overrides, after its message on stderr.
     """
-    code = 0
+    before = sys.argv
+    sys.argv = [str(script), "-m", *overrides]
+    sweep.only_list = True
     try:
-        main()
-    except KeyboardInterrupt:
-        code = 130
+        runpy.run_path(str(script), run_name="__main__")
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    if world().rank or not _wanted:
-        return code
-    return max(code, _finish(table, label, write_page))
-
-
-def _finish(
-    table: str,
-    label: Callable[[DictConfig], str],
-    write_page: Callable[[pd.DataFrame, Path], Path],
-) -> int:
-    runs, results = Path(_wanted[0].runs), Path(_wanted[0].results)
-    page = write_page(collect(runs, results / "data" / f"{table}.csv"), results)
-    bad = []
-    for config in _wanted:
-        cell, _ = identify(config, label(config))
-        row = read_row(runs / cell / "row.json")
-        if row is None or row.status != "ok":
-            bad.append(f"{cell}: {'missing' if row is None else f'{row.status}: {row.reason}'}")
-    print(f"{len(_wanted) - len(bad)} of {len(_wanted)} cells ok; the table is in {page}")
-    for line in bad:
-        print(f"  {line}", file=sys.stderr)
-    return 1 if bad else 0
+        if not sweep.cells:
+            raise SystemExit(end.code or 1) from None
+    finally:
+        sys.argv = before
+        sweep.only_list = False
+    return sweep.cells

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from invconv.bench.alone import check_alone
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -36,16 +38,20 @@ def time_interleaved(
     Every call is warmed up before any is timed, and each round has its own random order, since
     what ran before a call can change its time by a fifth. On a GPU each repeat is measured by
     CUDA events after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage
-    collector is off in between.
+    collector is off in between. On a GPU no other process may compute, before and after.
 
     Args:
         calls: name to function without arguments.
         device: where they compute.
         warmup: untimed calls of each.
         repeats: timed calls of each.
+
+    Raises:
+        Busy: if another process computes on the GPU.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
+    check_alone(device)
     clock = _cuda_clock(device) if device.type == "cuda" else _cpu_clock
     for _ in range(warmup):
         for call in calls.values():
@@ -62,6 +68,7 @@ def time_interleaved(
     finally:
         if collecting:
             gc.enable()
+    check_alone(device)
     return {name: summarize(values) for name, values in samples.items()}
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.report import gpu, scaling, table1, table2
+from invconv.report import faults, gpu, scaling, table1, table2
 
 PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "table1": table1.write_page,
     "table2": table2.write_page,
     "scaling": scaling.write_page,
     "gpu": gpu.write_page,
+    "faults": faults.write_page,
 }
 """Table name to the function that writes its page from ``results/data/<name>.csv``."""

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from invconv.bench import newest, write_text_atomically
 from invconv.report import markdown as md
@@ -149,6 +147,9 @@ def exponents(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Two log-log panels, time against n and against k, as SVG."""
+    import matplotlib  # not at the top: every job of a sweep would load it
+    from matplotlib.figure import Figure
+
     matplotlib.rcParams["svg.hashsalt"] = "invconv"
     rows = rows[rows["status"] == "ok"]
     figure = Figure(figsize=(10, 4.2), layout="constrained")

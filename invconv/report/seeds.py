@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -35,6 +34,7 @@ def paired_difference(
     rows: pd.DataFrame, baseline: pd.DataFrame, metric: str
 ) -> Difference | None:
     """The difference between two sets of rows, paired by seed; None below two common seeds."""
+
     ours, theirs = (frame.set_index("seed")[metric] for frame in (rows, baseline))
     return mean_difference((ours - theirs).dropna())
 
@@ -44,6 +44,8 @@ def mean_difference(difference: pd.Series) -> Difference | None:
     n = len(difference)
     if n < 2:
         return None
+    from scipy import stats  # not at the top: every job of a sweep would load it
+
     mean = float(difference.mean())
     error = float(difference.std(ddof=1)) / math.sqrt(n)
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error

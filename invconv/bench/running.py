@@ -1,0 +1,131 @@
+"""Running a sweep: every cell of it, and how it ends."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from invconv.bench import jobs, states
+from invconv.bench.cells import run_cell
+from invconv.bench.claims import ClaimLost, Held
+from invconv.bench.cluster import ClusterError
+from invconv.bench.provenance import revision
+from invconv.bench.rows import Row
+from invconv.bench.store import collect
+from invconv.bench.sweep import Application, identify, sweep
+from invconv.training.distributed import world
+
+
+def run_config(
+    application: Application,
+    config: DictConfig,
+    labels: Mapping[str, Any],
+    device: torch.device,
+    measure: Callable[[Path], dict[str, Any]],
+    summary: Callable[[dict[str, Any]], str],
+) -> None:
+    """Runs the cell that ``config`` describes, see `run_cell`, and prints one line about it.
+
+    Args:
+        application, config: whose cell.
+        labels: the row's.
+        device: the one to measure on.
+        measure: of the cell's folder; returns the row's values.
+        summary: the values of an ok row in a few words.
+    """
+    cell, identity = identify(config, application.label(config))
+    folder = Path(config.runs) / cell
+    force = config.force or (config.force_changed and states.changed(folder))
+    try:
+        row, measured = run_cell(
+            cell, application.table, labels, identity, folder, device, measure, force
+        )
+    except Held as held:
+        print(f"{cell}: left to {held}")
+    except ClaimLost as lost:
+        print(f"{cell}: no row: {lost}", file=sys.stderr)
+    else:
+        print(f"{cell}: {_line(row, measured, summary)}", flush=True)
+
+
+def _line(row: Row, measured: bool, summary: Callable[[dict[str, Any]], str]) -> str:
+    if row.status != "ok":
+        return f"{row.status}: {row.reason}"
+    if measured:
+        return summary(row.values)
+    made, now = row.provenance["commit"], revision()[0]
+    by = f" by commit {made} (now {now}; force_changed=true)" if made != now else ""
+    return f"skipped, done before{by}: {summary(row.values)}"
+
+
+def run_sweep(application: Application) -> int:
+    """Runs a sweep and, whatever became of it, collects its rows and writes the page.
+
+    Returns:
+        The exit code: 0 if every wanted cell is "ok", and where no sweep was started
+        (``--help``, ``--cfg job``); 2 if the cluster cannot take it; 130 after Ctrl-C.
+    """
+    code = 0
+    try:
+        code = _compose(application)
+        if sweep.only_list:
+            return code
+        if sweep.refusal is not None:
+            raise sweep.refusal
+        config, cells = sweep.config, sweep.cells
+        if config is not None and jobs.submits(config) and not code:
+            wanted = {name: cells[name] for name in _unfinished(cells)}
+            timed = {name for name, cell in wanted.items() if application.times(cell)}
+            if jobs.run(application.table, application.main, config, wanted, timed):
+                return 0
+    except ClusterError as error:
+        print(f"{application.table}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        code = 130
+    if not sweep.cells or world().rank:  # the processes of one cell finish as one
+        return code
+    return max(code, _finish(application))
+
+
+def _compose(application: Application) -> int:
+    """Hydra's part, which for a sequential sweep is all of it; its exit code."""
+    sweep.application, sweep.config, sweep.cells, sweep.refusal = application, None, {}, None
+    try:
+        application.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def _unfinished(cells: Mapping[str, DictConfig]) -> list[str]:
+    """The cells that a launch has to start."""
+    return [
+        name
+        for name, config in cells.items()
+        if config.force
+        or (config.force_changed and states.changed(Path(config.runs) / name))
+        or states.row_status(Path(config.runs) / name) != "ok"
+    ]
+
+
+def _finish(application: Application) -> int:
+    """Waits for cells that another sweep is at, collects, and says what is not ok."""
+    first = next(iter(sweep.cells.values()))
+    runs, results = Path(first.runs), Path(first.results)
+    with suppress(KeyboardInterrupt):
+        states.wait_for_others(runs, list(sweep.cells))
+    table = application.table
+    data = results / "data" / f"{table}.csv"
+    collect(runs, data, table, lambda frame: application.write_page(frame, results))
+    found = {cell: states.state(runs, cell) for cell in sweep.cells}
+    bad = {cell: state for cell, state in found.items() if state.status != "ok"}
+    page = results / f"{table}.md"
+    print(f"{len(found) - len(bad)} of {len(found)} cells ok; the table is in {page}")
+    for cell, state in bad.items():
+        print(f"  {cell}: {state}", file=sys.stderr)
+    return 1 if bad else 0

@@ -1,0 +1,67 @@
+"""Waiting for SLURM jobs by what squeue and the cells' folders say."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from invconv.bench import cluster, states
+from invconv.bench.claims import newest_claim
+
+
+def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
+    """Waits until every job is over; what squeue said of each last.
+
+    squeue lists jobs that ended for minutes, but not for ever; one that is requeued may look
+    ended for a moment, so that a cell without a row counts as over when it looked so twice.
+    """
+    left, last, told = dict(jobs), dict.fromkeys(jobs, ""), ""
+    start = time.monotonic()
+    suspects: set[str] = set()
+    while left:
+        found = cluster.queue()
+        if found is None:
+            text = f"{table}: squeue does not answer; asking again"
+            if text != told:
+                print(text, flush=True)
+                told = text
+        else:
+            last |= {cell: found[job] for cell, job in left.items() if job in found}
+            over = {
+                cell for cell, job in left.items() if cluster.ended(found.get(job, "COMPLETED"))
+            }
+            done = {
+                cell
+                for cell in over
+                if cell in suspects or states.row_status(runs / cell) != "missing"
+            }
+            left = {cell: job for cell, job in left.items() if cell not in done}
+            suspects = over - done
+            counts = Counter(found.get(job, "COMPLETED") for job in left.values())
+            words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+            text = f"{table}: {len(jobs) - len(left)} of {len(jobs)} jobs over, {words}"
+            if left and text != told:
+                print(text, flush=True)
+                told = text
+        if left:
+            time.sleep(min(30.0, max(1.0, 0.02 * (time.monotonic() - start))))
+    return last
+
+
+def silence(
+    submitit_folder: str, runs: Path, jobs: Mapping[str, str], last: Mapping[str, str]
+) -> str:
+    """What is to be said of jobs that ran and left neither a claim nor a log; "" of none."""
+    silent = []
+    for cell, job in jobs.items():
+        logs = Path(submitit_folder.replace("%j", job)).glob("*_log.*")
+        wordless = newest_claim(runs / cell)[1] is None and not any(logs)
+        if wordless and not last[cell].startswith("CANCELLED"):
+            silent.append(f"SLURM job {job} ({last[cell] or 'gone'})")
+    if not silent:
+        return ""
+    others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+    return (
+        f"{silent[0]}{others} left neither row nor log in {runs.absolute()}: the nodes do not see "
+        "this folder; choose one that they share, with runs=..."
+    )

@@ -1,0 +1,300 @@
+"""The command line of a sweep: what it refuses, shows, lists and starts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
+from omegaconf import OmegaConf
+
+from invconv.__main__ import main
+from invconv.bench import cluster, jobs, read_row, states, watch
+from invconv.bench.cluster import ClusterError
+from invconv.bench.provenance import ROOT, revision
+
+OPTIONS = {"timeout_min": 60, "signal_delay_s": 120, "partition": None}
+
+
+def command(folder, table, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "reproductions" / f"{table}.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Stand-ins on PATH, before everything else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def add(name, text="", code=0, error=""):
+        script = folder / name
+        script.write_text(f"#!/bin/sh\nprintf '{text}'\nprintf '{error}' >&2\nexit {code}\n")
+        script.chmod(0o755)
+
+    return add
+
+
+def test_a_field_of_the_wrong_type_is_named_at_composition(tmp_path):
+    done = command(tmp_path, "table1", "-m", "n=oops")
+    assert done.returncode == 1
+    assert "Value 'oops' of type 'str' could not be converted to Integer" in done.stderr
+    assert "full_key: n" in done.stderr
+    assert "Callback" not in done.stderr
+    assert list(tmp_path.rglob("row.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("--cfg", "hydra", "-p", "hydra.launcher", "launch=slurm", "cluster=example"), "gpu"),
+        (("--cfg", "job", "launch.detach=true"), "detach: true"),
+        (("--info", "config", "launch=slurm", "cluster=example"), "Config search path"),
+        (("--help",), "Override anything in the config"),
+    ],
+)
+def test_what_hydras_users_expect(tmp_path, arguments, shown):
+    done = command(tmp_path, "table2", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shell_completion(tmp_path):
+    line = "reproductions/table2.py launch="
+    environment = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = command(tmp_path, "table2", "-sc", "query=bash", **environment)
+    assert done.stdout.split() == ["launch=basic", "launch=local", "launch=slurm"]
+    assert "complete" in command(tmp_path, "table2", "-sc", "install=bash").stdout
+
+
+def test_no_sbatch_on_path(tmp_path):
+    done = command(tmp_path, "table2", "-m", "launch=slurm", PATH="/usr/lib")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "table2: there is no sbatch on PATH: start the sweep on a login node (perhaps after "
+        "`module load slurm`), or run it here with launch=basic\n"
+    )
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ClusterError, match=r"cannot be written \(Not a directory\): choose ano"):
+        cluster.check_writable(tmp_path / "file" / "runs")
+    done = command(tmp_path, "table1", "-m", "runs=file/runs", "n=8", "method=glow")
+    assert done.returncode == 2
+    assert done.stderr.startswith("table1: the sweep directory file/runs cannot be written")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_time_limit_too_short_for_the_signal(tmp_path, programs):
+    programs("sbatch")
+    programs("sinfo", "main\\nmain\\nbig\\n")
+    for minutes, delay, fits in ((4, 120, True), (3, 120, False), (2, 30, True), (1, 0, False)):
+        options = {**OPTIONS, "timeout_min": minutes, "signal_delay_s": delay}
+        if fits:
+            cluster.check(tmp_path, options)
+        else:
+            with pytest.raises(ClusterError, match="too short to be warned and requeued") as told:
+                cluster.check(tmp_path, options)
+    assert "at least 2 minutes" in str(told.value)
+
+
+def test_a_partition_that_does_not_exist(tmp_path, programs):
+    programs("sbatch")
+    programs("sinfo", "main\\nmain\\nbig\\n")
+    cluster.check(tmp_path, {**OPTIONS, "partition": "big,main"})
+    with pytest.raises(ClusterError, match=r"no partition 'gpu': .* can be big, main"):
+        cluster.check(tmp_path, {**OPTIONS, "partition": "main,gpu"})
+
+
+def test_a_controller_that_does_not_answer(tmp_path, programs):
+    programs("sbatch")
+    programs("sinfo", code=1, error="slurm_load_partitions: Unable to contact slurm controller\\n")
+    with pytest.raises(ClusterError, match=r"sinfo does not answer: .*Unable to contact"):
+        cluster.check(tmp_path, OPTIONS)
+
+
+def test_what_sbatch_refuses_is_one_sentence():
+    error = RuntimeError("sbatch: error: Invalid account or account/partition combination\nmore")
+    assert str(cluster.refusal(error)) == (
+        "sbatch refused the jobs: Invalid account or account/partition combination"
+    )
+
+
+def test_accounting_that_does_not_work(programs, monkeypatch):
+    programs("sacct", "JobID\\n")
+    assert cluster.accounting() == ""
+    programs("sacct", code=1, error="Slurm accounting storage is disabled\\n")
+    assert cluster.accounting() == "Slurm accounting storage is disabled"
+    monkeypatch.setenv("PATH", "")
+    assert cluster.accounting() == "there is none on PATH"
+
+
+def test_the_queue(programs):
+    programs("squeue", "12|0|RUNNING|None\\n12|1|PENDING|Resources\\n13|N/A|CANCELLED by 0|\\n")
+    found = cluster.queue()
+    assert found == {"12_0": "RUNNING", "12_1": "PENDING (Resources)", "13": "CANCELLED by 0"}
+    assert [cluster.ended(words) for words in found.values()] == [False, False, True]
+    programs("squeue", code=1, error="Unable to contact slurm controller")
+    assert cluster.queue() is None
+
+
+def test_a_job_that_looks_over_once_may_be_requeued(tmp_path, monkeypatch, capsys):
+    answers = iter([{"1": "PENDING"}, None, {"1": "FAILED"}, {"1": "PENDING (BeginTime)"}, {}, {}])
+    monkeypatch.setattr(cluster, "queue", lambda: next(answers))
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
+    assert watch.watch("t", tmp_path, {"cell": "1"}) == {"cell": "PENDING (BeginTime)"}
+    assert next(answers, "none left") == "none left"
+    assert "1 PENDING (BeginTime)" in capsys.readouterr().out
+
+
+def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
+    numbers = {"a": "1_0", "b": "1_1", "c": "1_2"}
+    last = {"a": "FAILED", "b": "FAILED", "c": "CANCELLED by 0"}
+    folder = str(tmp_path / ".submitit" / "%j")
+    said = watch.silence(folder, tmp_path, numbers, last)
+    begin = f"SLURM job 1_0 (FAILED) and 1 more left neither row nor log in {tmp_path}"
+    assert said.startswith(begin)
+    for job in ("1_0", "1_1"):
+        (tmp_path / ".submitit" / job).mkdir(parents=True)
+        (tmp_path / ".submitit" / job / f"{job}_0_log.out").touch()
+    assert watch.silence(folder, tmp_path, numbers, last) == ""
+
+
+def test_nothing_is_timed_side_by_side(tmp_path):
+    done = command(tmp_path, "table2", "-m", "preset=tiny", "launch=local", "method=glow")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "table2: 2 cells would be timed while others compute: launch=basic, or "
+        "launch.side_by_side=1, or do not time (timing.repeats=0)\n"
+    )
+    done = command(tmp_path, "table1", "-m", "launch=local", "launch.detach=true", "n=8")
+    assert done.returncode == 2
+    assert "launch.detach=true needs a cluster to wait: launch=slurm" in done.stderr
+
+
+def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = ["n=8", "method=glow,finc", "channels=12,13"]
+    assert main(["list", "runs/table1", *wanted]) == 1
+    assert "4 cells: 4 missing" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    done = command(tmp_path, "table1", "-m", "launch=local", *wanted)
+    assert done.returncode == 1
+    assert "3 of 4 cells ok" in done.stdout
+    assert "finc-c13-n8" in done.stderr  # FInC cuts the channels in four
+    assert main(["list", "runs/table1"]) == 1
+    assert "4 cells: 3 ok, 1 error" in capsys.readouterr().out
+
+    path = next((tmp_path / "runs" / "table1").glob("glow-c12-*/row.json"))
+    path.write_text(path.read_text().replace(revision()[0], "abc1234567"))
+    main(["list", "runs/table1"])
+    assert f"ok: by commit abc1234567, here is {revision()[0]}" in capsys.readouterr().out
+    done = command(tmp_path, "table1", "-m", "n=8", "method=glow", "channels=12")
+    assert "skipped, done before by commit abc1234567" in done.stdout
+    done = command(tmp_path, "table1", "-m", *wanted, "method=glow", "force_changed=true")
+    assert done.returncode == 0
+    assert done.stdout.count("skipped, done before:") == 1
+    assert read_row(path).provenance["commit"] == revision()[0]
+    assert states.attempts(path.parent) == ["ok", "ok"]
+
+
+def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
+    states.record("table1", tmp_path, ["a", "b"])
+    states.record_jobs(tmp_path, {"a": "5_0"})
+    assert str(states.state(tmp_path, "a", {"5_0": "PENDING (Priority)"})) == (
+        "queued: SLURM job 5_0: PENDING (Priority)"
+    )
+    assert str(states.state(tmp_path, "a", {})) == (
+        f"missing: SLURM job 5_0 is gone; its log, if any: {tmp_path}/.submitit/5_0"
+    )
+    assert str(states.state(tmp_path, "b")) == "missing"
+    claim = {"host": "n1", "pid": 1, "job": "5_1", "ended": "now", "outcome": "interrupted"}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "claim.0").write_text(json.dumps(claim))
+    assert str(states.state(tmp_path, "b")) == (
+        "missing: attempt 1, SLURM job 5_1 on n1, interrupted"
+    )
+    assert main(["list", str(tmp_path / "nonsense")]) == 2
+    assert "'nonsense' is no table, which are: scaling, table1, table2" in capsys.readouterr().err
+
+
+def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
+    from invconv.bench import Row, write_row
+
+    source = {"machine": "m", "commit": "1", "date": "2026", "dirty": False, "device": "d"}
+    write_row(Row("a", "nonsense", "ok", provenance=source), tmp_path / "runs" / "a" / "row.json")
+    assert main(["collect", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]) == 1
+    assert "no page for rows of nonsense" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def idle(config):
+    raise AssertionError("runs in a job only")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "launch", "alone"),
+    [
+        ({}, {}, [False, True]),
+        ({"gpus_per_node": 1}, {}, [False]),
+        ({"gpus_per_node": 1}, {"exclusive": True}, [True]),
+        ({}, {"exclusive": False}, [False]),
+    ],
+)
+def test_cells_that_time_ask_for_a_node_or_a_gpu_of_their_own(
+    tmp_path, programs, monkeypatch, launcher, launch, alone
+):
+    programs("sinfo", "main\\n")
+    programs("scontrol", "MaxArraySize = 3\\n")
+    for name in ("srun", "squeue", "sacct"):
+        programs(name)
+    script = tmp_path / "bin" / "sbatch"
+    count = "n=$(ls $0.* 2>/dev/null | wc -l); cp $1 $0.$n; env > $0.env"
+    script.write_text(f"#!/bin/sh\n{count}\necho Submitted batch job 7$n\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    options = OmegaConf.structured(SlurmQueueConf)
+    options.update({"submitit_folder": str(tmp_path / "jobs" / "%j"), "name": "t", **launcher})
+    config = OmegaConf.create(
+        {
+            "runs": str(tmp_path / "runs"),
+            "launch": {"detach": True, "exclusive": None, **launch},
+            "hydra": {"launcher": options},
+        }
+    )
+    cells = {name: OmegaConf.create({"name": name}) for name in "abcd"}
+    (tmp_path / "runs").mkdir()
+    assert jobs.run("t", idle, config, cells, timed=["b", "d"]) is True
+    texts = [path.read_text() for path in sorted((tmp_path / "bin").glob("sbatch.[0-9]*"))]
+    assert ["--exclusive" in text for text in texts] == (alone * 2 if len(alone) == 1 else alone)
+    assert all("--array=0-1%2" in text for text in texts)
+    assert all("--signal=USR2@120" in text for text in texts)
+    known = states.read_grid(tmp_path / "runs")["jobs"]
+    assert set(known) == set("abcd")
+    assert len(set(known.values())) == 4
+    environment = (tmp_path / "bin" / "sbatch.env").read_text()
+    assert "SLURM_JOB_ID" not in environment
+    assert "SLURM_CONF=/etc/slurm.conf" in environment
+
+
+def test_a_cell_that_used_up_its_time_without_a_checkpoint_is_not_tried_for_ever(tmp_path):
+    job = jobs.CellJob(lambda config: None, limit_s=600, delay_s=120)
+    job(OmegaConf.create(), str(tmp_path))
+    again = job.checkpoint(OmegaConf.create(), str(tmp_path))  # preempted early
+    assert again.function is job
+    job.started -= 500
+    with pytest.raises(TimeoutError, match="limit of 10 minutes came before a checkpoint"):
+        job.checkpoint(OmegaConf.create(), str(tmp_path))
+    (tmp_path / "last.pt").touch()
+    assert job.checkpoint(OmegaConf.create(), str(tmp_path)).function is job
