@@ -244,9 +244,11 @@ def test_parquet_that_datasets_did_not_write(tmp_path):
     rows = [{"bytes": encoded(image), "path": "a.png"} for image in images]
     pq.write_table(pa.table({"x": rows, "id": range(10)}), tmp_path / "a.parquet")
     assert len(load("folder", "train", path=tmp_path)) == 8
-    rows[0]["bytes"] = None
-    pq.write_table(pa.table({"x": rows}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="row 0, has a path but no bytes"):
+    pq.write_table(pa.table({"x": rows}), tmp_path / "a.parquet", row_group_size=3)
+    assert (read_images([str(tmp_path / "a.parquet")], np.arange(2, 9)) == images[2:9]).all()
+    rows[7]["bytes"] = None
+    pq.write_table(pa.table({"x": rows}), tmp_path / "a.parquet", row_group_size=3)
+    with pytest.raises(ValueError, match="row 7, has a path but no bytes"):
         read_images([str(tmp_path / "a.parquet")], np.arange(10))
     pq.write_table(pa.table({"x": rows, "y": rows}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"must have one column of images .*, not x, y; its col"):

@@ -60,11 +60,12 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 
 @pytest.mark.parametrize("affine", [0.0, 0.1])
-def test_a_stream_goes_on_where_another_stopped(affine):
+@pytest.mark.parametrize("ahead", [None, 1, 3])
+def test_a_stream_goes_on_where_another_stopped(affine, ahead):
     loader = Loader(noise(20), 6, seed=1, flip=bool(affine), affine=affine)
     expected = [loader.batch(step) for step in range(9)]
-    whole = list(itertools.islice(loader.stream(), 9))
-    half = list(itertools.islice(loader.stream(5), 4))
+    whole = list(itertools.islice(loader.stream(ahead=ahead), 9))
+    half = list(itertools.islice(loader.stream(5, ahead), 4))
     for found, wanted in zip([*whole, *half], [*expected, *expected[5:]], strict=True):
         assert torch.equal(found, wanted)
 
@@ -108,7 +109,7 @@ def test_the_thread_prepares_so_many_and_no_more(monkeypatch):
         return prepare(step)
 
     monkeypatch.setattr(loader, "_prepare", counted)
-    stream = loader.stream()
+    stream = loader.stream(ahead=AHEAD)
     next(stream)
     assert waiting.wait(10)
     assert prepared == list(range(AHEAD + 1))
@@ -116,15 +117,17 @@ def test_the_thread_prepares_so_many_and_no_more(monkeypatch):
     stream.close()
     assert not threads()
     assert prepared == list(range(AHEAD + 1))
+    next(loader.stream())
+    assert not threads()  # on a CPU there is none
 
 
 def test_the_thread_ends_with_what_uses_it():
-    stream = Loader(numbered(10), 4, 0).stream()
+    stream = Loader(numbered(10), 4, 0).stream(ahead=1)
     next(stream)
     assert len(threads()) == 1
     del stream
     assert not threads()
-    for batch in Loader(numbered(10), 4, 0).stream():
+    for batch in Loader(numbered(10), 4, 0).stream(ahead=1):
         assert len(batch) == 4
         break
     assert not threads()
@@ -133,7 +136,7 @@ def test_the_thread_ends_with_what_uses_it():
         pass
 
     cycle = Cycle()
-    cycle.self, cycle.stream = cycle, Loader(numbered(10), 4, 0).stream()
+    cycle.self, cycle.stream = cycle, Loader(numbered(10), 4, 0).stream(ahead=1)
     next(cycle.stream)
     gone = weakref.ref(cycle)
     del cycle
@@ -152,7 +155,7 @@ def test_what_happens_in_the_thread_is_raised(monkeypatch):
         return prepare(step)
 
     monkeypatch.setattr(loader, "_prepare", breaks)
-    stream = loader.stream()
+    stream = loader.stream(ahead=AHEAD)
     assert len(next(stream)) == len(next(stream)) == 4
     with pytest.raises(RuntimeError, match="the disk is gone"):
         next(stream)

@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,11 @@ def _parquet(file: str) -> Any:
 def _parquet_blocks(file: str) -> Iterator[Block]:
     opened = _parquet(file)
     column = _image_column(opened.schema_arrow, file)
-    batches, first = opened.iter_batches(CHUNK, columns=[column]), 0
+    groups = ([group] for group in range(opened.num_row_groups))  # one at a time in memory
+    batches = chain.from_iterable(
+        opened.iter_batches(CHUNK, columns=[column], row_groups=group) for group in groups
+    )
+    first = 0
     while True:
         try:
             batch = next(batches, None)

@@ -89,15 +89,29 @@ class Loader:
         """This rank's images of one step: uint8, (batch_size / world_size, C, H, W), on device."""
         return self._prepare(step).to(self.device)
 
-    def stream(self, first_step: int = 0) -> Generator[Tensor, None, None]:
-        """The batches from ``first_step`` on, without end, three of them prepared ahead.
+    def stream(
+        self, first_step: int = 0, ahead: int | None = None
+    ) -> Generator[Tensor, None, None]:
+        """The batches from ``first_step`` on, without end.
 
         A thread prepares them, in pinned memory if they go to a GPU, and the copy to the device
         does not wait. The thread ends when the generator is closed or no longer referenced; what
         is raised in it is raised here.
+
+        Args:
+            first_step: the step of the first batch.
+            ahead: how many batches are prepared ahead, 0 for none and no thread; by default 3 for
+                a GPU, and 0 for a CPU, where a thread takes more than it gives.
         """
+        if ahead is None:
+            ahead = AHEAD if self.device.type == "cuda" else 0
+        if ahead:
+            return self._stream_ahead(first_step, ahead)
+        return (self.batch(step) for step in itertools.count(first_step))
+
+    def _stream_ahead(self, first_step: int, ahead: int) -> Generator[Tensor, None, None]:
         ready: queue.SimpleQueue[Tensor | BaseException] = queue.SimpleQueue()
-        free = threading.Semaphore(AHEAD)
+        free = threading.Semaphore(ahead)
         stop = threading.Event()
         on_gpu = self.device.type == "cuda"
 
