@@ -25,6 +25,7 @@ from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.sweep import identify, pick_device, run_sweep
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.data import label as data_label
+from invconv.integrations import PEERS, register_peers
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
@@ -112,6 +113,8 @@ def measure(
     config: DictConfig, device: torch.device, folder: Path, world: World = ALONE
 ) -> dict[str, Any]:
     """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
+    if config.method.conv in PEERS:
+        register_peers(config.method.conv)
     budget = config.budget
     chosen = {name: value for name, value in config.dataset.items() if value is not None}
     root = chosen.pop("root", None)

@@ -12,6 +12,7 @@ from invconv.solvers import compiled
 
 ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
 ROOM = {"validation": -2, "cache": -2, "conv": -1, **{name: i for i, name in enumerate(ORDER)}}
+ROOM |= {"testing": ROOM["solvers"], "integrations": ROOM["solvers"]}  # they know no layer
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
 
 

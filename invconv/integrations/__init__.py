@@ -35,7 +35,10 @@ __all__ = [
     "to_zuko",
 ]
 
-PEERS = {"nflows_1x1": ("nflows", "NflowsOneByOne"), "normflows_1x1": ("normflows", "Normflows1x1")}
+PEERS = {
+    "nflows_1x1": ("nflows", "NflowsOneByOne"),
+    "normflows_1x1": ("normflows", "Normflows1x1"),
+}
 """Name of a layer of another library → the library, and the class here that wraps it."""
 
 
@@ -102,7 +105,7 @@ def _room(package: str) -> ModuleType:
     try:
         return import_module(f"invconv.integrations.{package}")
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if (error.name or "").split(".")[0] != package:
             raise
         raise ImportError(
             f"this needs the package {package}, which is not installed: pip install {package}"

@@ -26,7 +26,7 @@ class LayerTransform(Transform):
 
     def __init__(self, layer: nn.Module, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.layer = layer
+        self.layer: Any = layer
         self._last: tuple[Tensor, Tensor] | None = None
 
     def __repr__(self) -> str:
@@ -42,14 +42,14 @@ class LayerTransform(Transform):
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, (…, C, H, W), and log|det dz/dx|, (…), in one pass; zuko calls it by this name."""
         z, log_det = self.layer(_as_batch(x))
-        return z.view(x.shape), log_det.view(x.shape[:-3])
+        return z.reshape(x.shape), log_det.reshape(x.shape[:-3])
 
     def _call(self, x: Tensor) -> Tensor:
         self._last = self.call_and_ladj(x)
         return self._last[0]
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return self.layer.inverse(_as_batch(y)).view(y.shape)
+        return self.layer.inverse(_as_batch(y)).reshape(y.shape)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """log|det dy/dx|, (…), for x of (…, C, H, W) and y = f(x)."""

@@ -1,4 +1,4 @@
-"""The inverse with its log-determinant, which other libraries ask for and the contract does not."""
+"""The inverse with its log-determinant, for which other libraries ask."""
 
 from typing import Any
 

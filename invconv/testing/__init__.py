@@ -59,7 +59,7 @@ def check_invertible_conv(
 
     Raises:
         AssertionError: if a check fails. Each failed check has one line, its name in brackets,
-            with the first shape and dtype at which it fails.
+            with the first shape and dtype at which it fails; the cause holds the tracebacks.
         ValueError: for a name in ``skip`` that is no check, a missing reason, or no shapes.
     """
     excused = dict(skip or {})
@@ -76,15 +76,18 @@ def check_invertible_conv(
         for shape in shapes
         for dtype in dtypes
     ]
-    with torch.random.fork_rng([] if where.type == "cpu" else None):
-        failures = [_failure(name, cases) for name in CHECKS if name not in excused]
-    found = [failure for failure in failures if failure]
-    if found:
-        raise AssertionError("\n".join(found))
+    cpu = where.type == "cpu"
+    devices = range(0 if cpu else torch.get_device_module(where).device_count())
+    with torch.random.fork_rng(devices, device_type="cuda" if cpu else where.type):
+        tried = [_failure(name, cases) for name in CHECKS if name not in excused]
+    failures = [failure for failure in tried if failure]
+    if failures:
+        lines, errors = zip(*failures, strict=True)
+        raise AssertionError("\n".join(lines)) from ExceptionGroup("failed checks", errors)
 
 
-def _failure(name: str, cases: Sequence[Case]) -> str:
-    """What a check has to say about the first case at which it fails, or nothing."""
+def _failure(name: str, cases: Sequence[Case]) -> tuple[str, Exception] | None:
+    """What a check has to say about the first case at which it fails, and what it raised."""
     for case in cases:
         try:
             with torch.enable_grad():
@@ -93,5 +96,5 @@ def _failure(name: str, cases: Sequence[Case]) -> str:
             kind = "" if type(error) is AssertionError else f"{type(error).__name__}: "
             said = " ".join(str(error).split())
             dtype = str(case.dtype).removeprefix("torch.")
-            return f"[{name}] shape {case.shape}, {dtype}: {kind}{said}"
-    return ""
+            return f"[{name}] shape {case.shape}, {dtype}: {kind}{said}", error
+    return None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -80,9 +81,15 @@ class Case:
         """The relative error up to which two ways to compute one thing agree, eps^(2/3)."""
         return float(torch.finfo(self.dtype).eps ** (2 / 3))
 
-    def round_trip_tolerance(self, layer: Any) -> float:
+    @property
+    def inverse_tolerance(self) -> float:
         """The same for an inverse; eps^(1/3) if the layer says that its own is not exact."""
-        return float(self.tolerance**0.5) if not is_exact(layer) else self.tolerance
+        return self.tolerance if self.exact else self.tolerance**0.5
+
+    @cached_property
+    def exact(self) -> bool:
+        """The layer's own word for whether its inverse is exact; yes, if it says nothing."""
+        return bool(getattr(self.start(), "exact", True))
 
     def same(
         self,
@@ -104,11 +111,17 @@ class Case:
             said = f"{error / size:.1e}" if size else f"{error:.1e} where nothing but 0 is right"
             raise AssertionError(f"{what}: the relative error is {said}, more than {allowed:.1e}")
 
+    def same_log_det(self, found: Tensor, truth: Tensor, what: str) -> None:
+        """Fails unless two log_det agree; errors count per dimension, as the truth may be 0."""
+        self.same(found, truth, f"log_det {what}", scale=truth.numel() * math.prod(self.shape))
+
     def same_outputs(self, found: Outputs, truth: Outputs, what: str) -> None:
         """Fails unless z, log_det and the inverse agree, in value and dtype."""
         for name, a, b in zip(Outputs._fields, found, truth, strict=True):
             require(a.dtype == b.dtype, f"{name} {what}: it is {a.dtype}, not {b.dtype}")
-            self.same(a, b, f"{name} {what}")
+        self.same(found.z, truth.z, f"z {what}")
+        self.same_log_det(found.log_det, truth.log_det, what)
+        self.same(found.inverse, truth.inverse, f"inverse {what}", self.inverse_tolerance)
 
 
 def outputs(layer: Any, x: Tensor) -> Outputs:
@@ -133,11 +146,6 @@ def norm(tensors: Iterable[Tensor | None]) -> float:
 def show(tensor: Tensor) -> str:
     """A shape, as text."""
     return str(tuple(tensor.shape))
-
-
-def is_exact(layer: Any) -> bool:
-    """The layer's own word for whether its inverse is exact; yes, if it says nothing."""
-    return bool(getattr(layer, "exact", True))
 
 
 def trainable(layer: Any) -> dict[str, Tensor]:

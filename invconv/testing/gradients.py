@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invconv.testing.case import Case, Inverse, is_exact, norm, outputs, require, trainable
+from invconv.testing.case import Case, Inverse, norm, outputs, require, trainable
 
 
 def gradients(case: Case) -> None:
@@ -15,9 +15,8 @@ def gradients(case: Case) -> None:
 
 def gradients_of_inverse(case: Case) -> None:
     """`torch.autograd.gradcheck` of the inverse in z and all parameters (float64 only)."""
-    layer = case.build()
-    if is_exact(layer):
-        _gradcheck(case, Inverse(layer))
+    if case.exact:
+        _gradcheck(case, Inverse(case.build()))
 
 
 def _gradcheck(case: Case, module: torch.nn.Module) -> None:
@@ -68,19 +67,21 @@ def frozen_parameters(case: Case) -> None:
 
 def gradient_through_the_round_trip(case: Case) -> None:
     """The gradient of inverse(forward(x)) is the identity in x and zero in the parameters."""
-    layer = case.build()
-    if not is_exact(layer):
+    if not case.exact:
         return
-    x = case.images().requires_grad_()
-    weight = case.images(seed=2)
+    layer = case.build()
+    x, weight = case.images().requires_grad_(), case.images(seed=2)
     parameters = trainable(layer)
-    one_way = torch.autograd.grad(
-        (weight * layer(x)[0]).sum(), list(parameters.values()), allow_unused=True
-    )
-    loss = (weight * layer.inverse(layer(x)[0])).sum()
-    grad, *rest = torch.autograd.grad(loss, (x, *parameters.values()), allow_unused=True)
-    case.same(grad, weight, "the gradient of inverse(forward(x)) in x")
-    scale = x.numel() * (1 + norm(one_way))
+
+    def gradient(y: Tensor) -> tuple[Tensor | None, ...]:
+        loss = (weight * y).sum()
+        return torch.autograd.grad(loss, (x, *parameters.values()), allow_unused=True)
+
+    one_way = gradient(layer(x)[0])
+    grad, *rest = gradient(layer.inverse(layer(x)[0]))
+    require(grad is not None, "inverse(forward(x)) has no gradient in x")
+    case.same(torch.as_tensor(grad), weight, "the gradient of inverse(forward(x)) in x")
+    scale = x.numel() * norm(one_way)
     for name, change in zip(parameters, rest, strict=True):
         if change is not None:
             what = f"the gradient of inverse(forward(x)) in {name}, on which it does not depend"

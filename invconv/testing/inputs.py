@@ -149,8 +149,8 @@ def check_argument(case: Case) -> None:
         return
     x = case.images()
     z = layer(x)[0].detach()
-    tolerance = case.round_trip_tolerance(layer)
-    case.same(layer.inverse(z, check=True), x, "inverse(forward(x), check=True)", tolerance)
+    again = layer.inverse(z, check=True)
+    case.same(again, x, "inverse(forward(x), check=True)", case.inverse_tolerance)
     z[1, -1, 0, 0] = torch.nan
     try:
         layer.inverse(z, check=True)

@@ -33,8 +33,8 @@ def initialize(case: Case) -> None:
     layer.initialize(x)
     require(torch.equal(x, before), "initialize changed its input")
     found = outputs(layer, x)
-    tolerance = case.round_trip_tolerance(layer)
-    case.same(layer.inverse(found.z), x, "inverse(forward(x)) after initialize", tolerance)
+    again = layer.inverse(found.z)
+    case.same(again, x, "inverse(forward(x)) after initialize", case.inverse_tolerance)
     case.same_outputs(
         found, outputs(case.copy_of(layer), x), "after initialize, against a loaded state_dict"
     )

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invconv.testing.case import Case, is_exact, norm, require, show
+from invconv.testing.case import Case, norm, require, show
 
 PRECISION_FLOOR = 8.0
 """Errors of so many units in the last place are no error; see `float32_error`."""
@@ -23,7 +23,7 @@ def class_facts(case: Case) -> None:
     require(direction in known, f"solve_direction must be one of {known}, not {direction!r}")
     if getattr(layer, "constant_log_det", False):
         one, other = layer(case.images())[1], layer(3 * case.images(seed=2))[1]
-        case.same(other, one, "log_det of other images, although constant_log_det is True")
+        case.same_log_det(other, one, "of other images, although constant_log_det is True")
 
 
 def shapes(case: Case) -> None:
@@ -75,7 +75,7 @@ def log_det_dense(case: Case) -> None:
         truth = torch.linalg.slogdet(jacobian).logabsdet.item()
         require(
             abs(value - truth) <= case.tolerance * image.numel(),
-            f"log_det is {value:.6g}, slogdet of the Jacobian {truth:.6g}",
+            f"log_det is {value:.9g}, slogdet of the Jacobian {truth:.9g}",
         )
 
 
@@ -88,8 +88,7 @@ def inverse_of_forward(case: Case) -> None:
         with torch.set_grad_enabled(training):
             again = layer.inverse(layer(x)[0])
         mode = "training" if training else "eval"
-        tolerance = case.round_trip_tolerance(layer)
-        case.same(again, x, f"inverse(forward(x)) in {mode} mode", tolerance)
+        case.same(again, x, f"inverse(forward(x)) in {mode} mode", case.inverse_tolerance)
 
 
 def forward_of_inverse(case: Case) -> None:
@@ -101,8 +100,7 @@ def forward_of_inverse(case: Case) -> None:
         with torch.set_grad_enabled(training):
             again = layer(layer.inverse(z))[0]
         mode = "training" if training else "eval"
-        tolerance = case.round_trip_tolerance(layer)
-        case.same(again, z, f"forward(inverse(z)) in {mode} mode", tolerance)
+        case.same(again, z, f"forward(inverse(z)) in {mode} mode", case.inverse_tolerance)
 
 
 def float64_kept(case: Case) -> None:
@@ -134,12 +132,9 @@ def float32_error(case: Case) -> None:
     the layer in float64 with the same weights; below 8 eps of the truth's norm (of the number
     of dimensions, for log_det) there is nothing to compare.
     """
-    if case.dtype != torch.float32:
+    if case.dtype != torch.float32 or not case.exact:
         return
-    single = case.build()
-    if not is_exact(single):
-        return
-    double = case.build().double()
+    single, double = case.build(), case.build().double()
     double.load_state_dict(single.state_dict())
     x = case.images(4)
     with torch.no_grad():
