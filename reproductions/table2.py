@@ -27,6 +27,7 @@ from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, Launch, pick_device
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.data import label as data_label
+from invconv.integrations import PEERS, register_peers
 from invconv.pictures import write_pictures
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
@@ -118,6 +119,8 @@ def measure(
     config: DictConfig, device: torch.device, folder: Path, world: World = ALONE
 ) -> dict[str, Any]:
     """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
+    if config.method.conv in PEERS:
+        register_peers(config.method.conv)
     budget = config.budget
     chosen = {name: value for name, value in config.dataset.items() if value is not None}
     root = chosen.pop("root", None)

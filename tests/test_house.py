@@ -14,6 +14,7 @@ ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "
 ROOM = {"validation": -2, "cache": -2, "files": -2, "conv": -1}
 ROOM |= {name: i for i, name in enumerate(ORDER)}
 ROOM["pictures"] = ROOM["training"]
+ROOM |= {"testing": ROOM["solvers"], "integrations": ROOM["solvers"]}  # they know no layer
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
 
 

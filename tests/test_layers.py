@@ -1,8 +1,4 @@
-"""Every registered layer keeps the contract of `InvertibleConv`."""
-
-import copy
-import io
-import pickle
+"""What is particular to a layer or to the registry; the contract is in test_conformance.py."""
 
 import pytest
 import torch
@@ -10,226 +6,19 @@ from torch import nn
 
 import invconv.flows
 from invconv import FInC, Glow1x1, InverseError, InvertibleConv, MaCow, build, register
-from invconv.conv import _REGISTRY, layer_class
-
-LAYERS = [
-    ("cinc", (1, 4, 3), {"kernel_size": 2}),
-    ("cinc", (3, 3, 5), {"bias": True}),
-    ("cinc", (5, 4, 3), {"diagonal": "unit"}),
-    ("emerging", (1, 3, 4), {}),
-    ("emerging", (3, 4, 5), {"mask": "raster", "bias": True}),
-    ("emerging", (2, 5, 3), {"kernel_size": 5, "pointwise": True}),
-    ("emerging", (4, 3, 2), {"kernel_size": 5, "mask": "raster"}),
-    ("emerging", (2, 5, 4), {"mask": "raster", "dilation": 2}),
-    ("emerging", (5, 2, 3), {"kernel_size": 1, "dilation": 3}),
-    ("emerging", (2, 4, 6), {"dilation": 2, "bias": True}),
-    ("finc", (4, 3, 5), {"kernel_size": 2}),
-    ("finc", (8, 4, 3), {"kernel_size": 3}),
-    ("finc", (4, 2, 3), {"kernel_size": 5}),
-    ("finc", (12, 2, 2), {"kernel_size": 1}),
-    ("glow", (3, 4, 3), {}),
-    ("glow", (5, 2, 3), {"parametrization": "plain"}),
-    ("glow", (1, 2, 2), {}),
-    ("inverse_flow", (1, 4, 3), {"kernel_size": 2}),
-    ("inverse_flow", (3, 3, 5), {}),
-    ("inverse_flow", (5, 2, 3), {"kernel_size": 1}),
-    ("woodbury", (2, 3, 5), {}),
-    ("woodbury", (5, 4, 3), {"channel_rank": 1, "spatial_rank": 2}),
-    ("woodbury", (1, 2, 3), {"inverse_method": "published"}),
-    ("me_woodbury", (3, 4, 2), {}),
-    ("me_woodbury", (5, 7, 6), {"channel_rank": 2, "height_rank": 3, "width_rank": 1}),
-    ("me_woodbury", (4, 3, 5), {"inverse_method": "published"}),
-    ("periodic", (2, 4, 3), {}),
-    ("periodic", (5, 3, 6), {"kernel_size": 2}),
-    ("periodic", (1, 4, 2), {"kernel_size": 5}),
-    ("periodic", (3, 2, 5), {"kernel_size": 4, "inverse_method": "published"}),
-    ("macow", (5, 3, 4), {}),
-    ("macow", (1, 4, 3), {"orders": "AD", "hidden_channels": 3}),
-    ("macow", (2, 2, 3), {"orders": "BC", "kernel_size": (3, 1), "inverse_method": "published"}),
-]
+from invconv.conv import _REGISTRY, available, layer_class
 
 
-@pytest.fixture(params=LAYERS, ids=lambda p: f"{p[0]}-{p[1]}-{p[2]}".replace(" ", ""))
-def spec(request):
-    return request.param
+def test_what_the_classes_declare():
+    for name in available():
+        layer = build(name, (4, 3, 2))
+        assert layer.exact
+        assert layer.constant_log_det == (type(layer) is not MaCow)
 
 
-@pytest.fixture
-def layer(spec, float64):
-    name, shape, options = spec
-    made = build(name, shape, **options)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-        for part in made.modules():
-            if isinstance(getattr(part, "sign", None), torch.Tensor):
-                part.sign[::2] *= -1
-    return made
-
-
-@pytest.fixture
-def x(spec, layer):
-    return torch.randn(3, *spec[1])
-
-
-def test_every_registered_layer_is_tested():
-    assert {name for name, _, _ in LAYERS} == set(invconv.available())
-
-
-def test_round_trip_both_ways(layer, x):
-    for mode in (True, False):
-        layer.train(mode)
-        with torch.set_grad_enabled(mode):
-            z, _ = layer(x)
-            torch.testing.assert_close(layer.inverse(z, check=True), x, rtol=0, atol=1e-10)
-            torch.testing.assert_close(layer(layer.inverse(x))[0], x, rtol=0, atol=1e-10)
-
-
-def test_log_det_is_that_of_the_dense_jacobian(layer, x):
-    z, log_det = layer(x)
-    assert z.shape == x.shape
-    assert log_det.shape == (len(x),)
-    assert log_det.dtype == x.dtype
-    for i in range(len(x)):
-        jacobian = torch.autograd.functional.jacobian(lambda a: layer(a[None])[0][0], x[i])
-        truth = torch.linalg.slogdet(jacobian.reshape(x[i].numel(), -1)).logabsdet
-        torch.testing.assert_close(log_det[i], truth, rtol=0, atol=1e-9)
-
-
-def test_gradients(layer, x):
-    parameters = dict(layer.named_parameters())
-    x = x[:2].clone().requires_grad_()
-
-    def forward(x, *values):
-        return torch.func.functional_call(layer, dict(zip(parameters, values, strict=True)), x)
-
-    assert torch.autograd.gradcheck(forward, (x, *parameters.values()), fast_mode=True)
-    loss = layer(x)[0].square().sum() + layer(x)[1].sum() + layer.inverse(x).square().sum()
-    loss.backward()
-    for name, parameter in parameters.items():
-        assert parameter.grad is not None, name
-        if x.shape[2] > 1 and layer.channels > 4:
-            assert parameter.grad.abs().sum() > 0, name
-
-
-def test_input_is_not_changed_and_samples_do_not_mix(layer, x):
-    before = x.clone()
-    with torch.no_grad():
-        layer.eval()(x)
-        layer.inverse(x, check=True)
-    torch.testing.assert_close(x, before, rtol=0, atol=0)
-    z, _ = layer.train()(x)
-    layer.inverse(x)
-    torch.testing.assert_close(x, before, rtol=0, atol=0)
-    torch.testing.assert_close(layer(x[1:2])[0], z[1:2])
-    torch.testing.assert_close(layer.inverse(x)[1:2], layer.inverse(x[1:2]))
-
-
-def test_an_empty_batch(layer, x):
-    for mode in (True, False):
-        layer.train(mode)
-        with torch.set_grad_enabled(mode):
-            z, log_det = layer(x[:0])
-            assert z.shape == layer.inverse(z).shape == x[:0].shape
-            assert log_det.shape == (0,)
-
-
-def test_float32(layer, x):
-    single = copy.deepcopy(layer).float()
-    z, log_det = single(x.float())
-    assert z.dtype == log_det.dtype == torch.float32
-    torch.testing.assert_close(single.inverse(z).double(), x, rtol=1e-4, atol=1e-4)
-    assert build("glow", (3, 2, 2)).weight.dtype == torch.float64
-
-
-def test_eval_cache_follows_the_parameters(layer, x):
-    """What sampling keeps is dropped by whatever changes a parameter."""
-    layer.eval()
-
-    def inverse():
-        with torch.no_grad():
-            return layer.inverse(x)
-
-    def fresh():
-        with torch.no_grad():
-            return copy.deepcopy(layer).train().inverse(x)
-
-    torch.testing.assert_close(inverse(), fresh())
-    torch.testing.assert_close(inverse(), inverse(), rtol=0, atol=0)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.mul_(0.9)
-    torch.testing.assert_close(inverse(), fresh())
-    other = copy.deepcopy(layer)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(1.1)
-    layer.load_state_dict(other.state_dict())
-    torch.testing.assert_close(inverse(), fresh())
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    layer(x)[0].square().mean().backward()
-    optimizer.step()
-    torch.testing.assert_close(inverse(), fresh())
-    x32 = x.float()
-    layer.float()
-    with torch.no_grad():
-        assert layer.inverse(x32).dtype == torch.float32
-
-
-def test_eval_cache_is_not_fooled_by_reused_memory(layer, x):
-    layer.eval()
-    parameters = list(layer.parameters())
-    vector = torch.nn.utils.parameters_to_vector(parameters).detach()
-    with torch.no_grad():
-        for factor in (1.0, 0.9, 0.8, 0.7):
-            torch.nn.utils.vector_to_parameters(factor * vector, parameters)
-            torch.testing.assert_close(layer.inverse(x), copy.deepcopy(layer).train().inverse(x))
-
-
-def test_inference_mode_and_ensembles(layer, x):
-    layer.eval()
-    truth = copy.deepcopy(layer).train().inverse(x)
-    with torch.inference_mode():
-        torch.testing.assert_close(layer.inverse(x), truth)
-    with torch.no_grad():
-        found = layer.inverse(x)
-        assert not found.is_inference()
-        state = {name: torch.stack([p, p]) for name, p in layer.named_parameters()}
-        buffers = dict(layer.named_buffers())
-
-        def one(values):
-            return torch.func.functional_call(layer, {**values, **buffers}, x)[0]
-
-        stacked = torch.vmap(one)(state)
-    torch.testing.assert_close(stacked[1], layer(x)[0])
-
-
-def test_state_is_saved_without_the_cache(layer, x):
-    layer.eval()
-    with torch.no_grad():
-        truth = layer.inverse(x)
-    buffer = io.BytesIO()
-    torch.save(layer.state_dict(), buffer)
-    buffer.seek(0)
-    other = copy.deepcopy(layer)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.zero_()
-    other.load_state_dict(torch.load(buffer, weights_only=True))
-    torch.testing.assert_close(other.inverse(x), truth)
-    torch.testing.assert_close(pickle.loads(pickle.dumps(layer)).inverse(x), truth)
-    copies = pickle.loads(pickle.dumps(layer)).modules()
-    caches = [part._cache for part in copies if hasattr(part, "_cache")]
-    assert not any(cache._entries for cache in caches)
-
-
-def test_defaults_of_the_contract(layer, x):
-    layer.initialize(x)
-    assert layer.extra_loss(x, x).shape == (len(x),)
-    assert layer.exact
-    assert layer.constant_log_det == (type(layer) is not MaCow)
-    assert layer.solve_direction in ("forward", "inverse", "none")
-    assert type(layer).__name__ in repr(layer)
+def test_layers_are_built_in_the_default_dtype(float64):
+    for name in available():
+        assert {p.dtype for p in build(name, (4, 3, 2)).parameters()} == {torch.float64}
 
 
 def test_eval_mode_computes_the_inverse_matrix_once(monkeypatch):

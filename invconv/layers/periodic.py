@@ -117,8 +117,11 @@ class Periodic(InvertibleConv):
         return self._rounded(torch.linalg.inv(self.spectrum(height, width)))
 
     def _rounded(self, spectrum: Tensor) -> Tensor:
-        """(H·(W // 2 + 1), C, C), real and imaginary parts in the dtype of the weight."""
-        parts = torch.view_as_real(spectrum).to(self.weight.dtype)
+        """(H·(W // 2 + 1), C, C), real and imaginary parts in the weight's dtype or float32.
+
+        Row-major: torch.compile (2.13) transposes other complex matrices in its backward pass.
+        """
+        parts = torch.view_as_real(spectrum.contiguous()).to(self._real_dtype)
         return torch.view_as_complex(parts).flatten(0, 1)
 
     def _log_det(self, height: int, width: int) -> Tensor:
@@ -135,8 +138,14 @@ class Periodic(InvertibleConv):
         if not len(x):
             return x.clone()
         size = x.shape[2:]
-        parts = x.to(self.weight.dtype).split(max(1, VALUES_PER_PART // x[0].numel()))
+        parts = x.to(self._real_dtype).split(max(1, VALUES_PER_PART // x[0].numel()))
         x_hat = torch.cat([torch.fft.rfft2(part).permute(2, 3, 0, 1) for part in parts], 2)
         z_hat = torch.bmm(x_hat.flatten(0, 1), matrices.mT).view(x_hat.shape)
         images = [part.permute(2, 3, 0, 1).contiguous() for part in z_hat.split(len(parts[0]), 2)]
-        return torch.cat([torch.fft.irfft2(image, s=size) for image in images])
+        z = torch.cat([torch.fft.irfft2(image, s=size) for image in images])
+        return z.to(self.weight.dtype)
+
+    @property
+    def _real_dtype(self) -> torch.dtype:
+        """What the transforms run in: there is none for half precision."""
+        return torch.promote_types(self.weight.dtype, torch.float32)

@@ -68,8 +68,12 @@ class LowRankUpdate(nn.Module):
         return (torch.eye(size, dtype=u.dtype, device=u.device) + u @ v,)
 
     def published_terms(self) -> tuple[Tensor, Tensor]:
-        """The inverse's factors as released: an `inverse` of I + V·U in the parameters' dtype."""
-        return -self.u @ torch.linalg.inv(self._capacitance(self.u.dtype)), self.v
+        """The inverse's factors as released: an `inverse` of I + V·U in the parameters' dtype.
+
+        In float32 for half precision, which cannot be inverted.
+        """
+        dtype = torch.promote_types(self.u.dtype, torch.float32)
+        return -self.u @ torch.linalg.inv(self._capacitance(dtype)).to(self.u.dtype), self.v
 
 
 def transpose(terms: Terms) -> Terms:

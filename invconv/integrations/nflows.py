@@ -1,0 +1,66 @@
+"""A layer in the flows of nflows, and nflows' 1×1 convolution as a layer."""
+
+from nflows.transforms import OneByOneConvolution, Transform
+from torch import Tensor, nn
+
+from invconv.conv import InvertibleConv
+from invconv.integrations.inverse import inverse_and_log_det
+from invconv.solvers import check_inverse
+from invconv.validation import check_finite
+
+
+class NflowsTransform(Transform):
+    """f as nflows wants it: both directions return a log-determinant; a context is ignored.
+
+    Args:
+        layer: any layer that keeps the contract of `InvertibleConv`.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z, (B, C, H, W), and log|det dz/dx|, (B,)."""
+        return self.layer(inputs)
+
+    def inverse(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x, (B, C, H, W), and log|det dx/dz|, (B,)."""
+        return inverse_and_log_det(self.layer, inputs)
+
+
+class NflowsOneByOne(InvertibleConv):
+    """nflows' `OneByOneConvolution`, W = L·U after a fixed random permutation, with a bias.
+
+    Args:
+        channels: C.
+        using_cache: whether W and W⁻¹ are kept in eval mode, nflows' own cache.
+        identity_init: whether L·U starts as the identity.
+
+    Attributes:
+        transform: nflows' module.
+    """
+
+    solve_direction = "inverse"
+
+    def __init__(
+        self, channels: int, using_cache: bool = False, identity_init: bool = True
+    ) -> None:
+        super().__init__(channels)
+        self.using_cache, self.identity_init = using_cache, identity_init
+        self.transform = OneByOneConvolution(channels, using_cache, identity_init)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and nflows' log-determinant, H·W·Σ log diag U."""
+        self.check_input(x)
+        return self.transform(x)
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, by nflows' two triangular solves, or by its cached W⁻¹."""
+        self.check_input(z, "z")
+        if check:
+            check_finite(z)
+        x = self.transform.inverse(z)[0]
+        if check:
+            check_inverse(x, self.forward(x)[0], z)
+        return x

@@ -1,0 +1,64 @@
+"""A layer in the flows of normflows, and normflows' 1×1 convolution as a layer."""
+
+from normflows.flows import Flow, Invertible1x1Conv
+from torch import Tensor, nn
+
+from invconv.conv import InvertibleConv
+from invconv.integrations.inverse import inverse_and_log_det
+from invconv.solvers import check_inverse
+from invconv.validation import check_finite
+
+
+class NormflowsFlow(Flow):
+    """f as normflows wants it: its forward runs from latents to data; a context is ignored.
+
+    Args:
+        layer: any layer that keeps the contract of `InvertibleConv`.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x, (B, C, H, W), and log|det dx/dz|, (B,)."""
+        return inverse_and_log_det(self.layer, z)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What normflows calls z is data here: latents, (B, C, H, W), and log|det|, (B,)."""
+        return self.layer(z)
+
+
+class Normflows1x1(InvertibleConv):
+    """normflows' `Invertible1x1Conv`, a random rotation at first, in our direction.
+
+    Its log-determinant is a scalar, which is repeated for every image here.
+
+    Args:
+        channels: C.
+        use_lu: whether W is stored as P·L·U, or as it is.
+
+    Attributes:
+        flow: normflows' module, whose `inverse` is our `forward`.
+    """
+
+    def __init__(self, channels: int, use_lu: bool = False) -> None:
+        super().__init__(channels)
+        self.use_lu = use_lu
+        self.flow = Invertible1x1Conv(channels, use_lu)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and normflows' log-determinant, H·W·log|det W|."""
+        self.check_input(x)
+        z, log_det = self.flow.inverse(x)
+        return z, log_det.repeat(len(x))
+
+    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+        """x, by a convolution with W⁻¹, made anew in every call."""
+        self.check_input(z, "z")
+        if check:
+            check_finite(z)
+        x = self.flow(z)[0]
+        if check:
+            check_inverse(x, self.forward(x)[0], z)
+        return x

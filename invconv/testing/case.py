@@ -1,0 +1,165 @@
+"""What a check gets, and how it says what is wrong."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from invconv.conv import Shape
+
+Factory = Callable[[Shape], nn.Module]
+"""Builds the layer under test for images of (C, H, W)."""
+
+
+class Outputs(NamedTuple):
+    """z and log_det of x, and the inverse of x taken as a latent."""
+
+    z: Tensor
+    log_det: Tensor
+    inverse: Tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape and dtype of the layer under test.
+
+    Attributes:
+        factory: see `Factory`.
+        shape: (C, H, W).
+        dtype: of parameters and images.
+        device: where the layer runs.
+        perturb: the standard deviation of what is added to every parameter.
+        compiler: the backend of `torch.compile`.
+        largest: whether no other shape that is tried has more pixels and channels.
+    """
+
+    factory: Factory
+    shape: Shape
+    dtype: torch.dtype
+    device: torch.device
+    perturb: float
+    compiler: str
+    largest: bool = True
+
+    def build(self, seed: int = 0) -> Any:
+        """A new layer in training mode whose parameters were moved away from where they start.
+
+        Many layers start as a rotation or the identity, at which half of all mistakes vanish.
+        """
+        layer = self.start(seed)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                if parameter.is_floating_point():
+                    parameter.add_(self.perturb * self._normal(parameter.shape))
+        return layer
+
+    def start(self, seed: int = 0) -> Any:
+        """A new layer in training mode as the factory made it."""
+        torch.manual_seed(seed)
+        return self.factory(self.shape).to(self.device, self.dtype).train()
+
+    def copy_of(self, layer: Any) -> Any:
+        """A new layer with the state_dict of ``layer``, in training mode, with nothing cached."""
+        copy = self.start(seed=3)
+        copy.load_state_dict(layer.state_dict())
+        return copy
+
+    def images(self, batch: int = 3, seed: int = 1) -> Tensor:
+        """N(0, 1), (batch, C, H, W)."""
+        torch.manual_seed(seed)
+        return self._normal((batch, *self.shape))
+
+    def _normal(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64).to(self.device, self.dtype)
+
+    @property
+    def tolerance(self) -> float:
+        """The relative error up to which two ways to compute one thing agree, eps^(2/3)."""
+        return float(torch.finfo(self.dtype).eps ** (2 / 3))
+
+    @property
+    def inverse_tolerance(self) -> float:
+        """The same for an inverse; eps^(1/3) if the layer says that its own is not exact."""
+        return self.tolerance if self.exact else self.tolerance**0.5
+
+    @cached_property
+    def exact(self) -> bool:
+        """The layer's own word for whether its inverse is exact; yes, if it says nothing."""
+        return bool(getattr(self.start(), "exact", True))
+
+    def same(
+        self,
+        found: Tensor,
+        truth: Tensor,
+        what: str,
+        tolerance: float | None = None,
+        scale: float = 0.0,
+    ) -> None:
+        """Fails unless ‖found − truth‖ is at most ``tolerance`` · max(‖truth‖, ``scale``)."""
+        require(
+            found.shape == truth.shape,
+            f"{what}: the shape is {show(found)}, not {show(truth)}",
+        )
+        allowed = self.tolerance if tolerance is None else tolerance
+        error = norm([found.detach().double() - truth.detach()])
+        size = max(norm([truth.detach()]), scale)
+        if not error <= allowed * size:
+            said = f"{error / size:.1e}" if size else f"{error:.1e} where nothing but 0 is right"
+            raise AssertionError(f"{what}: the relative error is {said}, more than {allowed:.1e}")
+
+    def same_log_det(self, found: Tensor, truth: Tensor, what: str) -> None:
+        """Fails unless two log_det agree; errors count per dimension, as the truth may be 0."""
+        self.same(found, truth, f"log_det {what}", scale=truth.numel() * math.prod(self.shape))
+
+    def same_outputs(self, found: Outputs, truth: Outputs, what: str) -> None:
+        """Fails unless z, log_det and the inverse agree, in value and dtype."""
+        for name, a, b in zip(Outputs._fields, found, truth, strict=True):
+            require(a.dtype == b.dtype, f"{name} {what}: it is {a.dtype}, not {b.dtype}")
+        self.same(found.z, truth.z, f"z {what}")
+        self.same_log_det(found.log_det, truth.log_det, what)
+        self.same(found.inverse, truth.inverse, f"inverse {what}", self.inverse_tolerance)
+
+
+def outputs(layer: Any, x: Tensor) -> Outputs:
+    """All that a layer computes, without gradients."""
+    with torch.no_grad():
+        z, log_det = layer(x)
+        return Outputs(z, log_det, layer.inverse(x))
+
+
+def require(condition: bool, message: str) -> None:
+    """AssertionError with ``message`` unless ``condition``."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def norm(tensors: Iterable[Tensor | None]) -> float:
+    """‖·‖₂ of all entries of all tensors."""
+    squares = [t.double().square().sum().item() for t in tensors if t is not None]
+    return math.sqrt(sum(squares))
+
+
+def show(tensor: Tensor) -> str:
+    """A shape, as text."""
+    return str(tuple(tensor.shape))
+
+
+def trainable(layer: Any) -> dict[str, Tensor]:
+    """The parameters that gradients can reach, by name."""
+    return {name: p for name, p in layer.named_parameters() if p.requires_grad}
+
+
+class Inverse(nn.Module):
+    """A layer turned around, for what only calls `forward`."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The layer's inverse of z."""
+        return self.layer.inverse(z)

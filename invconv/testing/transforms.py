@@ -1,0 +1,114 @@
+"""Checks of a layer under torch's transformations of functions."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invconv.testing.case import (
+    Case,
+    Inverse,
+    Outputs,
+    norm,
+    outputs,
+    require,
+    trainable,
+)
+from invconv.testing.values import dense_jacobian
+
+
+def func_jacrev(case: Case) -> None:
+    """`torch.func.jacrev` of z and log_det is autograd's; that of the inverse its inverse."""
+    for training in (True, False):
+        _jacrev(case, case.build().train(training))
+
+
+def _jacrev(case: Case, layer: Any) -> None:
+    image = case.images(1)[0]
+    outputs(layer, image[None])
+    jacobian = dense_jacobian(layer, image)
+    found = torch.func.jacrev(lambda a: layer(a[None])[0][0])(image).reshape_as(jacobian)
+    case.same(found, jacobian, "the Jacobian of z by torch.func.jacrev")
+
+    slope = torch.autograd.functional.jacobian(lambda a: layer(a[None])[1].sum(), image)
+    found = torch.func.jacrev(lambda a: layer(a[None])[1].sum())(image)
+    case.same(found, slope, "the gradient of log_det by torch.func.jacrev", scale=1.0)
+    if case.exact:
+        with torch.no_grad():
+            z = layer(image[None])[0][0]
+        found = torch.func.jacrev(lambda a: layer.inverse(a[None])[0])(z).reshape_as(jacobian)
+        identity = torch.eye(len(jacobian)).to(jacobian)
+        case.same(found @ jacobian, identity, "∂x/∂z · ∂z/∂x, by torch.func.jacrev")
+
+
+def func_vmap(case: Case) -> None:
+    """`torch.vmap` over images is a batch; over two sets of parameters it is two layers."""
+    layers = [case.build().eval(), case.build().eval()]
+    x = case.images()
+    with torch.no_grad():
+        for parameter in trainable(layers[1]).values():
+            parameter.mul_(0.9)
+        truth = outputs(layers[0], x)
+        z, log_det = torch.vmap(lambda a: layers[0](a[None]))(x)
+        again = torch.vmap(lambda a: layers[0].inverse(a[None]))(x)
+        found = Outputs(z[:, 0], log_det[:, 0], again[:, 0])
+        case.same_outputs(found, truth, "by torch.vmap over images")
+        both = [trainable(layer) for layer in layers]
+        if not both[0]:
+            return
+        state = {name: torch.stack([part[name] for part in both]) for name in both[0]}
+
+        def forward(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            return torch.func.functional_call(layers[0], values, x)
+
+        def inverse(values: dict[str, Tensor]) -> Tensor:
+            named = {f"layer.{name}": value for name, value in values.items()}
+            return torch.func.functional_call(Inverse(layers[0]), named, x)
+
+        (z, log_det), again = torch.vmap(forward)(state), torch.vmap(inverse)(state)
+        for i, layer in enumerate(layers):
+            found = Outputs(z[i], log_det[i], again[i])
+            case.same_outputs(found, outputs(layer, x), "by torch.vmap over parameters")
+
+
+def torch_compile(case: Case) -> None:
+    """A compiled forward and inverse compute the same, gradients included, and in eval mode.
+
+    Runs at the largest shape.
+    """
+    if not case.largest:
+        return
+    x, weight = case.images(), case.images(seed=2)
+    layer = case.build()
+    names, parameters = ["x", *trainable(layer)], list(trainable(layer).values())
+
+    def gradients(forward: Any, inverse: Any) -> tuple[Tensor | None, ...]:
+        leaf = x.clone().requires_grad_()
+        z, log_det = forward(leaf)
+        loss = (weight * (z + inverse(leaf))).sum() + log_det.sum()
+        return torch.autograd.grad(loss, (leaf, *parameters), allow_unused=True)
+
+    def compiled(function: Any) -> Any:
+        return torch.compile(function, backend=case.compiler)
+
+    torch._dynamo.reset()
+    truth = gradients(layer, layer.inverse)
+    found = gradients(compiled(layer), compiled(layer.inverse))
+    for name, a, b in zip(names, found, truth, strict=True):
+        require((a is None) == (b is None), f"compiled, {name} has a gradient or has none")
+        if a is not None and b is not None:
+            case.same(a, b, f"the gradient of {name}, compiled", scale=norm(truth))
+    layer.eval()
+    now = outputs(layer, x)
+    with torch.no_grad():
+        z, log_det = compiled(layer)(x)
+        again = compiled(layer.inverse)(x)
+    case.same_outputs(Outputs(z, log_det, again), now, "compiled, in eval mode")
+    torch._dynamo.reset()
+
+
+CHECKS = (
+    func_jacrev,
+    func_vmap,
+    torch_compile,
+)

@@ -1,0 +1,140 @@
+"""Every registered layer keeps the contract of `InvertibleConv`."""
+
+import pytest
+import torch
+
+from invconv import TriangularConv, available, build
+from invconv.flows import ActNorm, AffineCoupling, QuadCoupling, SplineActivation
+from invconv.testing import CHECKS, check_invertible_conv
+
+LAYERS = [
+    ("cinc", (1, 4, 3), {"kernel_size": 2}),
+    ("cinc", (3, 3, 5), {"bias": True}),
+    ("cinc", (5, 4, 3), {"diagonal": "unit"}),
+    ("emerging", (1, 3, 4), {}),
+    ("emerging", (3, 4, 5), {"mask": "raster", "bias": True}),
+    ("emerging", (2, 5, 3), {"kernel_size": 5, "pointwise": True}),
+    ("emerging", (4, 3, 2), {"kernel_size": 5, "mask": "raster"}),
+    ("emerging", (2, 5, 4), {"mask": "raster", "dilation": 2}),
+    ("emerging", (5, 2, 3), {"kernel_size": 1, "dilation": 3}),
+    ("emerging", (2, 4, 6), {"dilation": 2, "bias": True}),
+    ("finc", (4, 3, 5), {"kernel_size": 2}),
+    ("finc", (8, 4, 3), {"kernel_size": 3}),
+    ("finc", (4, 2, 3), {"kernel_size": 5}),
+    ("finc", (12, 2, 2), {"kernel_size": 1}),
+    ("glow", (3, 4, 3), {}),
+    ("glow", (5, 2, 3), {"parametrization": "plain"}),
+    ("glow", (1, 2, 2), {}),
+    ("inverse_flow", (1, 4, 3), {"kernel_size": 2}),
+    ("inverse_flow", (3, 3, 5), {}),
+    ("inverse_flow", (5, 2, 3), {"kernel_size": 1}),
+    ("woodbury", (2, 3, 5), {}),
+    ("woodbury", (5, 4, 3), {"channel_rank": 1, "spatial_rank": 2}),
+    ("woodbury", (1, 2, 3), {"inverse_method": "published"}),
+    ("me_woodbury", (3, 4, 2), {}),
+    ("me_woodbury", (5, 7, 6), {"channel_rank": 2, "height_rank": 3, "width_rank": 1}),
+    ("me_woodbury", (4, 3, 5), {"inverse_method": "published"}),
+    ("periodic", (2, 4, 3), {}),
+    ("periodic", (5, 3, 6), {"kernel_size": 2}),
+    ("periodic", (1, 4, 2), {"kernel_size": 5}),
+    ("periodic", (3, 2, 5), {"kernel_size": 4, "inverse_method": "published"}),
+    ("macow", (5, 3, 4), {}),
+    ("macow", (1, 4, 3), {"orders": "AD", "hidden_channels": 3}),
+    ("macow", (2, 2, 3), {"orders": "BC", "kernel_size": (3, 1), "inverse_method": "published"}),
+]
+
+TRIANGULAR = [
+    (4, {"kernel": (3, 2), "corners": ("tr", "bl"), "upper": True, "diagonal": "learned"}),
+    (3, {"kernel": (2, 3), "corners": "br", "anchor": (1, 0), "bias": True}),
+    (13, {"kernel": (2, 2), "inverse_method": "wavefront"}),
+]
+PARTS = {
+    "actnorm": lambda shape: ActNorm(shape[0]),
+    "affine": lambda shape: AffineCoupling(shape[0], 5),
+    "sigmoid": lambda shape: AffineCoupling(shape[0], 5, scale="sigmoid"),
+    "quad": lambda shape: QuadCoupling(shape[0], 5),
+    "spline": lambda shape: SplineActivation(bins=5, bound=1.5),
+}
+SLOW = {"torch_compile": "takes seconds: test_compiled"}
+COMPILED_ALONE = {name: "test_contract" for name in CHECKS if name != "torch_compile"}
+QUICK = ("finc-(8,4,3)", "woodbury-(2,3,5)")
+FIRST = list({spec[0]: spec for spec in reversed(LAYERS)}.values())
+
+
+def maker(name, options):
+    """A factory whose layers have diagonals of both signs, as training cannot make them."""
+
+    def make(shape):
+        layer = build(name, shape, **options)
+        for part in layer.modules():
+            if isinstance(getattr(part, "sign", None), torch.Tensor):
+                part.sign[::2] *= -1
+        return layer
+
+    return make
+
+
+def label(value):
+    return f"{value}".replace(" ", "")
+
+
+def test_every_registered_layer_is_tested():
+    assert {name for name, _, _ in LAYERS} == set(available())
+
+
+@pytest.mark.parametrize(("name", "shape", "options"), LAYERS, ids=label)
+def test_contract(name, shape, options):
+    check_invertible_conv(maker(name, options), [shape], skip=SLOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [spec for spec in LAYERS if spec in FIRST or "inverse_method" in spec[2]],
+    ids=label,
+)
+def test_contract_in_half_precision(name, shape, options):
+    dtypes = [torch.bfloat16]
+    check_invertible_conv(maker(name, options), [shape], dtypes, skip=SLOW, perturb=0.02)
+
+
+@pytest.mark.parametrize(("channels", "options"), TRIANGULAR, ids=label)
+def test_contract_of_a_triangular_convolution(channels, options):
+    def make(shape):
+        return TriangularConv(shape[0], **options)
+
+    check_invertible_conv(make, [(channels, 2, 3)], skip=SLOW)
+
+
+@pytest.mark.filterwarnings("ignore:torch.searchsorted:UserWarning")
+@pytest.mark.parametrize("part", PARTS)
+def test_a_flows_other_parts_keep_the_contract(part):
+    check_invertible_conv(PARTS[part], [(4, 3, 2)], skip=SLOW)
+
+
+def compiled(specs, compiler):
+    """All but two, which are quick and among the first, run in `make test-full` alone."""
+    for name, shape, options in specs:
+        quick = compiler == "aot_eager" and f"{name}-{label(shape)}" in QUICK
+        marks = [] if quick else [pytest.mark.slow]
+        yield pytest.param(
+            compiler, name, shape, options, marks=marks, id=f"{compiler}-{name}-{label(options)}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("compiler", "name", "shape", "options"),
+    [*compiled(LAYERS, "aot_eager"), *compiled(FIRST, "inductor")],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore::FutureWarning:torch")
+def test_compiled(compiler, name, shape, options):
+    """Traced and differentiated for every layer; turned into C++ for one of each name."""
+    check_invertible_conv(
+        maker(name, options), [shape], [torch.float64], skip=COMPILED_ALONE, compiler=compiler
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "shape", "options"), LAYERS, ids=label)
+def test_contract_on_a_gpu(name, shape, options):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        check_invertible_conv(maker(name, options), [shape], device="cuda", skip=SLOW)

@@ -1,0 +1,152 @@
+"""The conformance kit catches what it says it catches."""
+
+import inspect
+import re
+
+import pytest
+import torch
+from broken_layers import BROKEN, DroppedGradient, Honest, WrongSign
+from torch import Tensor, nn
+
+from invconv import InvertibleConv
+from invconv.bench.provenance import ROOT
+from invconv.testing import (
+    CHECKS,
+    check_invertible_conv,
+    gradients,
+    inputs,
+    state,
+    transforms,
+    values,
+)
+from invconv.validation import check_finite
+
+SHAPE = (3, 2, 3)
+
+
+def failures(factory, checks, **options):
+    """Name of each of ``checks`` that failed → its line."""
+    skip = {name: "not asked" for name in CHECKS if name not in checks}
+    try:
+        check_invertible_conv(factory, [SHAPE], skip=skip, compiler="eager", **options)
+    except AssertionError as error:
+        lines = str(error).splitlines()
+        return {re.match(r"\[(\w+)\] shape ", line)[1]: line for line in lines}
+    return {}
+
+
+def test_a_layer_that_only_follows_the_contract_passes():
+    check_invertible_conv(Honest, [SHAPE, (1, 1, 1), (2, 4, 1)], compiler="eager")
+
+
+class Turned(nn.Module):
+    """No parameters, and a log_det that is zero but for rounding."""
+
+    def forward(self, x):
+        noise = torch.finfo(x.dtype).eps * torch.arange(len(x)).to(x)
+        return x.flip(1, 2).roll(1, 3), noise
+
+    def inverse(self, z):
+        return z.roll(-1, 3).flip(1, 2)
+
+
+def test_a_layer_without_parameters_passes():
+    check_invertible_conv(lambda shape: Turned(), [SHAPE], compiler="eager")
+
+
+@pytest.mark.parametrize("layer", BROKEN, ids=lambda layer: layer.__name__)
+def test_a_broken_layer_is_caught(layer):
+    assert set(failures(layer, BROKEN[layer])) == set(BROKEN[layer])
+
+
+def test_every_check_catches_some_layer():
+    assert {name for names in BROKEN.values() for name in names} == set(CHECKS)
+
+
+def test_every_check_is_run():
+    for part in (gradients, inputs, state, transforms, values):
+        for name, function in vars(part).items():
+            if inspect.isfunction(function) and function.__module__ == part.__name__:
+                takes_a_case = list(inspect.signature(function).parameters) == ["case"]
+                assert (name in CHECKS) == (takes_a_case and not name.startswith("_")), name
+    assert all(function.__doc__ for function in CHECKS.values())
+
+
+def test_a_failure_is_one_readable_line():
+    line = failures(WrongSign, ["log_det_dense"])["log_det_dense"]
+    number = r"(-?\d\.\d+)"
+    found = re.fullmatch(
+        rf"\[log_det_dense\] shape \(3, 2, 3\), float64: log_det is {number}, "
+        rf"slogdet of the Jacobian {number}",
+        line,
+    )
+    assert float(found[1]) == pytest.approx(-float(found[2]), rel=1e-4)
+
+    def unbuildable(shape):
+        raise OSError("no\nlayer")
+
+    with pytest.raises(AssertionError) as caught:
+        check_invertible_conv(unbuildable, [SHAPE])
+    assert str(caught.value).startswith(
+        "[class_facts] shape (3, 2, 3), float64: OSError: no layer\n[shapes] shape"
+    )
+    cause = caught.value.__cause__
+    assert len(cause.exceptions) == len(CHECKS)
+    assert {type(error) for error in cause.exceptions} == {OSError}
+
+
+def test_excuses_and_bad_arguments():
+    check_invertible_conv(
+        WrongSign,
+        [SHAPE],
+        skip={"log_det_dense": "known, see issue 1", "torch_compile": "slow"},
+    )
+    for skip, message in (
+        ({"log_det": "x"}, "unknown check 'log_det'; known: class_facts, shapes"),
+        ({"shapes": " "}, "must say why"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_invertible_conv(Honest, [SHAPE], skip=skip)
+    for shapes, dtypes in (([], [torch.float32]), ([SHAPE], [])):
+        with pytest.raises(ValueError, match="at least one each"):
+            check_invertible_conv(Honest, shapes, dtypes)
+    with pytest.raises(ValueError, match="shape must be"):
+        check_invertible_conv(Honest, [(3, 0, 2)])
+
+
+def test_the_caller_sees_no_trace():
+    """Neither the random numbers nor the gradient mode."""
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        assert failures(DroppedGradient, ["gradients"])
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Newton(Honest):
+    """Says itself that its inverse is none to the last digit."""
+
+    exact = False
+
+    def inverse(self, z):
+        return super().inverse(z) * (1 + 1e-7)
+
+
+def test_a_layer_that_is_not_exact_may_be_off():
+    skip = {"torch_compile": "slow"}
+    check_invertible_conv(Newton, [SHAPE], [torch.float64], skip=skip)
+    Newton.exact = True
+    try:
+        assert "inverse_of_forward" in failures(Newton, ["inverse_of_forward"])
+    finally:
+        Newton.exact = False
+
+
+def test_the_layer_of_the_readme_keeps_the_contract():
+    section = (ROOT / "README.md").read_text().split("## Adding a layer")[1]
+    code = section.split("```")[1].removeprefix("python\n").replace('@register("scale")\n', "")
+    names = {"InvertibleConv": InvertibleConv, "Tensor": Tensor, "check_finite": check_finite}
+    names |= {"nn": nn, "torch": torch, "__name__": "readme"}
+    exec(code, names)
+    skip = {"torch_compile": "slow", "pickling": "the class is in no module"}
+    check_invertible_conv(lambda shape: names["Scale"](shape[0]), [SHAPE], skip=skip)
