@@ -65,10 +65,12 @@ def main() -> int:
             parent.kill()
         subprocess.run([node, "stop", folder / "slurm"], check=True)
     device = torch.device("cpu")
+    load = round(os.getloadavg()[2], 1)
     config = {name: value for name, value in vars(options).items() if name != "results"}
     for name, values in measured.items():
         complete = not values.get("lost") and not values.get("repeated")
         status = "ok" if complete else "incorrect"
+        values["load_average"] = load
         row = Row(name, "faults", status, "", {}, config, values, provenance(device))
         write_row(row, folder / "rows" / name / "row.json")
     data = options.results / "data" / "faults.csv"

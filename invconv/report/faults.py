@@ -78,4 +78,6 @@ def _overhead(row: pd.Series) -> list[str]:
 
 def _source(row: pd.Series) -> str:
     dirty = " with changes" if row["dirty"] else ""
-    return f"Measured on {row['machine']}, {row['date']}, commit {row['commit']}{dirty}."
+    load = row.get("load_average")
+    busy = "" if load is None or pd.isna(load) else f", load average {load:.1f}"
+    return f"Measured on {row['machine']}{busy}, {row['date']}, commit {row['commit']}{dirty}."
