@@ -28,6 +28,7 @@ PACKAGES = (
     "pandas",
     "matplotlib",
     "scikit-learn",
+    "datasets",
 )
 
 
