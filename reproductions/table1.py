@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import build
 from invconv.bench import Incorrect
+from invconv.bench.config import Method
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, Launch
@@ -27,16 +28,6 @@ from invconv.solvers import relative_error
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
-
-
-@dataclass
-class Method:
-    """A registered convolution and its options; the step around it does not matter here."""
-
-    name: str = MISSING
-    conv: str = MISSING
-    step: str = "common"
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

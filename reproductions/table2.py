@@ -22,6 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import InvertibleConv
 from invconv.bench import time_flow
+from invconv.bench.config import Method
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, Launch, pick_device
@@ -32,16 +33,6 @@ from invconv.pictures import write_pictures
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
-
-
-@dataclass
-class Method:
-    """A row of the table: a registered convolution, its options and the step around it."""
-
-    name: str = MISSING
-    conv: str = MISSING
-    step: str = "common"
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -5,8 +5,9 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from invconv import InvertibleConv
 from invconv.bench.cells import Incorrect
 from invconv.bench.timing import time_interleaved
 from invconv.flows import LevelFlow
@@ -48,6 +49,27 @@ def _round_trip_error(flow: LevelFlow, images: Tensor) -> float:
     generator = torch.Generator(images.device).manual_seed(0)
     y, _ = flow.dequantization(images, next(flow.parameters()).dtype, generator)
     return relative_error(flow.decode(flow.encode(y)[0]), y)
+
+
+def use_method(flow: nn.Module, method: str) -> bool:
+    """Lets every convolution of ``flow`` whose inverse has a choice be inverted by ``method``.
+
+    Args:
+        method: "auto", "published", or what the convolutions of the flow know.
+
+    Returns:
+        Whether there was any.
+    """
+    found = False
+    for child in flow.children():
+        if not isinstance(child, InvertibleConv):
+            found |= use_method(child, method)
+        elif hasattr(child, "inverse_method"):
+            found = True
+            for part in child.modules():
+                if hasattr(part, "inverse_method"):
+                    part.inverse_method = method  # type: ignore[assignment]
+    return found
 
 
 def time_flow(

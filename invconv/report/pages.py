@@ -1,0 +1,139 @@
+"""What every page has in common: its file, its map, blocks of rows, footnotes and sources."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.bench import newest, write_text_atomically
+from invconv.report import markdown as md
+from invconv.report.names import METHODS
+from invconv.report.seeds import setting
+
+MAP = ["table", "line", "column", "text", "cell", "machine", "commit", "field", "published"]
+"""Columns of ``results/map/*.csv``: tables and lines of a page are counted from 1."""
+
+
+def write(name: str, make: Callable[[], str], results: Path) -> Path:
+    """Writes ``results/<name>.md`` and ``results/map/<name>.csv``, and returns the page's path.
+
+    The map says for each cell of each table of the page from which fields of which rows, or from
+    which publication, its numbers come.
+
+    Args:
+        make: makes the page.
+    """
+    with md.recorded() as tables:
+        text = make()
+    path = results / f"{name}.md"
+    write_text_atomically(text, path)
+    lines = sources_of(tables).to_csv(index=False)
+    write_text_atomically(lines, results / "map" / f"{name}.csv")
+    return path
+
+
+def sources_of(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The columns of `MAP`, one line per number and source."""
+    found = []
+    for number, table in enumerate(tables, 1):
+        for line, (_, row) in enumerate(table.iterrows(), 1):
+            for column, text in row.items():
+                for source in getattr(text, "sources", ()):
+                    place = {"table": number, "line": line, "column": column, "text": str(text)}
+                    found.append(place | vars(source))
+    return pd.DataFrame(found, columns=MAP)
+
+
+def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
+    """The newest row of each cell on each machine, one block per machine and configuration.
+
+    Args:
+        apart: the keys of the configuration in which the rows of one block may differ.
+    """
+    if rows.empty:
+        return []
+    kept = newest(rows)
+    kept = kept.assign(_setting=kept["config"].map(lambda text: setting(text, *apart)))
+    return [group for _, group in kept.groupby(["machine", "_setting"])]
+
+
+def origin(block: pd.DataFrame) -> str:
+    """The machine line of a block; it says so where the rows are of several commits."""
+    commits = sorted(
+        {f"{row['commit']}{'+changes' if row['dirty'] else ''}" for _, row in block.iterrows()}
+    )
+    several = "commits, which may differ in speed: " if len(commits) > 1 else "commit "
+    names = ("device", "torch", "threads")
+    device, torch, threads = (
+        ", ".join(
+            sorted({f"{value:g}" if name == "threads" else str(value) for value in block[name]})
+        )
+        for name in names
+    )
+    machine = str(block["machine"].iloc[0])
+    where = device if device == machine else f"{device} ({machine})"
+    return f"{where}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
+
+
+def in_order(rows: pd.DataFrame, column: str, order: Sequence[str]) -> pd.DataFrame:
+    """``rows`` with ``column`` in the declared order, what is not in it behind."""
+    places = {name: i for i, name in enumerate(order)}
+    return rows.sort_values(
+        column,
+        key=lambda names: names.map(lambda name: places.get(name, len(order))),
+        kind="stable",
+    )
+
+
+def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
+    """The row with these labels, None if there is none."""
+    for name, wanted in labels.items():
+        rows = rows[rows[name] == wanted]
+    return None if rows.empty else rows.iloc[-1]
+
+
+def footnotes(rows: pd.DataFrame) -> list[str]:
+    """A line for every row that is not ok."""
+    if rows.empty:
+        return []
+    bad = rows[rows["status"] != "ok"]
+    lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
+    return ["\n".join(lines)] if lines else []
+
+
+def published_cell(
+    figures: pd.DataFrame, form: Callable[[float], str] = "{:g}".format, **labels: str
+) -> str:
+    """The published figure with these labels as a cell, `ABSENT` if there is none."""
+    row = only(figures, **labels)
+    if row is None:
+        return md.ABSENT
+    return md.Cell(
+        form(float(row["value"])), md.Source(published=f"{row['source']} [{row['label']}]")
+    )
+
+
+def published_notes(figures: pd.DataFrame) -> list[str]:
+    """The sources of published figures, and the footnotes of those that need one."""
+    sources = [
+        f"- {source}: {', '.join(dict.fromkeys(group['model']))} (label "
+        f"{', '.join(sorted(set(group['label'])))})"
+        for source, group in figures.groupby("source", sort=False)
+    ]
+    noted = figures[figures["note"] != ""]
+    notes = [
+        f"- {', '.join(dict.fromkeys(group['model']))}, "
+        f"{', '.join(dict.fromkeys(group['metric']))}: {note}."
+        for note, group in noted.groupby("note", sort=False)
+    ]
+    return [
+        "Sources of the published figures (V: read in the primary source; R: read off a plot, "
+        "±10 %; I: inferred or computed):",
+        "\n".join(sources),
+        "\n".join(notes),
+    ]
+
+
+def title(method: str) -> str:
+    """A method's name on the page."""
+    return METHODS.get(method, method)
