@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from invconv import InvertibleConv
 from invconv.bench.cells import Incorrect
+from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.timing import time_interleaved
 from invconv.flows import LevelFlow
 from invconv.solvers import relative_error
@@ -73,18 +74,32 @@ def use_method(flow: nn.Module, method: str) -> bool:
 
 
 def time_flow(
-    flow: LevelFlow, images: Tensor, warmup: int = 2, repeats: int = 20
+    flow: LevelFlow,
+    images: Tensor,
+    warmup: int = 2,
+    repeats: int = 20,
+    training: bool = True,
+    published: int = 0,
 ) -> dict[str, Any]:
     """Proves the round trip, then times the flow on as many images as are given.
 
     One forward pass is `LevelFlow.log_prob` of ``images`` without gradients, one sampling
     pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A). The
-    training step, forward and backward of the same batch, has a block of its own.
+    training step, forward and backward of the same batch, has a block of its own, and so has
+    sampling by the published algorithm, where the convolutions have one.
+
+    Args:
+        flow: it is in eval mode afterwards.
+        images: (B, C, H, W), integers.
+        warmup, repeats: of each pass.
+        training: whether to time a training step, too.
+        published: repeats of sampling by the published algorithm.
 
     Returns:
-        Seconds: ft_s, st_s and train_step_s (medians) with their quartiles (…_q25_s, …_q75_s);
-        aa_spread, |1 − ratio| of the two forward passes; what `prove_round_trip` found; on a
-        GPU peak_memory_bytes of the block.
+        Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
+        (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
+        train_step_extra_bytes, the step's peak memory above what is held anyway; what
+        `prove_round_trip` found; on a GPU peak_memory_bytes of the block.
     """
     device = images.device
     n = len(images)
@@ -101,13 +116,24 @@ def time_flow(
         flow.zero_grad()
         flow.eval()
 
+    def sample() -> Tensor:
+        return flow.sample(n)
+
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    passes = {"ft": forward, "st": lambda: flow.sample(n), "again": forward}
+    passes = {"ft": forward, "st": sample, "again": forward}
     timings = time_interleaved(passes, device, warmup, repeats)
-    timings |= time_interleaved({"train_step": step}, device, warmup, repeats)
+    if training:
+        timings |= time_interleaved({"train_step": step}, device, warmup, repeats)
     if device.type == "cuda":
         values["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    if training:
+        values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
+    if published and use_method(flow, "published"):
+        try:
+            timings |= time_interleaved({"st_published": sample}, device, 1, published)
+        finally:
+            use_method(flow, "auto")
     again = timings.pop("again")
     for name, timing in timings.items():
         values[f"{name}_s"] = timing.median

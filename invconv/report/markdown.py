@@ -97,6 +97,17 @@ def quotient(
     return Cell(form(above / below), source(row, field), source(other, other_field))
 
 
+def times_faster(row: pd.Series | None, slow: str, fast: str, spread: str = "aa_spread") -> str:
+    """How many times as long the field ``slow`` of a row is as ``fast``.
+
+    Bold where that is more than the row's A/A ``spread``: below, it is no difference.
+    """
+    text = quotient(row, slow, row, fast)
+    if row is None or not isinstance(text, Cell) or not float(text) > 1 + row[spread]:
+        return text
+    return Cell(f"**{text}**", *text.sources, source(row, spread))
+
+
 def against(row: pd.Series | None, field: str, published: str) -> str:
     """A field of a row ÷ a published figure, a cell of the same table."""
     if row is None or row["status"] != "ok" or published == ABSENT:

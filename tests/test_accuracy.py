@@ -1,0 +1,45 @@
+"""The accuracy sweep and its page."""
+
+import subprocess
+import sys
+
+import pytest
+
+from invconv.bench import read_table
+from invconv.bench.provenance import ROOT
+from invconv.report import accuracy
+
+
+def test_a_small_sweep(tmp_path):
+    command = [sys.executable, str(ROOT / "reproductions" / "accuracy.py"), "-m", "channels=4"]
+    done = subprocess.run(
+        [*command, "method=finc,glow", "points=[n8,n32,k2,s0.8]", "batch=2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = read_table(tmp_path / "results" / "data" / "accuracy.csv").set_index("method")
+    assert (frame["n8_float64_residual"] < 1e-12).all()
+    assert (frame["n8_float32_sample"] < 1e-5).all()
+    assert 1e-4 < frame.loc["finc", "n8_bfloat16_residual"] < 0.1
+    assert frame.loc["finc", "s0.8_growth"] > 100 * frame.loc["finc", "n32_growth"]
+    page = " ".join((tmp_path / "results" / "accuracy.md").read_text().split())
+    assert "method | k = 2 | k = 3 |" in page
+    assert "| Glow | – | – |" in page
+    assert "not to be trusted, for FInC at s0.8" in page
+    assert (tmp_path / "results" / "figures" / "accuracy.png").exists()
+
+
+def test_points():
+    assert accuracy.place("n64") == (64, 3, 0.0)
+    assert accuracy.place("k5") == (32, 5, 0.0)
+    assert accuracy.place("s0.1") == (32, 3, 0.1)
+    for wrong in ("", "n", "x3", "n2.5", "k-1", "snan"):
+        with pytest.raises(ValueError, match="points must be n, k or s"):
+            accuracy.place(wrong)
+
+
+def test_no_rows():
+    assert "missing: no rows yet" in accuracy.page(read_table(ROOT / "nowhere.csv"))

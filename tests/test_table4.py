@@ -1,0 +1,45 @@
+"""Table 4: sampling with FInC's algorithms and with ours."""
+
+import subprocess
+import sys
+
+from invconv.bench import read_table
+from invconv.bench.provenance import ROOT
+from invconv.report import table4
+from invconv.report.published import LABELS, published
+
+
+def test_a_small_sweep(tmp_path):
+    command = [sys.executable, str(ROOT / "reproductions" / "table4.py"), "-m", "preset=tiny"]
+    done = subprocess.run(
+        [*command, "size=mnist,nonsense"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "1 of 2 cells ok" in done.stdout
+    assert "size must be one of mnist" in done.stderr
+    results = tmp_path / "runs" / "tiny" / "results"
+    frame = read_table(results / "data" / "table4.csv")
+    row = frame[frame["status"] == "ok"].iloc[0]
+    assert row["algorithm_1_s"] > 0
+    assert row["ours_round_trip"] < 1e-3
+    assert "a CPU has no launches" in row["algorithm_2_reason"]
+    page = (results / "table4.md").read_text()
+    assert "Coupling width 4, reduced from 512" in page
+    assert "algorithm 2: not measured" in page
+    assert "algorithm 1 ratio" not in page
+
+
+def test_published_figures_and_a_page_without_rows():
+    figures = published("table4")
+    assert set(figures["label"]) <= set(LABELS)
+    assert (figures["source"] != "").all()
+    value = figures.set_index(["model", "dataset", "metric"])["value"]
+    assert value["algorithm 1", "imagenet64", "st_100_s"] == 2.31
+    assert value["algorithm 2", "cifar10", "st_1_s"] == 0.30
+    page = table4.page(read_table(ROOT / "nowhere.csv"))
+    assert "missing: no rows yet" in page
+    assert page.count("2.31") == 1
