@@ -3,6 +3,7 @@
     python reproductions/table2.py -m                        every method on the embedded data
     python reproductions/table2.py -m method=finc dataset=digits
     python reproductions/table2.py -m preset=embedded_long   several seeds, thousands of steps
+    python reproductions/table2.py -m preset=paper_timing    FT and ST at the published sizes
     python reproductions/table2.py -m launch=slurm           every cell a job, see slurm/
     torchrun --nproc-per-node=8 reproductions/table2.py preset=paper dataset=cifar10 method=finc
 
@@ -10,6 +11,7 @@ A finished cell is skipped (``force=true`` measures it again). The rows go to
 ``results/data/table2.csv``, the page made from them is ``results/table2.md``.
 """
 
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +21,25 @@ import hydra
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from torch import Tensor
 
 from invconv import InvertibleConv
 from invconv.bench import time_flow
 from invconv.bench.config import Method
+from invconv.bench.counting import count_flow_parameters
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, Launch, pick_device
-from invconv.data import SPLITS, histogram_bits_per_dim, load
+from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, load
 from invconv.data import label as data_label
+from invconv.data.presets import PRESETS
+from invconv.flows import LevelFlow
 from invconv.integrations import PEERS, register_peers
 from invconv.pictures import write_pictures
 from invconv.report import table2
-from invconv.training import TrainingOptions, build_flow, evaluate, train
+from invconv.training import TrainingOptions, build_flow, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
+from invconv.training.evaluation import bits_per_image
 
 
 @dataclass
@@ -78,7 +85,10 @@ class Timing:
 
 @dataclass
 class Table2:
-    """One cell, and where its results go."""
+    """One cell, and where its results go.
+
+    Not ``trained``: random weights and images, for FT and ST alone.
+    """
 
     method: Method = field(default_factory=Method)
     dataset: Dataset = field(default_factory=Dataset)
@@ -86,6 +96,7 @@ class Table2:
     likelihood: Likelihood = field(default_factory=Likelihood)
     timing: Timing = field(default_factory=Timing)
     preset: str = MISSING
+    trained: bool = True
     seed: int = 0
     device: str = "auto"
     runs: str = MISSING
@@ -96,6 +107,10 @@ class Table2:
     pictures: bool = True
     launch: Launch = field(default_factory=Launch)
 
+
+INITIAL_IMAGES = 16
+NORMAL = 1.96
+"""Standard errors to each side in a 95 % interval."""
 
 ConfigStore.instance().store(name="table2_schema", node=Table2)
 
@@ -112,26 +127,14 @@ def measure(
     """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
     if config.method.conv in PEERS:
         register_peers(config.method.conv)
-    budget = config.budget
+    if not config.trained:
+        return {} if world.rank else measure_untrained(config, device)
     chosen = {name: value for name, value in config.dataset.items() if value is not None}
     root = chosen.pop("root", None)
     train_data, valid_data, test_data = (
         load(split=split, root=root, **chosen) for split in SPLITS
     )
-    architecture = {
-        "kind": "multiscale",
-        "conv": config.method.conv,
-        "shape": train_data.shape,
-        "levels": budget.levels,
-        "steps": budget.steps,
-        "width": budget.width,
-        "conv_options": OmegaConf.to_container(config.method.options),
-        "bins": train_data.levels,
-        "step": config.method.step,
-        "dequantization": config.likelihood.dequantization,
-        "preprocessing": config.likelihood.preprocessing,
-        "dequantization_options": OmegaConf.to_container(config.likelihood.options),
-    }
+    architecture = describe_flow(config, train_data)
     recipe = {
         "flow": architecture,
         "data": chosen,
@@ -140,7 +143,7 @@ def measure(
     }
     torch.manual_seed(config.seed)
     flow = build_flow(architecture).to(device)
-    options: TrainingOptions = OmegaConf.to_object(budget.training)  # type: ignore[assignment]
+    options: TrainingOptions = OmegaConf.to_object(config.budget.training)  # type: ignore[assignment]
     state = train(
         flow,
         train_data,
@@ -152,39 +155,91 @@ def measure(
         recipe=recipe,
         world=world,
     )
-    bpd = evaluate(flow, test_data, world=world)
+    bits = bits_per_image(flow, test_data, world=world)
     if world.rank:
         return {}
     if config.pictures:
         write_pictures(flow, test_data.images, folder, config.seed)
-    convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
-    solvers = {conv.solver(device) for conv in convs}
     timing = config.timing
     images = test_data.images[: timing.images].to(device)
     return {
-        "bpd": bpd,
+        "bpd": bits.mean().item(),
+        "bpd_interval": NORMAL * bits.std().item() / math.sqrt(len(bits)),
         "valid_bpd": state.best_valid_bpd,
-        "dequantization": flow.dequantization_name,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
-        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
-        "solver": ", ".join(sorted(solvers - {""})),
+        **facts(flow, images),
         **(
-            time_flow(flow, images, timing.warmup, timing.repeats)
+            time_flow(
+                flow,
+                images,
+                timing.warmup,
+                timing.repeats,
+                published=math.ceil(timing.repeats / 4),
+            )
             if timing.repeats
             else prove_round_trip(flow, images)
         ),
     }
 
 
+def measure_untrained(config: DictConfig, device: torch.device) -> dict[str, Any]:
+    """Times the flow as initialised, on random images of the data set's shape; needs no data."""
+    name, timing = config.dataset.name, config.timing
+    if name in EMBEDDED:
+        shape, levels = load(name, "test").shape, load(name, "test").levels
+    else:
+        shape, levels = PRESETS[data_label(name, config.dataset.version)].shape, 256
+    torch.manual_seed(config.seed)
+    count = max(INITIAL_IMAGES, timing.images)
+    data = ImageSet(name, "random", torch.randint(levels, (count, *shape)).byte(), levels)
+    flow = build_flow(describe_flow(config, data)).to(device)
+    flow.initialize(data.images[:INITIAL_IMAGES].to(device))
+    images = data.images[: timing.images].to(device)
+    return {
+        **facts(flow, images),
+        **time_flow(flow, images, timing.warmup, timing.repeats, training=False, published=1),
+    }
+
+
+def describe_flow(config: DictConfig, data: ImageSet) -> dict[str, Any]:
+    """The arguments of `build_flow`."""
+    budget, likelihood = config.budget, config.likelihood
+    return {
+        "kind": "multiscale",
+        "conv": config.method.conv,
+        "shape": data.shape,
+        "levels": budget.levels,
+        "steps": budget.steps,
+        "width": budget.width,
+        "conv_options": OmegaConf.to_container(config.method.options),
+        "bins": data.levels,
+        "step": config.method.step,
+        "dequantization": likelihood.dequantization,
+        "preprocessing": likelihood.preprocessing,
+        "dequantization_options": OmegaConf.to_container(likelihood.options),
+    }
+
+
+def facts(flow: LevelFlow, images: Tensor) -> dict[str, Any]:
+    """What of a flow is counted."""
+    convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
+    solvers = {conv.solver(images.device) for conv in convs}
+    stored, free = count_flow_parameters(flow, images[:2])
+    return {
+        "dequantization": flow.dequantization_name,
+        "parameters": stored,
+        "free_parameters": free,
+        "solver": ", ".join(sorted(solvers - {""})),
+    }
+
+
 def summary(values: dict[str, Any]) -> str:
     """A cell's values on the terminal."""
-    text = f"bpd {values['bpd']:.3f}"
+    parts = [f"bpd {values['bpd']:.3f}"] if "bpd" in values else []
     if "ft_s" in values:
-        text += (
-            f", FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s "
-            f"({values['timed_images']} images)"
-        )
-    return text
+        times = f"FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s"
+        parts.append(f"{times} ({values['timed_images']} images)")
+    return ", ".join(parts)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")

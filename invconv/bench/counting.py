@@ -2,15 +2,16 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import flop_registry
 
 from invconv.conv import InvertibleConv, Shape
+from invconv.flows import LevelFlow
 
 _MOVES = """
 _to_copy _unsafe_view alias arange as_strided bool cat clone constant_pad_nd copy_ detach
@@ -67,6 +68,50 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
     stored = sum(parameter.numel() for parameter in probe.parameters())
     gradients = [p.grad for p in probe.parameters() if p.grad is not None]
     return stored, sum(int(torch.count_nonzero(grad)) for grad in gradients)
+
+
+def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
+    """The parameters that ``flow`` stores, and those that are left without what its convolutions
+    mask away, `count_parameters`.
+
+    Args:
+        flow: it is not changed.
+        images: (B, C, H, W), integers, for one pass.
+    """
+    shapes: dict[InvertibleConv, Shape] = {}
+    hooks = [
+        part.register_forward_pre_hook(
+            lambda module, arguments: (
+                shapes.setdefault(module, tuple(arguments[0].shape[1:])) and None
+            )
+        )
+        for part in outermost_convolutions(flow)
+    ]
+    try:
+        with torch.no_grad():
+            flow.log_prob(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    masked: dict[tuple[str, Shape], int] = {}
+    total = 0
+    for conv, shape in shapes.items():
+        key = repr(conv), shape
+        if key not in masked:
+            stored, free = count_parameters(conv, shape)
+            masked[key] = stored - free
+        total += masked[key]
+    stored = sum(parameter.numel() for parameter in flow.parameters())
+    return stored, stored - total
+
+
+def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
+    """The invertible convolutions of a flow, those inside another one left out."""
+    for child in module.children():
+        if isinstance(child, InvertibleConv):
+            yield child
+        else:
+            yield from outermost_convolutions(child)
 
 
 def count_inverse(layer: InvertibleConv, shape: Shape) -> float:

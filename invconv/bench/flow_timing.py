@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invconv import InvertibleConv
 from invconv.bench.cells import Incorrect
+from invconv.bench.counting import outermost_convolutions
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.timing import time_interleaved
 from invconv.flows import LevelFlow
@@ -62,12 +62,10 @@ def use_method(flow: nn.Module, method: str) -> bool:
         Whether there was any.
     """
     found = False
-    for child in flow.children():
-        if not isinstance(child, InvertibleConv):
-            found |= use_method(child, method)
-        elif hasattr(child, "inverse_method"):
+    for conv in outermost_convolutions(flow):
+        if hasattr(conv, "inverse_method"):
             found = True
-            for part in child.modules():
+            for part in conv.modules():
                 if hasattr(part, "inverse_method"):
                     part.inverse_method = method  # type: ignore[assignment]
     return found

@@ -40,7 +40,9 @@ def merge(stored: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
 
 def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.DataFrame:
     """One row per ``key``: an "ok" one if there is any, then the newest."""
-    ordered = rows.assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
+    ordered = (
+        rows.copy().assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
+    )
     return ordered.drop_duplicates(list(key), keep="last").drop(columns="_ok")
 
 

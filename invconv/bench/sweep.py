@@ -36,6 +36,7 @@ NOT_IDENTITY = (
 """What a configuration may hold that cannot change a result; dots lead inwards."""
 
 NEUTRAL: dict[str, Any] = {
+    "trained": True,
     "method.step": "common",
     "likelihood": {"dequantization": "uniform", "preprocessing": "logit", "options": {}},
     "dataset.path": None,

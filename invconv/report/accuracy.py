@@ -71,7 +71,7 @@ def page(rows: pd.DataFrame) -> str:
         "‖f(f⁻¹(z)) − z‖ ÷ ‖z‖, which stays small where the equation is solved well and the "
         "equation is what amplifies. Growth: max |f⁻¹(z)| ÷ max |z| in float64, or that of f "
         "where it is larger (Inverse-Flow solves in f). inf: something "
-        "overflowed. No paper "
+        "overflowed, and its line ends. No paper "
         "publishes these figures. – : the layer has no such setting, or does not run in that "
         "type.",
     ]
@@ -180,7 +180,8 @@ def draw(block: pd.DataFrame, path: Path) -> None:
                 panel.plot(
                     sizes, errors, label=look.title, markersize=5, linewidth=1.2, **look.options()
                 )
-            panel.axhline(TRUSTED, color="#777777", linestyle=":", linewidth=1)
+            if dtype == "float32":
+                panel.axhline(TRUSTED, color="#777777", linestyle=":", linewidth=1)
             panel.set(yscale="log")
             if dtype == "bfloat16":
                 panel.set_xlabel(title)

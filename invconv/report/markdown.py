@@ -97,6 +97,26 @@ def quotient(
     return Cell(form(above / below), source(row, field), source(other, other_field))
 
 
+def bits_with_interval(row: pd.Series | None) -> str:
+    """``bpd`` of a row, with half its 95 % interval over the images where that was measured."""
+    if row is None or row["status"] != "ok" or pd.isna(row.get("bpd_interval")):
+        return value(row, "bpd", bits)
+    text = f"{bits(row['bpd'])} ± {row['bpd_interval']:.3f}"
+    return Cell(text, source(row, "bpd"), source(row, "bpd_interval"))
+
+
+def times_as_fast(row: pd.Series, baseline: pd.Series | None, field: str) -> str:
+    """A time of ``baseline`` ÷ that of ``row``, bold above the larger A/A spread of the two."""
+    text = quotient(baseline, field, row, field)
+    if baseline is None or not isinstance(text, Cell):
+        return text
+    spread = max(row["aa_spread"], baseline["aa_spread"])
+    if not float(text) > 1 + spread:
+        return text
+    marks = source(row, "aa_spread"), source(baseline, "aa_spread")
+    return Cell(f"**{text}**", *text.sources, *marks)
+
+
 def times_faster(row: pd.Series | None, slow: str, fast: str, spread: str = "aa_spread") -> str:
     """How many times as long the field ``slow`` of a row is as ``fast``.
 

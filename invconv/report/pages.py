@@ -52,7 +52,7 @@ def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     """
     if rows.empty:
         return []
-    kept = newest(rows)
+    kept = newest(rows).copy()
     kept = kept.assign(_setting=kept["config"].map(lambda text: setting(text, *apart)))
     return [group for _, group in kept.groupby(["machine", "_setting"])]
 
@@ -99,6 +99,24 @@ def footnotes(rows: pd.DataFrame) -> list[str]:
     bad = rows[rows["status"] != "ok"]
     lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
     return ["\n".join(lines)] if lines else []
+
+
+def provenance_table(rows: pd.DataFrame) -> str:
+    """One line per row: status, device, versions, commit and date."""
+    lines = [
+        {
+            "cell": f"`{row['cell']}`",
+            "status": row["status"],
+            "device": row["device"],
+            "threads": f"{row['threads']:.0f}",
+            "torch": row["torch"],
+            "python": row["python"],
+            "commit": f"{row['commit']}{'+changes' if row['dirty'] else ''}",
+            "date": row["date"],
+        }
+        for _, row in rows.iterrows()
+    ]
+    return md.table(lines) if lines else "missing: no rows yet."
 
 
 def published_cell(

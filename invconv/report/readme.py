@@ -23,7 +23,7 @@ def with_table(readme: str, rows: pd.DataFrame) -> str:
     _, _, after = rest.partition(END)
     shown = in_order(rows)
     shown = shown[shown["method"].isin(LAYERS)]
-    return f"{before}{BEGIN}\n\n{quick_table(shown, LAYERS)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{quick_table(shown, LAYERS, brief=True)}\n\n{END}{after}"
 
 
 def write_readme(rows: pd.DataFrame, path: Path) -> None:

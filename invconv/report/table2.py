@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.bench import newest
 from invconv.report import markdown as md
+from invconv.report import pages
 from invconv.report.names import METHODS
 from invconv.report.published import published
 from invconv.report.seeds import paired_difference, setting
@@ -21,16 +22,17 @@ PAPER = {
 }
 METRICS = {"bpd": "bpd", "ft_s": "FT s,", "st_s": "ST s,"}
 RANKED = "embedded_long"
+UNTRAINED = "paper_timing"
+DETAILS = ("histogram", "images", "round trip", "steps", "solver")
 TIMES = [f"{name}{part}_s" for name in ("ft", "st") for part in ("", "_q25", "_q75")]
-TIMES += ["train_step_s", "aa_spread", "timed_images"]
-"""What a cell that was not timed has no values for."""
+TIMES += ["train_step_s", "aa_spread", "timed_images", "bpd", "bpd_interval", "histogram_bpd"]
+TIMES += ["st_published_s", "train_step_extra_bytes", "free_parameters"]
+"""What a cell that was not timed or not trained, or an older one, has no values for."""
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/table2.md`` from the rows and returns its path."""
-    path = results / "table2.md"
-    write_text_atomically(page(rows), path)
-    return path
+    return pages.write("table2", lambda: page(rows), results)
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -43,26 +45,31 @@ def page(rows: pd.DataFrame) -> str:
         "uniform dequantisation unless the name says otherwise, one noise draw. FT, ST: seconds "
         "for one forward pass (log-probability) and one sampling pass of the whole model over as "
         "many images as the column says, median [quartiles], interleaved, after warm-up, "
-        "synchronised on a GPU.",
+        "synchronised on a GPU. bpd ±: half of the 95 % interval over the test images. A ratio "
+        "is bold where it exceeds A/A, by how much the same forward pass, timed twice in the same "
+        "block, differs from itself; bpd of one seed never is.",
         "## Embedded data, a few minutes on a CPU",
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         "these data. Histogram: the bpd of one histogram per pixel, a model without any "
-        "dependence between pixels. A/A: by how much the same forward pass, timed twice in the "
-        "same block, differs from itself. FT and ST of one row share a block; the rows are timed "
-        "minutes apart, on a machine that drifts by more than A/A shows, so that small "
-        "differences between rows are none.",
+        "dependence between pixels. × Glow: Glow's ST ÷ ST. × own algorithm: ST with the "
+        "inverse of the method's own paper ÷ ST. Train step: forward and backward of the same "
+        "images; memory: what it needs at its peak above what is held anyway. Stored: all "
+        "parameters; free: without what the convolutions mask away. FT and ST of one row share a "
+        "block; the rows are timed minutes apart, on a machine that drifts by more than A/A "
+        "shows, so that small differences between rows are none.",
         quick_table(rows),
-        *_footnotes(rows),
+        *pages.footnotes(rows),
         "## Embedded data, several seeds and thousands of steps",
         *seeds_section(rows[rows["preset"] == RANKED]),
         "## The paper's data sets: published | measured",
         "Published FT and ST are seconds for 100 images on the authors' GPU; hardware not stated. "
         "A ratio is measured ÷ published; across different machines it compares machines as much "
-        "as methods.",
+        "as methods. Random weights: as initialised, timed at the published size without training "
+        "(`preset=paper_timing`).",
         paper_table(rows),
-        *_published_notes(),
+        *pages.published_notes(published("table2")),
         "## Where each row comes from",
-        provenance_table(rows),
+        pages.provenance_table(rows),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -80,16 +87,31 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     return kept.drop(columns=["_d", "_m"]).reset_index(drop=True)
 
 
-def quick_table(rows: pd.DataFrame, expected: dict[str, str] = METHODS) -> str:
-    """The table of the quick runs, with a line for every cell of ``expected`` that is missing."""
-    rows = rows[rows["preset"] != RANKED]
+def quick_table(
+    rows: pd.DataFrame, expected: dict[str, str] = METHODS, brief: bool = False
+) -> str:
+    """The table of the quick runs, with a line for every cell of ``expected`` that is missing.
+
+    Args:
+        rows: `in_order`.
+        expected: method → name.
+        brief: whether to leave out what is not about speed and quality.
+    """
+    rows = rows[~rows["preset"].isin([RANKED, UNTRAINED])]
     lines = []
     for dataset, title in _titles(rows["dataset"], EMBEDDED, set(PAPER)).items():
         for method, name in _titles(rows["method"], expected).items():
             here = _select(rows, dataset=dataset, method=method)
             if here.empty:
-                lines.append({"data": title, "method": name, "status": "missing"})
-            lines += [_quick_line(title, name, row) for _, row in here.iterrows()]
+                lines.append({"data": title, "method": name, "status": md.MISSING})
+            for _, row in here.iterrows():
+                same = {key: row[key] for key in ("dataset", "machine", "preset", "seed")}
+                glow = pages.only(rows, method="glow", **same)
+                lines.append(_quick_line(title, name, row, glow))
+    if brief:
+        for line in lines:
+            for column in DETAILS:
+                line.pop(column, None)
     return md.table(lines)
 
 
@@ -100,23 +122,27 @@ def _titles(
     return known | {name: name for name in names if name not in known and name not in apart}
 
 
-def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
-    line = {"data": title, "method": _named(name, row), "status": row["status"]}
+def _quick_line(title: str, name: str, row: pd.Series, glow: pd.Series | None) -> dict[str, str]:
+    line = {"data": title, "method": _named(name, row), "status": str(row["status"])}
     if row["status"] != "ok":
         return line | {"device": row["device"]}
     steps = json.loads(row["config"])["budget"]["training"]["steps"]
+    other = None if glow is None or glow["cell"] == row["cell"] else glow
     return line | {
-        "bpd published": md.ABSENT,
-        "bpd measured": md.bits(row["bpd"]),
-        "histogram": md.bits(row["histogram_bpd"]),
-        "FT s": md.with_quartiles(row["ft_s"], row["ft_q25_s"], row["ft_q75_s"]),
-        "ST s": md.with_quartiles(row["st_s"], row["st_q25_s"], row["st_q75_s"]),
-        "ST/FT": md.ratio(row["st_s"], row["ft_s"]),
-        "train step s": md.number(row["train_step_s"]),
-        "A/A": md.ABSENT if pd.isna(row["aa_spread"]) else f"{row['aa_spread']:.1%}",
-        "images": md.ABSENT if pd.isna(row["timed_images"]) else f"{row['timed_images']:.0f}",
-        "round trip": md.number(row["round_trip_error"], 2),
-        "parameters": f"{row['parameters']:,.0f}",
+        "bpd": md.bits_with_interval(row),
+        "histogram": md.value(row, "histogram_bpd", md.bits),
+        "FT s": md.quartiles(row, "ft"),
+        "ST s": md.quartiles(row, "st"),
+        "ST/FT": md.quotient(row, "st_s", row, "ft_s"),
+        "× Glow": md.times_as_fast(row, other, "st_s"),
+        "× own algorithm": md.times_faster(row, "st_published_s", "st_s"),
+        "train step s": md.value(row, "train_step_s"),
+        "memory MB": md.value(row, "train_step_extra_bytes", scale=1e-6),
+        "A/A": md.value(row, "aa_spread", "{:.1%}".format),
+        "images": md.value(row, "timed_images", "{:.0f}".format),
+        "round trip": md.value(row, "round_trip_error", lambda error: md.number(error, 2)),
+        "stored": md.value(row, "parameters", "{:,.0f}".format),
+        "free": md.value(row, "free_parameters", "{:,.0f}".format),
         "steps": str(steps),
         "solver": md.ABSENT if pd.isna(row.get("solver")) else row["solver"],
         "device": row["device"],
@@ -181,7 +207,6 @@ def _verdict(data: str, name: str, mean: float, resolved: bool) -> str:
 def paper_table(rows: pd.DataFrame) -> str:
     """Published beside measured for every model and data set of the paper."""
     figures = published("table2")
-    value = figures.set_index(["dataset", "model", "metric"])["value"].to_dict()
     models = list(dict.fromkeys([*METHODS.values(), *figures["model"]]))
     lines = []
     for dataset, title in PAPER.items():
@@ -190,62 +215,34 @@ def paper_table(rows: pd.DataFrame) -> str:
             measured = _select(
                 rows, status="ok", dataset=dataset, method=names[0] if names else ""
             )
-            known = [value.get((dataset, model, metric)) for metric in METRICS]
-            if measured.empty and not any(known):
+            theirs = {
+                metric: pages.published_cell(figures, model=model, dataset=dataset, metric=metric)
+                for metric in METRICS
+            }
+            if measured.empty and set(theirs.values()) == {md.ABSENT}:
                 continue
             for row in [None] if measured.empty else [row for _, row in measured.iterrows()]:
-                line = {"data": title, "model": model if row is None else _named(model, row)}
-                for metric, label in METRICS.items():
-                    theirs = value.get((dataset, model, metric))
-                    ours = None if row is None else float(row[metric])
-                    form = md.bits if metric == "bpd" else md.number
-                    line[f"{label} published"] = md.ABSENT if theirs is None else f"{theirs:g}"
-                    line[f"{label} measured"] = "missing" if ours is None else form(ours)
-                    line[f"{label} ratio"] = md.ratio(ours, theirs)
-                lines.append(line)
+                lines.append({"data": title, **_paper_line(model, row, theirs)})
     return md.table(lines)
 
 
-def _published_notes() -> list[str]:
-    figures = published("table2")
-    sources = [
-        f"- {source}: {', '.join(dict.fromkeys(group['model']))} (label "
-        f"{', '.join(sorted(set(group['label'])))})"
-        for source, group in figures.groupby("source", sort=False)
-    ]
-    noted = figures[figures["note"] != ""]
-    notes = [
-        f"- {', '.join(dict.fromkeys(group['model']))}, "
-        f"{', '.join(METRICS[m][:3].strip() for m in dict.fromkeys(group['metric']))}: {note}."
-        for note, group in noted.groupby("note", sort=False)
-    ]
-    return ["Sources (V: read in the primary source):", "\n".join(sources), "\n".join(notes)]
-
-
-def _footnotes(rows: pd.DataFrame) -> list[str]:
-    failed = rows[rows["status"] != "ok"] if len(rows) else rows
-    lines = [
-        f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in failed.iterrows()
-    ]
-    return ["\n".join(lines)] if lines else []
-
-
-def provenance_table(rows: pd.DataFrame) -> str:
-    """One line per row: status, device, versions, commit and date."""
-    lines = [
-        {
-            "cell": f"`{row['cell']}`",
-            "status": row["status"],
-            "device": row["device"],
-            "threads": f"{row['threads']:.0f}",
-            "torch": row["torch"],
-            "python": row["python"],
-            "commit": f"{row['commit']}{'+changes' if row['dirty'] else ''}",
-            "date": row["date"],
-        }
-        for _, row in rows.iterrows()
-    ]
-    return md.table(lines) if lines else "missing: no rows yet."
+def _paper_line(model: str, row: pd.Series | None, theirs: dict[str, str]) -> dict[str, str]:
+    random = row is not None and pd.isna(row["bpd"])
+    line = {
+        "model": model if row is None else _named(model, row),
+    }
+    for metric, label in METRICS.items():
+        form = md.bits if metric == "bpd" else md.number
+        line[f"{label} published"] = theirs[metric]
+        line[f"{label} measured"] = md.value(row, metric, form)
+        line[f"{label} ratio"] = md.against(row, metric, theirs[metric])
+    line["weights"] = md.ABSENT if row is None else "random" if random else "trained"
+    line["ST/FT"] = md.quotient(row, "st_s", row, "ft_s")
+    line["× own algorithm"] = (
+        md.ABSENT if row is None else md.times_faster(row, "st_published_s", "st_s")
+    )
+    line["device"] = md.ABSENT if row is None else row["device"]
+    return line
 
 
 def _select(rows: pd.DataFrame, **labels: str) -> pd.DataFrame:

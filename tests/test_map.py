@@ -1,0 +1,177 @@
+"""The map from every number of a table to its row and field, and what one row changes."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from invconv.bench import read_table
+from invconv.bench.provenance import ROOT
+from invconv.report import accuracy, figure4, pages, table2, table3, table4
+from invconv.report import markdown as md
+
+COMMON = {
+    "status": "ok",
+    "reason": "",
+    "device": "cpu",
+    "machine": "m",
+    "threads": 2,
+    "torch": "2",
+    "python": "3",
+    "commit": "abc",
+    "dirty": False,
+    "date": "2026-01-01",
+}
+
+
+def row(table, cell, labels, values, **config):
+    shared = {"budget": {"training": {"steps": 7}}, **config}
+    return COMMON | {
+        "cell": cell,
+        "table": table,
+        **labels,
+        **values,
+        "config": json.dumps(shared),
+    }
+
+
+def seconds(*names, start=0.5):
+    return {
+        f"{name}{part}_s": start * (1 + i) + 0.01 * j
+        for i, name in enumerate(names)
+        for j, part in enumerate(("", "_q25", "_q75"))
+    }
+
+
+def rows_of(table):
+    if table == "table2":
+        places = [("smoke", "digits"), ("paper", "cifar10")]
+        facts = {"bpd": 3.0, "bpd_interval": 0.1, "histogram_bpd": 4.0, "parameters": 1000.0}
+        facts |= {"free_parameters": 900.0, "round_trip_error": 1e-3, "timed_images": 100.0}
+        facts |= {"aa_spread": 0.02, "train_step_extra_bytes": 5e7, "dequantization": "uniform"}
+        times = seconds("ft", "st", "train_step", "st_published")
+        return [
+            row("table2", f"{preset}-{data}-{method}", labels, facts | times)
+            for preset, data in places
+            for method in ("glow", "finc")
+            for labels in [{"preset": preset, "dataset": data, "method": method, "seed": 0}]
+        ]
+    if table == "table3":
+        facts = {"parameters": 1000.0, "aa_spread": 0.02, "round_trip_error": 1e-3}
+        facts |= seconds("ft", "st", "st_published")
+        labels = {"images": 100, "width": 512}
+        return [row("table3", name, {"model": name, **labels}, facts) for name in table3.MODELS]
+    if table == "table4":
+        facts = {"parameters": 1000.0, "aa_spread": 0.02}
+        facts |= seconds("ours", "algorithm_1", "algorithm_2")
+        return [
+            row(
+                "table4", f"{size}-{images}", {"size": size, "images": images, "width": 512}, facts
+            )
+            for size in table4.SIZES
+            for images in table4.IMAGES
+        ]
+    if table == "figure4":
+        times = seconds(*(f"st_{batch}" for batch in (*figure4.BATCHES, figure4.RGB_BATCH)))
+        times |= {f"st_published_{batch}_s": 9.0 for batch in figure4.BATCHES}
+        return [
+            row("figure4", f"{m}-{s}", {"method": m, "size": s, "width": 512}, times)
+            for m in figure4.METHODS
+            for s in ("16x16", "rgb-8x8")
+        ]
+    facts = {f"{p}_{name}": 0.1 for p in ("n8", "n32", "k5", "s0.1") for name in accuracy.MEASURES}
+    return [
+        row("accuracy", method, {"method": method, "channels": 12}, facts)
+        for method in ("glow", "finc")
+    ]
+
+
+PAGES = {
+    "table2": table2.page,
+    "table3": table3.page,
+    "table4": table4.page,
+    "figure4": figure4.page,
+    "accuracy": accuracy.page,
+}
+
+
+def tables(table, rows):
+    with md.recorded() as found:
+        PAGES[table](pd.DataFrame(rows))
+    return found
+
+
+def places(found):
+    return {
+        (i, j, column): cell
+        for i, frame in enumerate(found)
+        for j, line in enumerate(frame.to_dict("records"))
+        for column, cell in line.items()
+    }
+
+
+@pytest.mark.parametrize("table", PAGES)
+def test_exactly_the_cells_of_a_changed_row_change(table):
+    rows = rows_of(table)
+    before = places(tables(table, rows))
+    changed = rows[-1]
+    numbers = [name for name, value in changed.items() if isinstance(value, float)]
+    shown = set()
+    for i, field in enumerate(numbers):
+        other = {**changed, field: changed[field] * (3.7 + 0.31 * i)}
+        after = places(tables(table, [*rows[:-1], other]))
+        assert before.keys() == after.keys()
+        differ = {place for place in before if before[place] != after[place]}
+        mapped = {
+            place
+            for place, cell in before.items()
+            if any(
+                (s.cell, s.field) == (changed["cell"], field) for s in getattr(cell, "sources", ())
+            )
+        }
+        bold = {place for place in mapped if field == "aa_spread" and "A/A" not in place[2]}
+        assert mapped - bold <= differ <= mapped, field
+        shown |= mapped
+    assert shown
+
+
+NAMES = (
+    "model|data|method|size|batch|images|steps|device|solver|cell|threads|torch|python|commit|date"
+)
+
+
+@pytest.mark.parametrize("table", PAGES)
+def test_every_number_has_a_source(table):
+    for frame in tables(table, rows_of(table)):
+        for line in frame.to_dict("records"):
+            for column, cell in line.items():
+                if re.search(r"\d", cell) and not re.match(NAMES, column):
+                    assert getattr(cell, "sources", ()), (column, cell)
+
+
+def test_the_map_is_written(tmp_path):
+    table4.write_page(pd.DataFrame(rows_of("table4")), tmp_path)
+    found = pd.read_csv(tmp_path / "map" / "table4.csv")
+    assert list(found.columns) == pages.MAP
+    ours = found[(found["line"] == 1) & (found["column"] == "ours")]
+    assert set(ours["field"]) == {"ours_s", "ours_q25_s", "ours_q75_s"}
+    assert set(ours["cell"]) == {"mnist-1"}
+    stated = found[(found["line"] == 1) & (found["column"] == "algorithm 1 published")]
+    assert stated["published"].str.contains("Table 4").all()
+
+
+@pytest.mark.parametrize("table", PAGES)
+def test_no_rows_one_failed_row_two_machines_and_two_commits(table):
+    page = PAGES[table]
+    assert "missing" in page(read_table(ROOT / "nowhere.csv"))
+    rows = rows_of(table)
+    failed = {k: v for k, v in rows[-1].items() if not isinstance(v, float)}
+    failed |= {"status": "oom", "reason": "OutOfMemoryError: too large"}
+    text = page(pd.DataFrame([failed]))
+    assert f"`{failed['cell']}`: oom: OutOfMemoryError: too large" in text
+    other = [{**r, "machine": "elsewhere", "device": "another"} for r in rows]
+    newer = [{**rows[0], "cell": "newer", "commit": "fedcba98", "date": "2027-01-01"}, *rows[1:]]
+    text = page(pd.DataFrame([*newer, *other]))
+    assert "another" in text
+    assert "fedcba98" in text
