@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help setup table2 tiny test test-full lint benchmark
+RUN = $(BIN)/python reproductions
+
+.PHONY: help setup table2 results results-full tiny test test-full lint benchmark
 help:
-	@echo "make table2 | test | test-full | lint | benchmark | tiny"
+	@echo "make table2 | results | results-full | test | test-full | lint | benchmark | tiny"
 
 $(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
 	$(PYTHON) -m venv .venv
@@ -18,8 +20,20 @@ setup: $(READY)
 table2: setup
 	$(BIN)/python reproductions/table2.py -m
 
+# Both go on where they stopped, and go on after a sweep whose cells are not all ok.
+results: setup
+	code=0; for sweep in table1 table2 table3 table4 figure4 accuracy scaling; do \
+	  $(RUN)/$$sweep.py -m || code=1; done; \
+	$(BIN)/python -m invconv report --readme; exit $$code
+
+results-full: results
+	code=0; $(RUN)/table2.py -m preset=paper_timing || code=1; \
+	for sweep in table3 table4 figure4; do $(RUN)/$$sweep.py -m preset=paper || code=1; done; \
+	$(BIN)/python -m invconv report --readme; exit $$code
+
 tiny: setup
-	$(BIN)/python reproductions/table2.py -m preset=tiny force=true
+	for sweep in table2 table3 table4 figure4; do \
+	  $(RUN)/$$sweep.py -m preset=tiny force=true || exit 1; done
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu"

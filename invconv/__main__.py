@@ -1,4 +1,4 @@
-"""python -m invconv doctor | list | collect | report | evaluate | fetch."""
+"""python -m invconv doctor | list | collect | report | evaluate | fetch | import."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from invconv.bench import collect, provenance, read_rows, read_table
+from invconv.bench.contributed import RowsError, import_rows
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -55,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     reporting = commands.add_parser("report", help="write the pages again from results/data/")
     reporting.add_argument("--results", type=Path, default=Path("results"))
     reporting.add_argument("--readme", action="store_true", help="update README.md, too")
+    contributed = commands.add_parser("import", help="add rows that somebody else measured")
+    contributed.add_argument("rows", type=Path, metavar="ROWS.csv")
+    contributed.add_argument("--label", required=True, help="who measured them")
+    contributed.add_argument("--results", type=Path, default=Path("results"))
     evaluate = commands.add_parser("evaluate", help="test bits per dimension of checkpoints")
     evaluate.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     evaluate.add_argument("--split", default="test", choices=SPLITS)
@@ -74,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         "collect": _collect,
         "report": _report,
         "evaluate": _evaluate,
+        "import": _import,
         "fetch": _fetch,
     }
     return actions[options.command](options)
@@ -146,6 +152,18 @@ def _report(options: argparse.Namespace) -> int:
         print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
     if options.readme:
         write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    try:
+        table, frame = import_rows(
+            options.rows, options.label, options.results / "data", tuple(PAGES)
+        )
+    except RowsError as error:
+        print(f"{options.rows}: {error}", file=sys.stderr)
+        return 1
+    print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
     return 0
 
 

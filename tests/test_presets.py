@@ -44,7 +44,22 @@ def configured(*overrides):
 
 def test_every_budget_of_the_paper_is_here():
     budgets = (ROOT / "reproductions" / "conf" / "budget").glob("paper_*.yaml")
-    assert {path.stem for path in budgets} == set(PUBLISHED)
+    names = {path.stem for path in budgets}
+    timed = {name for name in names if name.startswith("paper_timing_")}
+    assert names - timed == set(PUBLISHED)
+    assert timed == {f"paper_timing_{dataset}" for dataset in SHAPES}
+
+
+def test_paper_timing_needs_no_data(table2, tmp_path):
+    overrides = ["preset=paper_timing", "dataset=mnist", "method=finc", "budget.width=4"]
+    with initialize_config_dir(str(ROOT / "reproductions" / "conf"), version_base="1.3"):
+        config = compose("table2", [*overrides, "budget.steps=1", "timing.images=3"])
+    assert (config.trained, config.budget.levels) == (False, 2)
+    values = table2.measure(config, torch.device("cpu"), tmp_path)
+    assert "bpd" not in values
+    assert values["timed_images"] == 3
+    assert min(values["ft_s"], values["st_s"], values["st_published_s"]) > 0
+    assert values["free_parameters"] < values["parameters"]
 
 
 @pytest.mark.parametrize("budget", CASES)

@@ -30,7 +30,11 @@ def merge(stored: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
 
     Rows of other machines, commits and cells stay as they are.
     """
-    new = pd.DataFrame([row.flat() for row in rows])
+    return merge_frames(stored, pd.DataFrame([row.flat() for row in rows]))
+
+
+def merge_frames(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """`merge` of rows that are a frame already."""
     parts = [frame for frame in (stored, new) if len(frame)]
     if not parts:
         return stored

@@ -148,7 +148,9 @@ def draw(block: pd.DataFrame, path: Path) -> None:
             )
         title = f"batch {batch}" if batch else f"(2, 16) on RGB, {RGB_BATCH} images"
         panel.set(title=title, yscale="log")
-        panel.set_xticks(range(len(sizes)), [size.removeprefix("rgb-") for size in sizes])
+        names = [size.removeprefix("rgb-").replace("x", "×") for size in sizes]
+        panel.set_xticks(range(len(sizes)), names)
+        panel.set_xlim(-0.4, len(sizes) - 0.6)
         panel.tick_params(axis="x", labelrotation=60, labelsize=8)
         panel.grid(alpha=0.3)
     for panel in figure.axes[::3]:

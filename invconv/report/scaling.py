@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.bench import newest
 from invconv.report import markdown as md
+from invconv.report import pages
 from invconv.report.seeds import setting
 
 SERIES = {
@@ -24,12 +25,10 @@ THEORY = {"n": 2, "k": 2}
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
-    path = results / "scaling.md"
     groups = _groups(rows)
     for i, (name, group) in enumerate(groups):
         draw(group, results / "figures" / _figure(name, i))
-    write_text_atomically(page(groups), path)
-    return path
+    return pages.write("scaling", lambda: page(groups), results)
 
 
 def _groups(rows: pd.DataFrame) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
@@ -91,31 +90,34 @@ def _line(row: pd.Series) -> dict[str, str]:
     line = {"point": row["point"]}
     if row["status"] != "ok":
         return line | {"torch forward": f"{row['status']}: {row['reason']}"}
-    ms = {name: 1e3 * row[f"{name}_s"] for name in SERIES if f"{name}_s" in row}
+
+    def ms(name: str) -> str:
+        return md.value(row, f"{name}_s", scale=1e3)
+
+    forward = ms("torch_forward")
+    sources = getattr(forward, "sources", ())
     line |= {
-        "torch forward": f"{md.number(ms['torch_forward'])} ({row['fastest_torch_forward']})",
-        "1×1": md.number(ms["pointwise"]),
-        "our forward": md.number(ms["forward"]),
-        "our inverse": md.number(ms["inverse"]),
-        "fresh": md.number(1e3 * row["fresh_s"]),
-        "A/A": f"{row['aa_spread']:.1%}",
-        "inverse ÷ torch forward": f"{ms['inverse'] / ms['torch_forward']:.2f}",
-        "inverse ÷ our forward": f"{ms['inverse'] / ms['forward']:.2f}",
-        "GFLOP/s": f"{row['gflops']:.0f}",
+        "torch forward": md.Cell(f"{forward} ({row['fastest_torch_forward']})", *sources),
+        "1×1": ms("pointwise"),
+        "our forward": ms("forward"),
+        "our inverse": ms("inverse"),
+        "fresh": ms("fresh"),
+        "A/A": md.value(row, "aa_spread", "{:.1%}".format),
+        "inverse ÷ torch forward": md.quotient(row, "inverse_s", row, "torch_forward_s"),
+        "inverse ÷ our forward": md.quotient(row, "inverse_s", row, "forward_s"),
+        "GFLOP/s": md.value(row, "gflops", "{:.0f}".format),
     }
     for name, title in (("wavefront", "wavefront"), ("diagonal_channel", "algorithm 1")):
-        time = ms.get(f"inverse_{name}")
-        line[title] = md.number(time)
-        line[f"× {title}"] = md.number(None if time is None else time / ms["inverse"])
+        field = f"inverse_{name}"
+        line[title] = ms(field)
+        line[f"× {title}"] = md.quotient(row, f"{field}_s", row, "inverse_s", md.number)
     return line
 
 
 def _memory_line(row: pd.Series) -> dict[str, str]:
-    line = {"point": row["point"], "input MB": md.number(row["input_bytes"] / 1e6)}
+    line = {"point": row["point"], "input MB": md.value(row, "input_bytes", scale=1e-6)}
     for name in ("inverse", "inverse_wavefront", "inverse_diagonal_channel"):
-        extra = row.get(f"{name}_extra_bytes")
-        copies = None if extra is None or pd.isna(extra) else extra / row["input_bytes"]
-        line[SERIES[name][0]] = md.ABSENT if copies is None else f"{copies:.2f}"
+        line[SERIES[name][0]] = md.quotient(row, f"{name}_extra_bytes", row, "input_bytes")
     return line
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.bench import newest
 from invconv.report import markdown as md
+from invconv.report import pages
 from invconv.report.names import LAYERS
 from invconv.report.published import published
 
@@ -57,9 +58,7 @@ TOPICS = {
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/table1.md`` from the rows and returns its path."""
-    path = results / "table1.md"
-    write_text_atomically(page(rows), path)
-    return path
+    return pages.write("table1", lambda: page(rows), results)
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -112,7 +111,11 @@ def _table(
         row = found.get(method)
         for title, column in columns.items():
             known = row is not None and row["status"] == "ok"
-            line[title] = _count(row[column]) if row is not None and known else "missing"
+            line[title] = (
+                md.Cell(_count(row[column]), md.source(row, column))
+                if row is not None and known
+                else "missing"
+            )
         lines.append(line)
     for model, value in theirs.items():
         if model not in seen:
@@ -126,10 +129,11 @@ def _table(
 
 def _published_cells(value: str | None, size: tuple[int, int, int]) -> dict[str, str]:
     formula = FORMULAS.get(value or "")
-    return {
-        "published": value or md.ABSENT,
-        "its value": _count(formula(*size)) if formula else md.ABSENT,
-    }
+    if value is None:
+        return {"published": md.ABSENT, "its value": md.ABSENT}
+    source = md.Source(published=f"{published('table1')['source'].iloc[0]} [V]")
+    worth = md.Cell(_count(formula(*size)), source) if formula else md.ABSENT
+    return {"published": md.Cell(value, source), "its value": worth}
 
 
 def _count(value: object) -> str:
