@@ -9,14 +9,15 @@ from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages
 from invconv.report.seeds import setting
+from invconv.report.style import save
 
 SERIES = {
     "torch_forward": ("torch's fastest forward", "#555555", "o"),
     "pointwise": ("1×1 convolution", "#999999", "v"),
-    "forward": ("our forward", "#1f77b4", "s"),
-    "inverse": ("our inverse", "#d62728", "D"),
-    "inverse_wavefront": ("inverse, wavefront in torch", "#ff7f0e", "^"),
-    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#2ca02c", "x"),
+    "forward": ("our forward", "#332288", "s"),
+    "inverse": ("our inverse", "#CC6677", "D"),
+    "inverse_wavefront": ("inverse, wavefront in torch", "#DDCC77", "^"),
+    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#117733", "x"),
 }
 AXES = {"n": "image size n", "k": "kernel size k"}
 FIT_FROM = {"n": 16, "k": 2}
@@ -27,7 +28,8 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
     groups = _groups(rows)
     for i, (name, group) in enumerate(groups):
-        draw(group, results / "figures" / _figure(name, i))
+        for suffix in (".svg", ".png"):
+            draw(group, (results / "figures" / _figure(name, i)).with_suffix(suffix))
     return pages.write("scaling", lambda: page(groups), results)
 
 
@@ -148,11 +150,9 @@ def exponents(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Two log-log panels, time against n and against k, as SVG."""
-    import matplotlib  # not at the top: every job of a sweep would load it
+    """Two log-log panels, time against n and against k, as SVG or PNG."""
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.hashsalt"] = "invconv"
     rows = rows[rows["status"] == "ok"]
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for panel, axis in zip(figure.subplots(1, 2, sharey=True), AXES, strict=True):
@@ -168,14 +168,15 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
                     markersize=4,
                     linewidth=1.2,
                 )
+                low, high = (1e3 * points[f"{name}_q{q}_s"] for q in (25, 75))
+                panel.fill_between(points[axis], low, high, color=colour, alpha=0.2, linewidth=0)
         panel.set(xscale="log", yscale="log", xlabel=AXES[axis], ylabel="milliseconds")
         ticks = sorted(set(points[axis].astype(int))) if len(points) else []
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    save(figure, path)
 
 
 def _figure(name: tuple[str, int, int], index: int) -> str:

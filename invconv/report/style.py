@@ -3,13 +3,13 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from invconv.files import write_atomically
 from invconv.report.names import LAYERS, METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOOKS = {
     "glow": ("#000000", "o"),
@@ -63,7 +63,7 @@ def style(method: str) -> Style:
     return Style(METHODS.get(method, method), colour, marker, "--" if own_step else "-")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Writes a figure as SVG or PNG, as the suffix says, atomically.
 
     The same figure gives the same bytes: no date, no version, and element names from a fixed
@@ -75,6 +75,8 @@ def save(figure: Figure, path: Path) -> None:
     metadata = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
     if path.suffix not in metadata:
         raise ValueError(f"a figure is written as .svg or .png, not {path.suffix or path.name!r}")
+    import matplotlib  # not at the top: every job of a sweep would load it
+
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "invconv"}):
         figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata[path.suffix])
