@@ -30,6 +30,7 @@ from invconv.data import label as data_label
 from invconv.integrations import PEERS, register_peers
 from invconv.pictures import write_pictures
 from invconv.report import table2
+from invconv.report.curves import loss_curves
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
 
@@ -196,6 +197,13 @@ def summary(values: dict[str, Any]) -> str:
     return text
 
 
+def draw_losses(config: DictConfig) -> None:
+    """Draws the curves of every cell of the preset that has begun, beside the cells."""
+    runs = Path(config.runs)
+    folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
+    loss_curves(folders, runs / f"loss-{config.preset}.svg")
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")
 def main(config: DictConfig) -> None:
     """One cell of the sweep."""
@@ -218,6 +226,8 @@ def main(config: DictConfig) -> None:
             run_config(APPLICATION, config, labels, device, together, summary)
             if not begun:
                 processes.broadcast("")
+            elif config.pictures:
+                draw_losses(config)
         else:
             folder = processes.broadcast("")
             if folder:

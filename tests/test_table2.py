@@ -119,6 +119,7 @@ def test_a_cell_that_is_not_timed_its_dequantisation_and_pictures(sweep, tmp_pat
     assert row["dequantization"] == "variational"
     pictures = {path.name for path in tmp_path.glob("runs/tiny/table2/*/*.png")}
     assert pictures == {"samples.png", "reconstructions.png", "interpolations.png"}
+    assert (tmp_path / "runs" / "tiny" / "table2" / "loss-tiny.svg").exists()
     page = tmp_path / "runs" / "tiny" / "results" / "table2.md"
     assert "| FInC, variational " in page.read_text()
 
