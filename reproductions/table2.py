@@ -22,27 +22,16 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv import InvertibleConv
 from invconv.bench import time_flow
+from invconv.bench.config import Method, Sweep
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.data import SPLITS, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.integrations import PEERS, register_peers
-from invconv.pictures import write_pictures
 from invconv.report import table2
-from invconv.report.curves import loss_curves
 from invconv.training import TrainingOptions, build_flow, evaluate, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
-
-
-@dataclass
-class Method:
-    """A row of the table: a registered convolution, its options and the step around it."""
-
-    name: str = MISSING
-    conv: str = MISSING
-    step: str = "common"
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,7 +76,7 @@ class Timing:
 
 
 @dataclass
-class Table2:
+class Table2(Sweep):
     """One cell, and where its results go."""
 
     method: Method = field(default_factory=Method)
@@ -98,22 +87,21 @@ class Table2:
     preset: str = MISSING
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
     progress: bool = True
     pictures: bool = True
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table2_schema", node=Table2)
 
 
+def data_name(config: DictConfig) -> str:
+    """What the data set is called in rows and names."""
+    return data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
+
+
 def label(config: DictConfig) -> str:
     """The readable part of the cell's name."""
-    data = data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
-    return f"{config.preset}-{data}-{config.method.name}-s{config.seed}"
+    return f"{config.preset}-{data_name(config)}-{config.method.name}-s{config.seed}"
 
 
 def measure(
@@ -166,6 +154,8 @@ def measure(
     if world.rank:
         return {}
     if config.pictures:
+        from invconv.pictures import write_pictures  # matplotlib, which not every job needs
+
         write_pictures(flow, test_data.images, folder, config.seed)
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(device) for conv in convs}
@@ -199,6 +189,8 @@ def summary(values: dict[str, Any]) -> str:
 
 def draw_losses(config: DictConfig) -> None:
     """Draws the curves of every cell of the preset that has begun, beside the cells."""
+    from invconv.report.curves import loss_curves  # matplotlib, as above
+
     runs = Path(config.runs)
     folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
     loss_curves(folders, runs / f"loss-{config.preset}.svg")
@@ -210,7 +202,7 @@ def main(config: DictConfig) -> None:
     device = local_device(pick_device(config.device))
     labels = {
         "preset": config.preset,
-        "dataset": data_label(config.dataset.name, config.dataset.version, config.dataset.bits),
+        "dataset": data_name(config),
         "method": config.method.name,
         "seed": config.seed,
     }
