@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -16,23 +17,8 @@ SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
 
 @pytest.fixture
-def sweep(tmp_path):
-    def run(*overrides):
-        return subprocess.run(
-            [
-                sys.executable,
-                str(ROOT / "reproductions" / "table2.py"),
-                "-m",
-                *SMALL,
-                *overrides,
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return run
+def sweep(reproduce):
+    return partial(reproduce, "table2.py", *SMALL)
 
 
 def rows(tmp_path):
