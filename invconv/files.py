@@ -1,12 +1,39 @@
 """Files that are never half written."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write; ``path`` becomes it on leaving, whole, or stays what it was.
+
+    Holds after the process was killed and after the machine lost power, whichever processes and
+    machines write at the same time. Where the writing raises, nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_atomically(content: bytes, path: Path) -> None:
     """Writes ``path``, which holds either what it held before or all of ``content``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what writers that were killed have left in ``folder``."""
+    for partial in folder.glob("*.partial"):
+        partial.unlink(missing_ok=True)

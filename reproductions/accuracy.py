@@ -19,14 +19,14 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from invconv import InvertibleConv, build
 from invconv.bench import Incorrect
-from invconv.bench.config import Method
+from invconv.bench.config import Method, Sweep
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.conv import layer_class
 from invconv.report import accuracy
 from invconv.solvers import relative_error
@@ -36,7 +36,7 @@ EXACT = 1e-6
 
 
 @dataclass
-class Accuracy:
+class Accuracy(Sweep):
     """One method at all points, and where its results go."""
 
     method: Method = field(default_factory=Method)
@@ -45,11 +45,6 @@ class Accuracy:
     batch: int = 16
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="accuracy_schema", node=Accuracy)

@@ -23,10 +23,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv.bench import time_interleaved
-from invconv.bench.config import Method
+from invconv.bench.config import Method, Sweep
 from invconv.bench.flow_timing import prove_round_trip, use_method
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.flows import MultiScaleFlow
 from invconv.report import figure4
 
@@ -34,7 +34,7 @@ INITIAL_IMAGES = 16
 
 
 @dataclass
-class Figure4:
+class Figure4(Sweep):
     """One method at one size, and where its results go."""
 
     method: Method = field(default_factory=Method)
@@ -46,11 +46,6 @@ class Figure4:
     repeats: int = 3
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="figure4_schema", node=Figure4)

@@ -10,22 +10,23 @@ interleaved in one cell. The rows go to ``results/data/scaling.csv``, the page m
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig
+from omegaconf import DictConfig
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench import Incorrect, time_interleaved
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
+from invconv.bench.config import Sweep
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.report import scaling
 from invconv.solvers import METHODS, relative_error, resolve
 from invconv.solvers.problem import CORNERS
@@ -35,7 +36,7 @@ SHOWN = ("wavefront", "compiled", "diagonal_channel")
 
 
 @dataclass
-class Scaling:
+class Scaling(Sweep):
     """One point, and where its results go."""
 
     point: str = "n32"
@@ -46,11 +47,6 @@ class Scaling:
     repeats: int = 20
     slow_repeats: int = 3
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="scaling_schema", node=Scaling)

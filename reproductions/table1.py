@@ -14,14 +14,14 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from invconv import build
 from invconv.bench import Incorrect
-from invconv.bench.config import Method
+from invconv.bench.config import Method, Sweep
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch
+from invconv.bench.sweep import Application
 from invconv.integrations import PEERS, register_peers
 from invconv.report import table1
 from invconv.solvers import relative_error
@@ -31,17 +31,12 @@ TOLERANCE = 1e-10
 
 
 @dataclass
-class Table1:
+class Table1(Sweep):
     """One layer at one size, and where its results go."""
 
     method: Method = field(default_factory=Method)
     channels: int = 12
     n: int = 32
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table1_schema", node=Table1)

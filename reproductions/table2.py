@@ -25,17 +25,16 @@ from torch import Tensor
 
 from invconv import InvertibleConv
 from invconv.bench import time_flow
-from invconv.bench.config import Method
+from invconv.bench.config import Method, Sweep
 from invconv.bench.counting import count_flow_parameters
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.data.presets import PRESETS
 from invconv.flows import LevelFlow
 from invconv.integrations import PEERS, register_peers
-from invconv.pictures import write_pictures
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
@@ -84,7 +83,7 @@ class Timing:
 
 
 @dataclass
-class Table2:
+class Table2(Sweep):
     """One cell, and where its results go.
 
     Not ``trained``: random weights and images, for FT and ST alone.
@@ -99,13 +98,8 @@ class Table2:
     trained: bool = True
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
     progress: bool = True
     pictures: bool = True
-    launch: Launch = field(default_factory=Launch)
 
 
 INITIAL_IMAGES = 16
@@ -115,10 +109,14 @@ NORMAL = 1.96
 ConfigStore.instance().store(name="table2_schema", node=Table2)
 
 
+def data_name(config: DictConfig) -> str:
+    """What the data set is called in rows and names."""
+    return data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
+
+
 def label(config: DictConfig) -> str:
     """The readable part of the cell's name."""
-    data = data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
-    return f"{config.preset}-{data}-{config.method.name}-s{config.seed}"
+    return f"{config.preset}-{data_name(config)}-{config.method.name}-s{config.seed}"
 
 
 def measure(
@@ -159,6 +157,8 @@ def measure(
     if world.rank:
         return {}
     if config.pictures:
+        from invconv.pictures import write_pictures  # matplotlib, which not every job needs
+
         write_pictures(flow, test_data.images, folder, config.seed)
     timing = config.timing
     images = test_data.images[: timing.images].to(device)
@@ -242,13 +242,22 @@ def summary(values: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def draw_losses(config: DictConfig) -> None:
+    """Draws the curves of every cell of the preset that has begun, beside the cells."""
+    from invconv.report.curves import loss_curves  # matplotlib, as above
+
+    runs = Path(config.runs)
+    folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
+    loss_curves(folders, runs / f"loss-{config.preset}.svg")
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="table2")
 def main(config: DictConfig) -> None:
     """One cell of the sweep."""
     device = local_device(pick_device(config.device))
     labels = {
         "preset": config.preset,
-        "dataset": data_label(config.dataset.name, config.dataset.version, config.dataset.bits),
+        "dataset": data_name(config),
         "method": config.method.name,
         "seed": config.seed,
     }
@@ -264,6 +273,8 @@ def main(config: DictConfig) -> None:
             run_config(APPLICATION, config, labels, device, together, summary)
             if not begun:
                 processes.broadcast("")
+            elif config.pictures:
+                draw_losses(config)
         else:
             folder = processes.broadcast("")
             if folder:

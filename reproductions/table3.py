@@ -18,8 +18,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv.bench import time_flow
+from invconv.bench.config import Sweep
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.report import table3
 from invconv.training import build_flow
 
@@ -37,7 +38,7 @@ class Flow:
 
 
 @dataclass
-class Table3:
+class Table3(Sweep):
     """One model, and where its results go; no coupling is wider than ``width``."""
 
     flow: Flow = field(default_factory=Flow)
@@ -48,11 +49,6 @@ class Table3:
     repeats: int = 5
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table3_schema", node=Table3)

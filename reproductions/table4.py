@@ -11,7 +11,7 @@ interleaved. The weights are random, as initialised: only time is measured. The 
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -21,9 +21,10 @@ from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
 from invconv.bench import time_interleaved
+from invconv.bench.config import Sweep
 from invconv.bench.flow_timing import prove_round_trip, use_method
 from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, Launch, pick_device
+from invconv.bench.sweep import Application, pick_device
 from invconv.data.presets import PRESETS
 from invconv.flows import MultiScaleFlow
 from invconv.report import table4
@@ -36,7 +37,7 @@ INITIAL_IMAGES = 16
 
 
 @dataclass
-class Table4:
+class Table4(Sweep):
     """One model sampling, and where its results go."""
 
     size: str = "mnist"
@@ -47,11 +48,6 @@ class Table4:
     repeats: int = 5
     seed: int = 0
     device: str = "auto"
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
 
 
 ConfigStore.instance().store(name="table4_schema", node=Table4)

@@ -1,9 +1,15 @@
 """Fixtures for all tests."""
 
+import importlib.util
+import subprocess
+import sys
+
 import pytest
 import single_node
 import torch
 from hypothesis import HealthCheck, settings
+
+from invconv.bench.provenance import ROOT
 
 settings.register_profile(
     "ci", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -25,6 +31,31 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def table2():
+    """reproductions/table2.py as a module."""
+    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def reproduce(tmp_path):
+    """Runs one of the reproductions as a sweep in the test's folder."""
+
+    def run(script, *overrides):
+        return subprocess.run(
+            [sys.executable, str(ROOT / "reproductions" / script), "-m", *overrides],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
 
 
 @pytest.fixture

@@ -163,15 +163,23 @@ def run(folder, measure, **options):
     return run_cell("c", "t", {}, {}, folder, CPU, measure, **options)
 
 
-def test_a_cell_that_was_taken_over_is_interrupted_and_leaves_no_row(tmp_path, monkeypatch):
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_cell_that_was_taken_over_is_interrupted_and_leaves_no_row(
+    tmp_path, monkeypatch, interrupts
+):
+    """Also in the background of a script, where a shell has SIGINT ignored."""
     monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    before = signal.signal(signal.SIGINT, interrupts)
 
     def measure(folder):
         (folder / "claim.1").write_text(json.dumps(processes.myself()))
         time.sleep(60)
 
-    with pytest.raises(ClaimLost, match="out of reach for more than 15 minutes"):
-        run(tmp_path, measure)
+    try:
+        with pytest.raises(ClaimLost, match="out of reach for more than 15 minutes"):
+            run(tmp_path, measure)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert read_row(tmp_path / "row.json") is None
 
 

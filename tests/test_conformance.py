@@ -125,7 +125,7 @@ def compiled(specs, compiler):
     ("compiler", "name", "shape", "options"),
     [*compiled(LAYERS, "aot_eager"), *compiled(FIRST, "inductor")],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore::FutureWarning:torch")
+@pytest.mark.filterwarnings("ignore")  # inductor uses what torch has deprecated
 def test_compiled(compiler, name, shape, options):
     """Traced and differentiated for every layer; turned into C++ for one of each name."""
     check_invertible_conv(

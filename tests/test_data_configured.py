@@ -1,7 +1,5 @@
 """The data sets of the reproductions' command line."""
 
-import importlib.util
-
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,14 +11,6 @@ from invconv.data import DATASETS
 
 CONF = ROOT / "reproductions" / "conf"
 TINY = ("preset=tiny", "budget=tiny_digits", "method=glow", "progress=false")
-
-
-@pytest.fixture(scope="module")
-def table2():
-    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def configured(*overrides):

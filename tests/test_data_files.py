@@ -265,6 +265,10 @@ def test_a_file_of_ones_own(tmp_path, write):
     write(file, images)
     data = [load("folder", split, path=file) for split in SPLITS]
     assert [len(split) for split in data] == [24, 3, 3]
+    rest, test = held_out(30, 3, drawn=True)
+    valid = rest[held_out(27, 3, drawn=True)[1]]
+    for found, rows in zip(data[1:], (valid, test), strict=True):
+        assert torch.equal(found.images, torch.from_numpy(images[rows]))
     rows = [image.numpy().tobytes() for split in data for image in split.images]
     assert set(rows) == {image.tobytes() for image in images}
     assert torch.equal(load("folder", "test", path=tmp_path).images, data[2].images)

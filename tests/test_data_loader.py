@@ -3,6 +3,7 @@
 import gc
 import itertools
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -112,6 +113,7 @@ def test_the_thread_prepares_so_many_and_no_more(monkeypatch):
     stream = loader.stream(ahead=AHEAD)
     next(stream)
     assert waiting.wait(10)
+    time.sleep(0.05)
     assert prepared == list(range(AHEAD + 1))
     assert len(threads()) == 1
     stream.close()

@@ -4,7 +4,6 @@ import copy
 import math
 import pickle
 import re
-import subprocess
 import sys
 
 import nflows.distributions
@@ -290,21 +289,13 @@ def test_the_lines_of_the_readme(peers):
 
 
 @pytest.mark.slow
-def test_peers_in_the_table(tmp_path):
-    found = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "reproductions" / "table2.py"),
-            "-m",
-            "preset=tiny",
-            "progress=false",
-            "dataset=digits",
-            "method=nflows_1x1,normflows_1x1",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
+def test_peers_in_the_table(reproduce):
+    found = reproduce(
+        "table2.py",
+        "preset=tiny",
+        "progress=false",
+        "dataset=digits",
+        "method=nflows_1x1,normflows_1x1",
     )
     assert found.returncode == 0, found.stderr
     assert "2 of 2 cells ok" in found.stdout

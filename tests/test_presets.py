@@ -1,7 +1,5 @@
 """The published sizes: every preset is composed, built, and trained for two steps."""
 
-import importlib.util
-
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -27,14 +25,6 @@ CASES = [
     pytest.param(name, marks=() if name == "paper_mnist" else pytest.mark.slow)
     for name in PUBLISHED
 ]
-
-
-@pytest.fixture(scope="module")
-def table2():
-    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def configured(*overrides):

@@ -9,7 +9,6 @@ import torch
 
 from invconv.bench import read_table
 from invconv.bench.memory import peak_extra_bytes
-from invconv.bench.provenance import ROOT
 from invconv.report.scaling import SERIES, exponents, write_page
 
 MEMORY = """
@@ -27,15 +26,9 @@ print(peak_extra_bytes(call, z.device) / (z.numel() * 4))
 """
 
 
-def test_a_small_sweep(tmp_path):
-    command = [sys.executable, str(ROOT / "reproductions" / "scaling.py"), "-m"]
-    done = subprocess.run(
-        [*command, "point=n4,k2,oops", "batch=2", "channels=4", "repeats=2", "slow_repeats=1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_a_small_sweep(reproduce, tmp_path):
+    small = ("batch=2", "channels=4", "repeats=2", "slow_repeats=1")
+    done = reproduce("scaling.py", "point=n4,k2,oops", *small)
     assert done.returncode == 1
     assert "2 of 3 cells ok" in done.stdout
     assert "point must be n or k and a size" in done.stdout

@@ -69,20 +69,18 @@ def test_a_killed_cell_a_killed_parent_scancel_and_two_sweeps_at_once(slurm, tmp
     sweep.wait_for(lambda: len(sweep.training()) == 2, "two cells train")
     parent.kill()
     parent.wait()
-    killed = sorted(sweep.training().items())[0]
-    os.kill(killed[1], signal.SIGKILL)
+    killed, process = sorted(sweep.training().items())[0]
+    assert states.state(sweep.runs, killed.name).words.startswith(f"process {process} on ")
+    os.kill(process, signal.SIGKILL)
     sweep.wait_for(
         lambda: any(read_row(cell / "row.json") for cell in sweep.cells()), "a row without parent"
     )
-    listed = sweep.invconv("list", "runs/tiny/table2")
-    assert "missing: attempt 1, SLURM job" in listed
-    assert "died" in listed
-    assert "1 ok" in listed
-    jobs = {job.partition("_")[0] for job in sweep.queue()} & {
-        job.partition("_")[0] for job in states.read_grid(sweep.runs)["jobs"].values()
-    }
+    jobs = {job.partition("_")[0] for job in states.read_grid(sweep.runs)["jobs"].values()}
     sweep.slurm("scancel", *jobs)
     sweep.wait_for(lambda: not jobs & {j.partition("_")[0] for j in sweep.queue()}, "scancel")
+    listed = sweep.invconv("list", "runs/tiny/table2")
+    assert re.search(rf"{killed.name} +missing: attempt 1, SLURM job .* died", listed)
+    assert re.search(r"4 cells: .*\d ok", listed)
     assert "table2: " in sweep.invconv("collect", "runs/tiny/table2", "--results", "partial")
     partial = read_table(tmp_path / "partial" / "data" / "table2.csv")
     finished = [cell for cell in sweep.cells() if states.attempts(cell)[-1] == "ok"]

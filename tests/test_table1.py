@@ -1,8 +1,5 @@
 """Counting, and the page of table 1."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 import torch
@@ -62,21 +59,8 @@ def test_page_without_rows():
     assert "MaCow, log_det, O(n³): wrong" in page
 
 
-def test_a_small_sweep(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "reproductions" / "table1.py"),
-            "-m",
-            "n=4",
-            "channels=4,6",
-            "method=finc,cinc",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_a_small_sweep(reproduce, tmp_path):
+    done = reproduce("table1.py", "n=4", "channels=4,6", "method=finc,cinc")
     assert done.returncode == 1
     assert "3 of 4 cells ok" in done.stdout
     frame = pd.read_csv(tmp_path / "results" / "data" / "table1.csv")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -16,23 +17,8 @@ SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
 
 @pytest.fixture
-def sweep(tmp_path):
-    def run(*overrides):
-        return subprocess.run(
-            [
-                sys.executable,
-                str(ROOT / "reproductions" / "table2.py"),
-                "-m",
-                *SMALL,
-                *overrides,
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return run
+def sweep(reproduce):
+    return partial(reproduce, "table2.py", *SMALL)
 
 
 def rows(tmp_path):
@@ -119,6 +105,7 @@ def test_a_cell_that_is_not_timed_its_dequantisation_and_pictures(sweep, tmp_pat
     assert row["dequantization"] == "variational"
     pictures = {path.name for path in tmp_path.glob("runs/tiny/table2/*/*.png")}
     assert pictures == {"samples.png", "reconstructions.png", "interpolations.png"}
+    assert (tmp_path / "runs" / "tiny" / "table2" / "loss-tiny.svg").exists()
     page = tmp_path / "runs" / "tiny" / "results" / "table2.md"
     assert "| FInC, variational " in page.read_text()
 

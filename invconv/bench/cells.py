@@ -14,6 +14,7 @@ from invconv.bench.claims import Claim
 from invconv.bench.processes import slurm_job
 from invconv.bench.provenance import device_name, provenance, revision
 from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
+from invconv.files import remove_partial
 from invconv.solvers import InverseError
 
 
@@ -71,11 +72,8 @@ def run_cell(
             return done, False
         if force and not again:
             _clear(folder)
-        for left in (
-            folder / "traceback.txt",
-            *folder.glob(".*.partial"),
-            *folder.glob(".*.probe"),
-        ):
+        remove_partial(folder)
+        for left in (folder / "traceback.txt", *folder.glob(".*.probe")):
             left.unlink(missing_ok=True)
         revision()  # of the code that was loaded, not of what it has become when the cell ends
         start = time.perf_counter()

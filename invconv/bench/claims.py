@@ -49,6 +49,10 @@ class Held(Exception):
     """Another process works on the cell; the message says which."""
 
 
+SUPERSEDED = signal.SIGRTMIN + 7
+"""What interrupts the work; not SIGINT, which processes in the background may ignore."""
+
+
 class ClaimLost(Exception):
     """The claim was taken over, since this process was out of reach for too long."""
 
@@ -72,10 +76,13 @@ class Claim:
         self.previous: dict[str, Any] = {}
         self.lost = False
         self._ended = threading.Event()
+        self._listens = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self._acquire()
+        if self._listens:
+            self._before = signal.signal(SUPERSEDED, signal.default_int_handler)
         self._beat = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
         self._beat.start()
         return self
@@ -88,6 +95,8 @@ class Claim:
     ) -> None:
         self._ended.set()
         self._beat.join()
+        if self._listens:
+            signal.signal(SUPERSEDED, self._before)
         ended = {**self.content, "ended": now(), "outcome": self.outcome}
         write_text_atomically(json.dumps(ended) + "\n", self.path)
 
@@ -130,7 +139,8 @@ class Claim:
             except OSError:
                 continue  # an outage of the file system: others judge by how long it lasts
             if self.lost:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                if self._listens:
+                    signal.pthread_kill(threading.main_thread().ident or 0, SUPERSEDED)
                 return
 
 

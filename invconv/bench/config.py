@@ -5,6 +5,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from invconv.bench.sweep import Launch
+
 
 @dataclass
 class Method:
@@ -22,3 +24,22 @@ class Method:
     conv: str = MISSING
     step: str = "common"
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Sweep:
+    """What the configuration of every reproduction ends with; none of it changes a result.
+
+    Attributes:
+        runs: the folder of the cells.
+        results: where the rows of all sweeps and the pages are.
+        force: whether to measure again what is done.
+        force_changed: the same, where another version of the code measured it.
+        launch: how cells are started.
+    """
+
+    runs: str = MISSING
+    results: str = MISSING
+    force: bool = False
+    force_changed: bool = False
+    launch: Launch = field(default_factory=Launch)

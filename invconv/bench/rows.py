@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from invconv.files import write_atomically
 
 STATUSES = ("ok", "unsupported", "incorrect", "oom", "timeout", "error")
 
@@ -72,10 +72,4 @@ def read_row(path: Path) -> Row | None:
 
 def write_text_atomically(text: str, path: Path) -> None:
     """Writes ``path``, which never holds half a file, not even after the machine lost power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_atomically(text.encode(), path)

@@ -69,8 +69,8 @@ def _overhead(row: pd.Series) -> list[str]:
     extra = (side * row["slurm_s"] - row["basic_s"]) / cells
     return [
         f"## What a job costs\n\n{cells} trivial cells (table 1, Glow). A job costs {extra:.1f} s "
-        "of its slot more than the same cell in one process; nearly all of that is the start of a "
-        f"Python that imports torch, {side} at a time on the cores of this machine. "
+        "of its slot more than the same cell in one process: the start of a Python that imports "
+        f"torch, {side} at a time on the cores of this machine, and SLURM's scheduling. "
         f"{_source(row)}",
         md.table(table),
     ]

@@ -1,6 +1,5 @@
 """Checkpoints that are never half written, and what is said about those that do not fit."""
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from invconv.files import replacing
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or is not of what it is asked to restore."""
@@ -16,19 +17,8 @@ class CheckpointError(ValueError):
 
 def save_atomically(value: Any, path: Path) -> None:
     """``torch.save`` to ``path``; should the process die, the old file is there or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with replacing(path) as file:
         torch.save(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def remove_partial(folder: Path) -> None:
-    """Removes what writers that were killed have left in ``folder``."""
-    for partial in folder.glob("*.partial"):
-        partial.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, *keys: str) -> dict[str, Any]:

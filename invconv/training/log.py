@@ -18,7 +18,7 @@ class TrainingLog:
     def __init__(self, folder: Path | None, step: int, tensorboard: bool) -> None:
         self.path = None if folder is None else folder / "log.csv"
         self.writer = None
-        self._steps: list[tuple[float, float, int, float]] = []
+        self._steps, self._sums = 0, [0.0] * 4
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,9 @@ class TrainingLog:
 
     def count(self, bpd: float, norm: float, images: int, seconds: float) -> None:
         """Adds one step to the means of the next line."""
-        self._steps.append((bpd, norm, images, seconds))
+        values = (bpd, norm, images, seconds)
+        self._steps += 1
+        self._sums = [total + value for total, value in zip(self._sums, values, strict=True)]
 
     def summary(self) -> dict[str, str]:
         """What the progress bar shows of the steps since the last line."""
@@ -48,7 +50,7 @@ class TrainingLog:
     def write(self, step: int, rate: float, valid_bpd: float | None) -> None:
         """One line about the steps since the last one; ``rate`` is the learning rate."""
         bpd, norm, images_per_s = self._means()
-        self._steps.clear()
+        self._steps, self._sums = 0, [0.0] * 4
         if self.path is None:
             return
         values = {
@@ -66,8 +68,8 @@ class TrainingLog:
                 self.writer.add_scalar(name, value, step)
 
     def _means(self) -> tuple[float, float, float]:
-        bpd, norm, images, seconds = map(sum, zip(*self._steps, strict=True))
-        return bpd / len(self._steps), norm / len(self._steps), images / seconds
+        bpd, norm, images, seconds = self._sums
+        return bpd / self._steps, norm / self._steps, images / seconds
 
     def close(self) -> None:
         """Writes out what TensorBoard's writer still holds."""

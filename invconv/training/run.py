@@ -15,12 +15,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from invconv.data import ImageSet
 from invconv.data.loader import Loader
+from invconv.files import remove_partial
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
     check_settings,
     load_weights,
     read_checkpoint,
-    remove_partial,
     save_atomically,
 )
 from invconv.training.diagnosis import first_bad_gradient, first_non_finite

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from invconv.files import write_atomically
 from invconv.solvers.cuda.plan import Options
 
 _BEFORE = {
@@ -80,10 +81,10 @@ def machine_code(name: str, options: Options, architecture: int) -> bytes:
             if code.exists():
                 return code.read_bytes()
             compiled, said = compile_text(text, given, goal.startswith("sm_"))
-            _write(log, (" ".join(given) + "\n" + said).encode())
+            write_atomically((" ".join(given) + "\n" + said).encode(), log)
             if compiled is None:
                 raise RuntimeError(f"NVRTC cannot compile {name}.cuh for {goal}; its log: {log}")
-            _write(code, compiled)
+            write_atomically(compiled, code)
             return compiled
     except OSError as error:
         raise RuntimeError(
@@ -117,12 +118,6 @@ def compile_text(text: str, given: tuple[str, ...], binary: bool) -> tuple[bytes
         return bytes(code), said
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def _nvrtc() -> Any:
