@@ -36,7 +36,7 @@ def sources_of(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The columns of `MAP`, one line per number and source."""
     found = []
     for number, table in enumerate(tables, 1):
-        for line, (_, row) in enumerate(table.iterrows(), 1):
+        for line, row in enumerate(table.to_dict("records"), 1):  # keeps each `Cell` as it is
             for column, text in row.items():
                 for source in getattr(text, "sources", ()):
                     place = {"table": number, "line": line, "column": column, "text": str(text)}
