@@ -16,6 +16,7 @@ from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
 from invconv.report.readme import write_readme
+from invconv.report.style import formats
 from invconv.solvers import FORWARD_METHODS, METHODS
 from invconv.solvers.compiled import instruction_sets
 from invconv.training import CheckpointError
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     reporting = commands.add_parser("report", help="write the pages again from results/data/")
     reporting.add_argument("--results", type=Path, default=Path("results"))
     reporting.add_argument("--readme", action="store_true", help="update README.md, too")
+    reporting.add_argument("--pdf", action="store_true", help="figures as PDF, too")
     contributed = commands.add_parser("import", help="add rows that somebody else measured")
     contributed.add_argument("rows", type=Path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
@@ -147,9 +149,10 @@ def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.D
 
 
 def _report(options: argparse.Namespace) -> int:
-    for table, write_page in PAGES.items():
-        frame = read_table(options.results / "data" / f"{table}.csv")
-        print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
+    with formats(".svg", ".png", *[".pdf"] * options.pdf):
+        for table, write_page in PAGES.items():
+            frame = read_table(options.results / "data" / f"{table}.csv")
+            print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
     if options.readme:
         write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
     return 0

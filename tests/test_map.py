@@ -8,7 +8,18 @@ import pytest
 
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
-from invconv.report import accuracy, figure4, pages, table2, table3, table4
+from invconv.report import (
+    accuracy,
+    faults,
+    figure4,
+    gpu,
+    pages,
+    scaling,
+    table1,
+    table2,
+    table3,
+    table4,
+)
 from invconv.report import markdown as md
 
 COMMON = {
@@ -51,12 +62,63 @@ def rows_of(table):
         facts |= {"free_parameters": 900.0, "round_trip_error": 1e-3, "timed_images": 100.0}
         facts |= {"aa_spread": 0.02, "train_step_extra_bytes": 5e7, "dequantization": "uniform"}
         times = seconds("ft", "st", "train_step", "st_published")
-        return [
-            row("table2", f"{preset}-{data}-{method}", labels, facts | times)
-            for preset, data in places
-            for method in ("glow", "finc")
-            for labels in [{"preset": preset, "dataset": data, "method": method, "seed": 0}]
+        cells = [(*place, method, 0) for place in places for method in ("glow", "finc")]
+        ranked = [
+            ("embedded_long", "digits", m, seed) for m in ("glow", "finc") for seed in (0, 1)
         ]
+        return [
+            row("table2", "-".join(map(str, cell)), dict(zip(names, cell, strict=True)), values)
+            for names in [("preset", "dataset", "method", "seed")]
+            for cell in [*ranked, *cells]
+            for values in [
+                facts | times if cell in cells else facts | {"bpd": 3.0 + 0.1 * cell[3]}
+            ]
+        ]
+    if table == "table1":
+        facts = {"stored": 1234.0, "free": 1200.0, "dependent_steps": 63.0, "exact": "exact"}
+        facts |= {"inverse_operations": 9999.0, "log_det_operations": 5.0}
+        facts |= {"round_trip_error": 1e-16}
+        size = {"channels": 12, "n": 32, "k": 3}
+        return [row("table1", m, {"method": m, **size}, facts) for m in ("glow", "finc")]
+    if table == "scaling":
+        series = [*scaling.SERIES, "fresh"]
+        facts = {"aa_spread": 0.02, "gflops": 300.0, "fastest_torch_forward": "four fresh"}
+        facts |= {f"{name}_extra_bytes": 2e6 for name in scaling.SERIES} | {"input_bytes": 1e6}
+        points = {"n8": (8, 3), "n16": (16, 3), "n32": (32, 3), "k2": (32, 2), "k5": (32, 5)}
+        return [
+            row(
+                "scaling",
+                point,
+                {"point": point, "channels": 12, "batch": 100, "n": n, "k": k},
+                facts | seconds(*series, start=0.001 * n * k),
+                point=point,
+            )
+            for point, (n, k) in points.items()
+        ]
+    if table == "gpu":
+        names = ("inverse", "forward", "torch_forward", "pointwise", "inverse_eager", "wavefront")
+        facts = seconds(*names, "diagonal_channel", "diagonal_channel_4", start=1e-4)
+        facts |= {"aa_spread": 0.02, "inverse_bytes_per_s": 1e12, "inverse_flop_per_s": 1e12}
+        place = {"part": "layer", "channels": 12, "n": 32, "batch": 100, "tf32_block": False}
+        layer = row(
+            "gpu", "layer", {"kind": "finc", **place}, facts | {"fastest_torch_forward": "a"}
+        )
+        chip = row(
+            "gpu", "chip", {"part": "machine", "tf32_block": False}, {"copy_bytes_per_s": 3e12}
+        )
+        facts = seconds(
+            "ft", "st", "train_step", "graph_ft", "graph_st", "convolutions", start=1e-2
+        )
+        facts |= {"graph_aa_spread": 0.01, "round_trip_error": 1e-5, "parameters": 9e4}
+        place = {"part": "model", "batch": 100, "tf32_block": False}
+        models = [row("gpu", m, {"kind": m, **place}, facts) for m in ("glow", "finc")]
+        return [layer, *models, chip, models.pop()]
+    if table == "faults":
+        facts = {"cells": 16.0, "attempts": 27.0, "launches": 7.0, "lost": 1.0, "repeated": 2.0}
+        facts |= {"kills: scancel": 3.0, "kills: SIGKILL to a cell": 2.0, "other_bpd": 1.0}
+        jobs = {"trivial_cells": 200, "side_by_side": 4, "slurm_s": 900.0, "basic_s": 100.0}
+        facts |= {"last_kill_to_table_s": 155.6}
+        return [row("faults", "overhead", {}, jobs), row("faults", "faults", {}, facts)]
     if table == "table3":
         facts = {"parameters": 1000.0, "aa_spread": 0.02, "round_trip_error": 1e-3}
         facts |= seconds("ft", "st", "st_published")
@@ -87,7 +149,15 @@ def rows_of(table):
     ]
 
 
+def scaling_page(rows):
+    return scaling.page(scaling._groups(rows))
+
+
 PAGES = {
+    "table1": table1.page,
+    "scaling": scaling_page,
+    "gpu": gpu.page,
+    "faults": faults.page,
     "table2": table2.page,
     "table3": table3.page,
     "table4": table4.page,
@@ -138,6 +208,7 @@ def test_exactly_the_cells_of_a_changed_row_change(table):
 
 NAMES = (
     "model|data|method|size|batch|images|steps|device|solver|cell|threads|torch|python|commit|date"
+    "|point|layer|C, n|seeds|theory|what|how|machine"
 )
 
 

@@ -196,7 +196,7 @@ def test_loss_curves_draw_every_cell(tmp_path, monkeypatch):
     assert drawn[0].get_supxlabel() == "2 of 5 cells have no log"
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_figures_are_repeatable_to_the_byte(suffix, tmp_path):
     cells = make_cells(tmp_path)
     one, two = (loss_curves(cells, tmp_path / f"{name}{suffix}") for name in "ab")
@@ -207,8 +207,8 @@ def test_figures_are_repeatable_to_the_byte(suffix, tmp_path):
 
 
 def test_a_figure_has_a_known_suffix(tmp_path):
-    with pytest.raises(ValueError, match=r"as \.svg or \.png, not '\.pdf'"):
-        save(Figure(), tmp_path / "figure.pdf")
+    with pytest.raises(ValueError, match=r"as \.svg, \.png, \.pdf, not '\.bmp'"):
+        save(Figure(), tmp_path / "figure.bmp")
     assert not list(tmp_path.iterdir())
 
 

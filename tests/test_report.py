@@ -183,7 +183,14 @@ def test_readme_markers():
 
 
 def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():
-    source = {"machine": "m", "date": "2026-01-01", "commit": "1", "dirty": False, "status": "ok"}
+    source = {
+        "machine": "m",
+        "device": "m",
+        "date": "2026-01-01",
+        "commit": "1",
+        "dirty": False,
+        "status": "ok",
+    }
     trial = {"cells": 5, "attempts": 9, "launches": 2, "lost": 0, "repeated": 0, "other_bpd": 0}
     trial |= {"kills: scancel": 2, "kills: SIGKILL to a cell": 3, "last_kill_to_table_s": 61.4}
     cost = {"trivial_cells": 10, "side_by_side": 4, "slurm_s": 50.0, "basic_s": 10.0}

@@ -38,13 +38,16 @@ def test_a_small_sweep(reproduce, tmp_path):
     assert ok.loc["k2", ["n", "k"]].tolist() == [32, 2]
     assert (ok[["torch_forward_s", "inverse_s", "inverse_diagonal_channel_s"]] > 0).all(axis=None)
     page = (tmp_path / "results" / "scaling.md").read_text()
-    assert "oops | error: ValueError" in " ".join(page.split())
+    assert "oops | error |" in " ".join(page.split())
+    assert "error: ValueError: point must be n or k and a size" in page
     assert len(list((tmp_path / "results" / "figures").glob("*.svg"))) == 1
 
 
 def test_exponents_by_hand():
     sizes = np.array([8, 16, 32, 64])
-    rows = pd.DataFrame({"n": sizes, "k": 3, **{f"{name}_s": 1e-6 * sizes**2 for name in SERIES}})
+    source = {"cell": "c", "machine": "m", "commit": "1"}
+    times = {f"{name}_s": 1e-6 * sizes**2 for name in SERIES}
+    rows = pd.DataFrame({"n": sizes, "k": 3, **times, **source})
     lines = exponents(rows)
     assert {line["in n"] for line in lines} == {"2.00"}
     assert {line["in k"] for line in lines} == {"–"}

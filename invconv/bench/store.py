@@ -44,6 +44,8 @@ def merge_frames(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.DataFrame:
     """One row per ``key``: an "ok" one if there is any, then the newest."""
+    if rows.empty:
+        return rows
     ordered = (
         rows.copy().assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
     )

@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from invconv.report import markdown as md
 from invconv.report import pages
 from invconv.report.names import METHODS
-from invconv.report.style import save, style
+from invconv.report.style import save_for_page, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CENTRE = {"n": 32.0, "k": 3.0, "s": 0.0}
 AXES = {
@@ -46,8 +50,7 @@ def place(point: str) -> tuple[int, int, float]:
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/accuracy.md`` and its figures, and returns the page's path."""
     for i, block in enumerate(_blocks(rows)):
-        for suffix in ("svg", "png"):
-            draw(block, results / "figures" / f"{_figure(i)}.{suffix}")
+        save_for_page(draw(block), results, _figure(i))
     return pages.write("accuracy", lambda: page(rows), results)
 
 
@@ -162,7 +165,7 @@ def _types(block: pd.DataFrame) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def draw(block: pd.DataFrame, path: Path) -> None:
+def draw(block: pd.DataFrame) -> "Figure":
     """Residual in float32 and bfloat16 against n, k and weight scale."""
     from matplotlib.figure import Figure
 
@@ -194,4 +197,4 @@ def draw(block: pd.DataFrame, path: Path) -> None:
         line[0].set_ylabel(f"residual in {dtype}")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    save(figure, path)
+    return figure

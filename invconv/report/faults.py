@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.bench import newest
 from invconv.report import markdown as md
+from invconv.report import pages
 
 KILL = "kills: "
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/faults.md`` from the rows and returns its path."""
-    path = results / "faults.md"
-    write_text_atomically(page(rows), path)
-    return path
+    return pages.write("faults", lambda: page(rows), results)
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -26,45 +25,51 @@ def page(rows: pd.DataFrame) -> str:
         "cells of table 2 (`preset=tiny`, digits, FInC), killed while they train; then the same "
         "command again until its exit code is 0.",
     ]
+    if rows.empty:
+        parts.append("missing: no rows yet.")
     for _, row in newest(rows).iterrows():
-        parts += _trial(row) if row["cell"] == "faults" else _overhead(row)
+        if row["status"] == "ok":
+            parts += _trial(row) if row["cell"] == "faults" else _overhead(row)
+    parts += pages.footnotes(newest(rows))
     return "\n\n".join(parts) + "\n"
 
 
 def _trial(row: pd.Series) -> list[str]:
-    kills = {name: row[name] for name in row.index if name.startswith(KILL) and row[name] > 0}
-    lines = {
-        "cells launched": row["cells"],
-        "attempts at them": row["attempts"],
-        "launches of the command": row["launches"],
-        **{f"faults: {name.removeprefix(KILL)}": number for name, number in kills.items()},
-        "faults, all": sum(kills.values()),
-        "**cells lost**": row["lost"],
-        "**finished cells repeated**": row["repeated"],
-        "cells whose bits per dimension are not exactly those of an undisturbed run": row[
-            "other_bpd"
-        ],
+    kills = [name for name in row.index if name.startswith(KILL) and row[name] > 0]
+    every = md.Cell(f"{sum(row[kills]):.0f}", *(md.source(row, name) for name in kills))
+    whole = "{:.0f}".format
+    fields = {
+        "cells launched": "cells",
+        "attempts at them": "attempts",
+        "launches of the command": "launches",
+        **{f"faults: {name.removeprefix(KILL)}": name for name in kills},
+        "faults, all": "",
+        "**cells lost**": "lost",
+        "**finished cells repeated**": "repeated",
+        "cells whose bits per dimension are not exactly those of an undisturbed run": "other_bpd",
+        "seconds from the last kill to the complete table": "last_kill_to_table_s",
     }
-    table = [{"what": name, "number": f"{int(number)}"} for name, number in lines.items()]
-    seconds = f"{row['last_kill_to_table_s']:.0f}"
-    table.append({"what": "seconds from the last kill to the complete table", "number": seconds})
+    table = [
+        {"what": name, "number": md.value(row, field, whole) if field else every}
+        for name, field in fields.items()
+    ]
     return [f"## Faults\n\n{_source(row)}", md.table(table)]
 
 
 def _overhead(row: pd.Series) -> list[str]:
     cells, side = int(row["trivial_cells"]), int(row["side_by_side"])
     ways = {
-        f"`launch=slurm`, {side} jobs at a time": (row["slurm_s"], side),
-        "`launch=basic`, one process": (row["basic_s"], 1),
+        f"`launch=slurm`, {side} jobs at a time": ("slurm_s", side),
+        "`launch=basic`, one process": ("basic_s", 1),
     }
     table = [
         {
             "how": how,
-            "whole sweep, s": f"{seconds:.0f}",
-            "s per cell": f"{seconds / cells:.2f}",
-            "s of a slot per cell": f"{seconds / cells * slots:.2f}",
+            "whole sweep, s": md.value(row, field, "{:.0f}".format),
+            "s per cell": md.value(row, field, "{:.2f}".format, 1 / cells),
+            "s of a slot per cell": md.value(row, field, "{:.2f}".format, slots / cells),
         }
-        for how, (seconds, slots) in ways.items()
+        for how, (field, slots) in ways.items()
     ]
     extra = (side * row["slurm_s"] - row["basic_s"]) / cells
     return [
@@ -80,4 +85,5 @@ def _source(row: pd.Series) -> str:
     dirty = " with changes" if row["dirty"] else ""
     load = row.get("load_average")
     busy = "" if load is None or pd.isna(load) else f", load average {load:.1f}"
-    return f"Measured on {row['machine']}{busy}, {row['date']}, commit {row['commit']}{dirty}."
+    where = pages.where(row["device"], row["machine"])
+    return f"Measured on {where}{busy}, {row['date']}, commit {row['commit']}{dirty}."

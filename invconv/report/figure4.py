@@ -8,10 +8,11 @@ import pandas as pd
 from invconv.report import markdown as md
 from invconv.report import pages
 from invconv.report.published import published
-from invconv.report.style import save, style
+from invconv.report.style import save_for_page, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 RGB_BATCH = 100
@@ -33,8 +34,7 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/figure4.md`` and its figures, and returns the page's path."""
     found = _blocks(rows)
     for i, block in enumerate(found):
-        for suffix in ("svg", "png"):
-            draw(block, results / "figures" / f"{_figure(i)}.{suffix}")
+        save_for_page(draw(block), results, _figure(i))
     return pages.write("figure4", lambda: page(rows), results)
 
 
@@ -120,7 +120,7 @@ def _line(
     return line
 
 
-def draw(block: pd.DataFrame, path: Path) -> None:
+def draw(block: pd.DataFrame) -> "Figure":
     """One panel per batch size, and one for the older run's model."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -162,7 +162,7 @@ def draw(block: pd.DataFrame, path: Path) -> None:
     hollow: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecolor": "none"}
     handles.append(Line2D([], [], label="published", color="#777777", markersize=7, **hollow))
     figure.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False, fontsize=9)
-    save(figure, path)
+    return figure
 
 
 def _draw(panel: "Axes", good: pd.DataFrame, sizes: tuple[str, ...], batch: int) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.bench import newest
 from invconv.report import markdown as md
+from invconv.report import pages
 
 INTRODUCTION = (
     "Made by `python -m invconv.bench gpu`; do not edit. Rows: [data/gpu.csv](data/gpu.csv). "
@@ -21,9 +22,7 @@ INTRODUCTION = (
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/gpu.md`` and returns its path."""
-    path = results / "gpu.md"
-    write_text_atomically(page(rows), path)
-    return path
+    return pages.write("gpu", lambda: page(rows), results)
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -39,12 +38,13 @@ def page(rows: pd.DataFrame) -> str:
             layers = group[(group["part"] == "layer") & kept]
             if len(layers):
                 layers = layers.sort_values(["kind", "batch", "channels", "n"], kind="stable")
-                copy = _copy_rate(group)
+                copy = pages.only(group, part="machine")
                 lines = [_layer(row, copy) for _, row in layers.iterrows()]
                 parts += [f"### One layer, {title}", md.table(lines)]
         models = group[group["part"] == "model"]
         if len(models):
             parts += _models(models)
+        parts += pages.footnotes(group[group["part"].isin(["layer", "model"])])
         commits = ", ".join(sorted(set(group["commit"].astype(str))))
         dirty = " with changes" if group["dirty"].astype(bool).any() else ""
         versions = ", ".join(sorted(set(group["torch"].astype(str))))
@@ -72,83 +72,69 @@ def _machine(rows: pd.DataFrame) -> list[str]:
     return parts
 
 
-def _copy_rate(rows: pd.DataFrame) -> float | None:
-    found = _column(rows[rows["part"] == "machine"], "copy_bytes_per_s").dropna()
-    return float(found.iloc[0]) if len(found) else None
-
-
 def _column(rows: pd.DataFrame, name: str) -> pd.Series:
     return rows[name] if name in rows else pd.Series(index=rows.index, dtype=object)
 
 
-def _layer(row: pd.Series, copy: float | None) -> dict[str, str]:
+def _layer(row: pd.Series, copy: pd.Series | None) -> dict[str, str]:
     line = {
         "layer": str(row["kind"]),
         "C, n": f"{row['channels']:.0f}, {row['n']:.0f}",
         "images": f"{row['batch']:.0f}",
     }
     if row["status"] != "ok":
-        return line | {"inverse": f"{row['status']}: {row['reason']}"}
+        return line | {"inverse": md.value(row, "status")}
 
     def micro(name: str) -> str:
-        value = row.get(f"{name}_s")
-        return md.ABSENT if value is None or pd.isna(value) else md.number(1e6 * value)
+        return md.value(row, f"{name}_s", scale=1e6)
 
-    line["inverse"] = md.with_quartiles(
-        *(1e6 * row[f"inverse{part}_s"] for part in ("", "_q25", "_q75"))
-    )
-    line["A/A"] = f"{row['aa_spread']:.1%}"
-    line["our forward"] = micro("forward")
-    line["torch forward"] = f"{micro('torch_forward')} ({row['fastest_torch_forward']})"
-    line["inverse ÷ torch forward"] = md.ratio(row["inverse_s"], row["torch_forward_s"])
-    line["algorithm 2 ÷ inverse"] = md.ratio(row.get("diagonal_channel_4_s"), row["inverse_s"])
-    line |= {
+    forward = micro("torch_forward")
+    sources = getattr(forward, "sources", ())
+    return line | {
+        "inverse": md.quartiles(row, "inverse", 1e6),
+        "A/A": md.value(row, "aa_spread", "{:.1%}".format),
+        "our forward": micro("forward"),
+        "torch forward": md.Cell(f"{forward} ({row['fastest_torch_forward']})", *sources),
+        "inverse ÷ torch forward": md.quotient(row, "inverse_s", row, "torch_forward_s"),
+        "algorithm 2 ÷ inverse": md.quotient(row, "diagonal_channel_4_s", row, "inverse_s"),
         "1×1": micro("pointwise"),
         "inverse eager": micro("inverse_eager"),
         "wavefront": micro("wavefront"),
         "algorithm 1": micro("diagonal_channel"),
         "algorithm 2": micro("diagonal_channel_4"),
+        "GB/s": md.value(row, "inverse_bytes_per_s", "{:,.0f}".format, 1e-9),
+        "of copy": md.quotient(
+            row, "inverse_bytes_per_s", copy, "copy_bytes_per_s", "{:.0%}".format
+        ),
+        "GFLOP/s": md.value(row, "inverse_flop_per_s", "{:,.0f}".format, 1e-9),
     }
-    rate = row["inverse_bytes_per_s"]
-    line["GB/s"] = f"{rate / 1e9:,.0f}"
-    line["of copy"] = f"{rate / copy:.0%}" if copy else md.ABSENT
-    line["GFLOP/s"] = f"{row['inverse_flop_per_s'] / 1e9:,.0f}"
-    return line
 
 
 def _models(rows: pd.DataFrame) -> list[str]:
-    glow = {
-        row["batch"]: row.get("graph_st_s")
-        for _, row in rows.iterrows()
-        if row["kind"] == "glow" and row["status"] == "ok"
-    }
     lines = []
     for _, row in rows.sort_values(["batch", "kind"], kind="stable").iterrows():
         line = {"model": str(row["kind"]), "images": f"{row['batch']:.0f}"}
         if row["status"] != "ok":
-            lines.append(line | {"FT": f"{row['status']}: {row['reason']}"})
+            lines.append(line | {"FT": md.value(row, "status")})
             continue
-        ms = {
-            name: 1e3 * row[f"{name}_s"]
-            for name in ("ft", "st", "train_step", "graph_ft", "graph_st")
-        }
-        share = row.get("convolutions_s")
-        share = None if share is None or pd.isna(share) else share / row["graph_st_s"]
+        glow = pages.only(rows, kind="glow", batch=row["batch"])
         lines.append(
             line
             | {
-                "FT": md.number(ms["ft"]),
-                "ST": md.number(ms["st"]),
-                "ST/FT": f"{ms['st'] / ms['ft']:.2f}",
-                "FT, graph": md.number(ms["graph_ft"]),
-                "ST, graph": md.number(ms["graph_st"]),
-                "ST/FT, graph": f"{ms['graph_st'] / ms['graph_ft']:.2f}",
-                "ST ÷ Glow's, graph": md.ratio(row["graph_st_s"], glow.get(row["batch"])),
-                "convolutions' share of ST": md.ABSENT if share is None else f"{share:.1%}",
-                "train step": md.number(ms["train_step"]),
-                "A/A": f"{row['graph_aa_spread']:.1%}",
-                "round trip": f"{row['round_trip_error']:.1e}",
-                "parameters": f"{row['parameters']:,.0f}",
+                "FT": md.value(row, "ft_s", scale=1e3),
+                "ST": md.value(row, "st_s", scale=1e3),
+                "ST/FT": md.quotient(row, "st_s", row, "ft_s"),
+                "FT, graph": md.value(row, "graph_ft_s", scale=1e3),
+                "ST, graph": md.value(row, "graph_st_s", scale=1e3),
+                "ST/FT, graph": md.quotient(row, "graph_st_s", row, "graph_ft_s"),
+                "ST ÷ Glow's, graph": md.quotient(row, "graph_st_s", glow, "graph_st_s"),
+                "convolutions' share of ST": md.quotient(
+                    row, "convolutions_s", row, "graph_st_s", "{:.1%}".format
+                ),
+                "train step": md.value(row, "train_step_s", scale=1e3),
+                "A/A": md.value(row, "graph_aa_spread", "{:.1%}".format),
+                "round trip": md.value(row, "round_trip_error", "{:.1e}".format),
+                "parameters": md.value(row, "parameters", "{:,.0f}".format),
             }
         )
     return ["### Whole models, milliseconds", md.table(lines)]

@@ -72,12 +72,18 @@ def value(
     return Cell((form or number)(scale * found), source(row, field))
 
 
-def quartiles(row: pd.Series | None, name: str) -> str:
-    """``name_s`` of a row, with its quartiles."""
+def quartiles(row: pd.Series | None, name: str, scale: float = 1) -> str:
+    """``name_s`` of a row with its quartiles, times ``scale``."""
     if row is None or row["status"] != "ok" or pd.isna(row.get(f"{name}_s")):
         return value(row, f"{name}_s")
     fields = [f"{name}{part}_s" for part in ("", "_q25", "_q75")]
-    return Cell(with_quartiles(*(row[f] for f in fields)), *(source(row, f) for f in fields))
+    text = with_quartiles(*(scale * row[f] for f in fields))
+    return Cell(text, *(source(row, f) for f in fields))
+
+
+def over_rows(text: str, rows: pd.DataFrame, *fields: str) -> str:
+    """``text``, computed from the ``fields`` of all ``rows``."""
+    return Cell(text, *(source(row, field) for _, row in rows.iterrows() for field in fields))
 
 
 def quotient(

@@ -70,9 +70,13 @@ def origin(block: pd.DataFrame) -> str:
         )
         for name in names
     )
-    machine = str(block["machine"].iloc[0])
-    where = device if device == machine else f"{device} ({machine})"
-    return f"{where}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
+    place = where(device, str(block["machine"].iloc[0]))
+    return f"{place}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
+
+
+def where(device: str, machine: str) -> str:
+    """The device, and the name under which its rows are merged where that is another."""
+    return device if device == machine else f"{device} ({machine})"
 
 
 def in_order(rows: pd.DataFrame, column: str, order: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The page `results/scaling.md`: one FInC layer against image size and kernel size."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,17 @@ from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages
 from invconv.report.seeds import setting
-from invconv.report.style import save
+from invconv.report.style import label_ends, save_for_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SERIES = {
     "torch_forward": ("torch's fastest forward", "#555555", "o"),
     "pointwise": ("1×1 convolution", "#999999", "v"),
     "forward": ("our forward", "#332288", "s"),
     "inverse": ("our inverse", "#CC6677", "D"),
-    "inverse_wavefront": ("inverse, wavefront in torch", "#DDCC77", "^"),
+    "inverse_wavefront": ("inverse, wavefront in torch", "#999933", "^"),
     "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#117733", "x"),
 }
 AXES = {"n": "image size n", "k": "kernel size k"}
@@ -28,8 +32,7 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
     groups = _groups(rows)
     for i, (name, group) in enumerate(groups):
-        for suffix in (".svg", ".png"):
-            draw(group, (results / "figures" / _figure(name, i)).with_suffix(suffix))
+        save_for_page(draw(group), results, _figure(name, i))
     return pages.write("scaling", lambda: page(groups), results)
 
 
@@ -69,9 +72,16 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
         good = group[group["status"] == "ok"]
         parts += [
             f"## C = {channels}, batch {batch}, {machine}",
-            f"![time against n and k](figures/{_figure(name, i)})",
+            f"{pages.origin(group)} Our inverse by "
+            f"{', '.join(sorted(set(good.get('solver', pd.Series(dtype=str)).dropna())))}.",
+            f"![time against n and k](figures/{_figure(name, i)}.svg)",
             "Milliseconds:",
             md.table([_line(row) for _, row in group.iterrows()]),
+            *pages.footnotes(group),
+        ]
+        if good.empty:
+            continue
+        parts += [
             "Fitted exponents of time, least squares in log-log, from n = 16 and k = 2:",
             md.table(exponents(good)),
             "Theory is the growth of the work. The dependent steps, 2n−1 and none more with k, "
@@ -79,11 +89,7 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
             "the work, and memory traffic where there is little of it.",
             "Peak memory of the first call, in copies of the input, by the process's high-water "
             "mark (the newly allocated result counts; what is below a megabyte may not show):",
-            md.table([_memory_line(row) for _, row in good.iterrows()]) if len(good) else "",
-            f"Measured at commit {', '.join(sorted(set(group['commit'].astype(str))))} with torch "
-            f"{', '.join(sorted(set(group['torch'].astype(str))))}, "
-            f"{group['threads'].max():.0f} threads, our inverse by "
-            f"{', '.join(sorted(set(good.get('solver', pd.Series(dtype=str)).dropna())))}.",
+            md.table([_memory_line(row) for _, row in good.iterrows()]),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -91,7 +97,7 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
 def _line(row: pd.Series) -> dict[str, str]:
     line = {"point": row["point"]}
     if row["status"] != "ok":
-        return line | {"torch forward": f"{row['status']}: {row['reason']}"}
+        return line | {"torch forward": md.value(row, "status")}
 
     def ms(name: str) -> str:
         return md.value(row, f"{name}_s", scale=1e3)
@@ -144,13 +150,13 @@ def exponents(rows: pd.DataFrame) -> list[dict[str, str]]:
             points = points[points[axis] >= first].dropna(subset=[f"{name}_s"])
             if len(points) > 1:
                 slope = np.polyfit(np.log(points[axis]), np.log(points[f"{name}_s"]), 1)[0]
-                line[f"in {axis}"] = f"{slope:.2f}"
+                line[f"in {axis}"] = md.over_rows(f"{slope:.2f}", points, f"{name}_s")
         lines.append(line)
     return lines
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Two log-log panels, time against n and against k, as SVG or PNG."""
+def draw(rows: pd.DataFrame) -> "Figure":
+    """Two log-log panels, time against n and against k."""
     from matplotlib.figure import Figure
 
     rows = rows[rows["status"] == "ok"]
@@ -170,13 +176,14 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
                 )
                 low, high = (1e3 * points[f"{name}_q{q}_s"] for q in (25, 75))
                 panel.fill_between(points[axis], low, high, color=colour, alpha=0.2, linewidth=0)
-        panel.set(xscale="log", yscale="log", xlabel=AXES[axis], ylabel="milliseconds")
+        panel.set(xscale="log", yscale="log", xlabel=AXES[axis])
         ticks = sorted(set(points[axis].astype(int))) if len(points) else []
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
-    save(figure, path)
+    figure.axes[0].set_ylabel("milliseconds")
+    label_ends(figure.axes[-1])
+    return figure
 
 
 def _figure(name: tuple[str, int, int], index: int) -> str:
@@ -185,4 +192,4 @@ def _figure(name: tuple[str, int, int], index: int) -> str:
     while "--" in text:
         text = text.replace("--", "-")
     again = f"-{index + 1}" if index else ""
-    return f"scaling-{text.strip('-')}-c{channels}-b{batch}{again}.svg"
+    return f"scaling-{text.strip('-')}-c{channels}-b{batch}{again}"

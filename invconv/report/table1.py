@@ -76,7 +76,11 @@ def page(rows: pd.DataFrame) -> str:
             parts += [f"### {title}", text, _table(group, metric, columns, (channels, n, k))]
     if rows.empty:
         parts.append("missing: no rows yet.")
-    parts += ["## Where the count contradicts the paper", *_notes(), *_failures(rows)]
+    parts += [
+        "## Where the count contradicts the paper",
+        *_notes(),
+        *pages.footnotes(newest(rows)),
+    ]
     if not rows.empty:
         commits = ", ".join(sorted(set(newest(rows)["commit"].astype(str))))
         parts.append(f"Counted at commit {commits}.")
@@ -153,10 +157,3 @@ def _notes() -> list[str]:
     ]
     sources = ", ".join(dict.fromkeys(figures["source"]))
     return ["\n".join(lines), f"Source of the published column: {sources} (label V)."]
-
-
-def _failures(rows: pd.DataFrame) -> list[str]:
-    kept = newest(rows) if len(rows) else rows
-    bad = kept[kept["status"] != "ok"] if len(kept) else kept
-    lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
-    return ["\n".join(lines)] if lines else []

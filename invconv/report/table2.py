@@ -173,17 +173,20 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
         for method, members in group.groupby("method", sort=False):
             name = _named(METHODS.get(str(method), str(method)), members.iloc[0])
             difference = None if method == "glow" else paired_difference(members, glow, "bpd")
+            mean = f"{members['bpd'].mean():.3f} ± {members['bpd'].std():.3f}"
+            minus = md.ABSENT
+            if difference is not None:
+                both = pd.concat([members, glow[glow["seed"].isin(members["seed"])]])
+                interval = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
+                minus = md.over_rows(f"{difference.mean:+.4f} {interval}", both, "bpd")
             lines.append(
                 {
                     "data": title,
                     "method": name,
                     "seeds": str(len(members)),
-                    "bpd measured": f"{members['bpd'].mean():.3f} ± {members['bpd'].std():.3f}",
-                    "histogram": md.bits(first["histogram_bpd"]),
-                    "minus Glow": f"{difference.mean:+.4f} [{difference.low:+.4f}, "
-                    f"{difference.high:+.4f}]"
-                    if difference
-                    else md.ABSENT,
+                    "bpd measured": md.over_rows(mean, members, "bpd"),
+                    "histogram": md.value(first, "histogram_bpd", md.bits),
+                    "minus Glow": minus,
                     "steps": str(config["budget"]["training"]["steps"]),
                     "machine": str(keys[1]),
                 }
