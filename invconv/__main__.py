@@ -154,7 +154,7 @@ def _report(options: argparse.Namespace) -> int:
             frame = read_table(options.results / "data" / f"{table}.csv")
             print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
     if options.readme:
-        write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
+        write_readme(options.results, Path("README.md"))
     return 0
 
 
