@@ -15,6 +15,7 @@ from invconv.bench.contributed import RowsError, import_rows
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
+from invconv.report.explorer import LibraryMissing, write_explorer
 from invconv.report.readme import write_readme
 from invconv.report.style import formats
 from invconv.solvers import FORWARD_METHODS, METHODS
@@ -58,6 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
     reporting.add_argument("--results", type=Path, default=Path("results"))
     reporting.add_argument("--readme", action="store_true", help="update README.md, too")
     reporting.add_argument("--pdf", action="store_true", help="figures as PDF, too")
+    reporting.add_argument(
+        "--html", action="store_true", help="write one page with every row instead, to explore"
+    )
+    reporting.add_argument(
+        "--out", type=Path, default=Path("runs/explorer.html"), help="the file of --html"
+    )
+    reporting.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where --html finds the cells' pictures"
+    )
     contributed = commands.add_parser("import", help="add rows that somebody else measured")
     contributed.add_argument("rows", type=Path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
@@ -149,12 +159,25 @@ def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.D
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.html:
+        return _explorer(options)
     with formats(".svg", ".png", *[".pdf"] * options.pdf):
         for table, write_page in PAGES.items():
             frame = read_table(options.results / "data" / f"{table}.csv")
             print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
     if options.readme:
         write_readme(options.results, Path("README.md"))
+    return 0
+
+
+def _explorer(options: argparse.Namespace) -> int:
+    tables = {name: read_table(options.results / "data" / f"{name}.csv") for name in PAGES}
+    try:
+        path = write_explorer(tables, options.out, options.runs)
+    except LibraryMissing as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{path}: {sum(map(len, tables.values()))} rows, {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

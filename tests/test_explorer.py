@@ -1,0 +1,293 @@
+"""The explorer in a real browser: 5,000 rows sorted, filtered, switched, hovered, by keyboard."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from chromium import browser, open_page
+from explorer_rows import many
+
+from invconv.report.explorer import write_explorer
+
+MOST_BYTES = 6_000_000
+MOST_MS = 200
+SORT = """(header) => new Promise((done) => {
+  const start = performance.now();
+  new MutationObserver((_, observer) => {
+    observer.disconnect();
+    document.body.offsetHeight;
+    done(performance.now() - start);
+  }).observe(header.closest("table").tBodies[0], { childList: true });
+  header.click();
+})"""
+PLACE = """([name, row]) => {
+  const plot = document.getElementById("plot");
+  const { xaxis, yaxis } = plot._fullLayout;
+  for (const trace of plot._fullData) {
+    const i = trace.customdata.indexOf(row);
+    if (i < 0 || trace.name !== name) continue;
+    plot.scrollIntoView({ block: "center" });
+    const { left, top } = plot.getBoundingClientRect();
+    return [left + xaxis._offset + xaxis.c2p(xaxis.d2c(trace.x[i])),
+            top + yaxis._offset + yaxis.d2p(trace.y[i])];
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return many(600)
+
+
+@pytest.fixture(scope="module")
+def path(rows, tmp_path_factory):
+    """A page with two tables."""
+    folder = tmp_path_factory.mktemp("explorer")
+    few = pd.DataFrame([_scaling(n, k) for n, k in ((16, 3), (32, 3), (64, 3), (32, 5))])
+    return write_explorer({"table2": rows, "scaling": few}, folder / "page.html", folder)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tab(chromium, path):
+    opened, wrong = open_page(chromium, path)
+    yield opened
+    assert wrong == []
+
+
+@pytest.fixture(autouse=True)
+def _fresh(request):
+    if "tab" in request.fixturenames:
+        tab = request.getfixturevalue("tab")
+        wanted = {"table": "0", "machine": "all", "commit": "all", "status": "all"}
+        for name, value in wanted.items():
+            if tab.input_value(f"#{name}") != value:
+                tab.select_option(f"#{name}", value)
+
+
+def _scaling(n, k):
+    time = 1e-6 * n**2 * k
+    return {
+        "cell": f"n{n}-k{k}",
+        "table": "scaling",
+        "status": "ok",
+        "reason": None,
+        "channels": 12,
+        "batch": 100,
+        "n": n,
+        "k": k,
+        **{f"inverse{q}_s": time * f for q, f in (("", 1), ("_q25", 0.9), ("_q75", 1.2))},
+        "torch_forward_s": 2 * time,
+        "machine": "machine 0",
+        "commit": "1234567890",
+        "date": "2026-01-01",
+        "config": "{}",
+    }
+
+
+def header(tab, name):
+    return tab.locator(".rows-table thead th", has_text=re.compile(f"^{name}(s|bytes|bits/dim)?$"))
+
+
+def column(tab, name):
+    i = header(tab, name).evaluate("(cell) => cell.cellIndex")
+    return tab.locator(f".rows-table tbody td:nth-child({i + 1})").all_inner_texts()
+
+
+def found(tab):
+    tab.wait_for_timeout(600)  # DataTables waits for the end of the typing
+    text = tab.locator("#rows .dt-info").inner_text()
+    return int(re.search(r"of ([\d,]+) entr", text)[1].replace(",", ""))
+
+
+def test_five_thousand_rows_sort_in_a_fifth_of_a_second_and_stay_below_six_megabytes(
+    chromium, tmp_path
+):
+    rows = many(5000)
+    path = write_explorer({"table2": rows}, tmp_path / "page.html", tmp_path)
+    assert path.stat().st_size < MOST_BYTES
+    tab, wrong = open_page(chromium, path)
+    tab.select_option("#commit", "all")
+    times = [header(tab, "bpd").evaluate(SORT) for _ in range(4)]  # up, down, unsorted, up
+    times += [header(tab, name).evaluate(SORT) for name in ("cell", "method", "bpd")]
+    print("milliseconds per sort:", times)
+    assert sorted(times)[3] < MOST_MS, times
+    assert header(tab, "bpd").get_attribute("aria-sort") == "ascending"
+    smallest = rows["bpd"].sort_values()[:50]
+    assert [float(text) for text in column(tab, "bpd")] == pytest.approx(smallest, abs=1e-3)
+    header(tab, "bpd").click()
+    assert float(column(tab, "bpd")[0]) == pytest.approx(rows["bpd"].max(), abs=1e-3)
+    tab.close()
+    assert wrong == []
+
+
+def test_filters_and_conditions(tab, rows):
+    tab.fill("#rows .dt-search input", "woodbury patches")
+    wanted = (rows["method"] == "woodbury") & (rows["dataset"] == "patches")
+    assert found(tab) == wanted.sum()
+    tab.fill("#rows .dt-search input", "")
+    assert found(tab) == len(rows)
+    tab.click("#conditions summary")
+    tab.click("#conditions button:has-text('Add Condition')")
+    tab.select_option("#conditions .dtsb-data", label="bpd")
+    tab.select_option("#conditions .dtsb-condition", label="Less Than")
+    tab.fill("#conditions .dtsb-value", "2.5")
+    assert found(tab) == (rows["bpd"] < 2.5).sum()
+    tab.click("#conditions .dtsb-delete")
+    assert found(tab) == len(rows)
+
+
+def test_machine_and_commit_are_switched(tab, rows):
+    tab.select_option("#machine", "machine 1")
+    here = rows[rows["machine"] == "machine 1"]
+    assert found(tab) == len(here)
+    assert "Machine: machine 1." in tab.inner_text("#facts")
+    tab.select_option("#commit", "2abcdef012")
+    assert found(tab) == (here["commit"] == "2abcdef012").sum()
+    assert "Commit: 2abcdef012." in tab.inner_text("#facts")
+    shown = tab.evaluate("plot.data.flatMap((t) => t.customdata).filter((row) => row >= 0)")
+    kept = here[(here["commit"] == "2abcdef012") & (here["status"] == "ok")]
+    assert set(shown) == set(kept.index[kept["dataset"] == "digits"])
+    tab.select_option("#commit", "newest of each cell")
+    assert found(tab) == here["cell"].nunique()
+
+
+def test_failed_cells_show_their_reason(tab, rows):
+    tab.select_option("#status", "not ok")
+    assert found(tab) == (rows["status"] != "ok").sum()
+    assert set(column(tab, "reason")) == {"OutOfMemoryError: tried to allocate 20 GiB"}
+    tab.locator("button.cell").first.click()
+    assert "oom: OutOfMemoryError: tried" in tab.inner_text("#detail .reason")
+    tab.keyboard.press("Escape")
+
+
+def test_hovering_shows_the_rows_value_and_a_click_opens_it(tab, rows):
+    good = rows[rows["status"] == "ok"]
+    row = good[(good["method"] == "woodbury") & (good["dataset"] == "digits")].iloc[3]
+    tab.select_option("#machine", row["machine"])
+    tab.select_option("#commit", row["commit"])
+    tab.wait_for_timeout(200)
+    x, y = tab.evaluate(PLACE, ["Woodbury", int(row.name)])
+    tab.mouse.move(x, y)
+    label = tab.locator("#plot .hovertext")
+    label.wait_for()
+    texts = label.text_content()
+    assert f"{row['bpd']:.4g}" in texts
+    assert row["machine"] in texts
+    assert row["commit"] in texts
+    tab.mouse.click(x, y)
+    tab.locator("#detail[open]").wait_for()
+    assert tab.inner_text("#detail-title") == row["cell"]
+    assert '"learning_rate": 0.002' in tab.inner_text("#detail pre")
+    tab.keyboard.press("Escape")
+
+
+def test_published_points_stand_beside_the_measured(tab, rows):
+    tab.select_option("#figure", label="bits per dimension, cifar10")
+    tab.select_option("#status", "not ok")  # leaves the published points alone in the figure
+    x, y = tab.evaluate(PLACE, ["FInC, published", -1])
+    tab.mouse.move(x, y)
+    text = tab.locator("#plot .hovertext", has_text="3.39")
+    text.wait_for()
+    assert "arXiv 2301.09266" in text.text_content()
+    tab.select_option("#status", "all")
+    measured = rows[(rows["method"] == "finc") & (rows["dataset"] == "cifar10")]
+    measured = measured[measured["status"] == "ok"].iloc[0]
+    tab.fill("#published .dt-search input", f"bpd {measured['cell']}")
+    tab.wait_for_timeout(600)
+    first = tab.locator("#published tbody tr").first.locator("td").all_inner_texts()
+    assert first[:4] == ["FInC", "cifar10", "bpd", "3.390"]
+    assert float(first[6]) == pytest.approx(float(first[5]) / 3.39, rel=1e-3)
+
+
+def test_lines_against_n_and_k(tab):
+    tab.select_option("#table", "1")
+    assert "One layer against image size" in tab.inner_text("#title")
+    tab.select_option("#figure", label="time against kernel size k, n = 32")
+    line = tab.evaluate("plot.data.find((trace) => trace.name === 'our inverse')")
+    assert line["x"] == [3, 5]
+    assert line["y"] == pytest.approx([1e-6 * 32**2 * k for k in (3, 5)])
+    assert line["error_y"]["array"] == pytest.approx([0.2 * y for y in line["y"]])
+    assert line["line"]["color"] == "#CC6677"
+    assert line["marker"]["symbol"] == "diamond"
+
+
+def test_the_keyboard_suffices(tab):
+    header(tab, "seed").locator("[tabindex='0']").focus()
+    for key, order in (("Enter", "ascending"), ("Space", "descending")):
+        tab.keyboard.press(key)
+        tab.locator(f".rows-table th[aria-sort={order}]", has_text="seed").wait_for()
+    tab.locator("#rows .dt-search input").focus()
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.matches('button.cell')"):
+            break
+    name = tab.evaluate("document.activeElement.textContent")
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("#detail-title") == name
+    tab.keyboard.press("Escape")
+    assert tab.locator("#detail[open]").count() == 0
+    assert tab.evaluate("document.activeElement.textContent") == name
+    tab.locator("#machine").focus()
+    tab.keyboard.press("ArrowDown")
+    assert "Machine: machine 0." in tab.inner_text("#facts")
+
+
+def test_at_phone_width_everything_fits_and_the_head_stays(chromium, path):
+    tab, wrong = open_page(chromium, path, 390, 844)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for_timeout(100)
+    for name in ("#title", "#facts", "#machine", "#commit"):
+        box = tab.locator(name).bounding_box()
+        assert 0 <= box["y"] < 300, name
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, name
+    assert "Units: s, bits/dim" in tab.inner_text("#facts")
+    assert "Machine: machine 0; machine 1." in tab.inner_text("#facts")
+    tab.locator("button.cell").first.click()
+    box = tab.locator("#detail").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    tab.close()
+    assert wrong == []
+
+
+def test_pictures_of_a_cell(chromium, rows, tmp_path):
+    folder = tmp_path / "runs" / "cell"
+    folder.mkdir(parents=True)
+    row = rows.iloc[0]
+    names = ("machine", "commit")
+    written = {"cell": row["cell"], "table": "table2", "status": "ok"}
+    source = {name: row[name] for name in names}
+    (folder / "row.json").write_text(json.dumps(written | {"provenance": source}))
+    (folder / "samples.png").write_bytes(PNG)
+    path = write_explorer({"table2": rows[:3]}, tmp_path / "page.html", tmp_path / "runs")
+    tab, wrong = open_page(chromium, path)
+    tab.select_option("#commit", "all")
+    tab.locator("button.cell").first.click()
+    picture = tab.locator("#detail img")
+    assert picture.get_attribute("alt") == f"samples of {row['cell']}"
+    assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 2
+    tab.keyboard.press("Escape")
+    tab.locator("button.cell").nth(1).click()
+    assert picture.count() == 0
+    tab.close()
+    assert wrong == []
+
+
+def _png():
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+PNG = _png()
