@@ -202,7 +202,7 @@ def test_published_points_stand_beside_the_measured(tab, rows):
     tab.fill("#published .dt-search input", f"bpd {measured['cell']}")
     tab.wait_for_timeout(600)
     first = tab.locator("#published tbody tr").first.locator("td").all_inner_texts()
-    assert first[:4] == ["FInC", "cifar10", "bpd", "3.390"]
+    assert first[:4] == ["FInC", "cifar10", "bpd", "3.39"]
     assert float(first[6]) == pytest.approx(float(first[5]) / 3.39, rel=1e-3)
 
 
@@ -216,6 +216,10 @@ def test_lines_against_n_and_k(tab):
     assert line["error_y"]["array"] == pytest.approx([0.2 * y for y in line["y"]])
     assert line["line"]["color"] == "#CC6677"
     assert line["marker"]["symbol"] == "diamond"
+    buttons = tab.locator("#plot .modebar-btn")
+    titles = buttons.evaluate_all("(all) => all.map((button) => button.dataset.title)")
+    assert "Zoom in" in titles
+    assert not [title for title in titles if "hare" in title]  # would leave the machine
 
 
 def test_the_keyboard_suffices(tab):

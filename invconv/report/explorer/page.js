@@ -169,7 +169,7 @@ function drawFigure() {
     : { type: logarithmic ? "log" : "linear", tickmode: "array",
         tickvals: [...new Set(figure.points.map((p) => p.x))] };
   const layout = {
-    margin: { l: 64, r: 12, t: 10, b: 40 },
+    margin: { l: 64, r: 12, t: 36, b: 40 },
     xaxis: { ...x, title: { text: figure.x }, automargin: true },
     yaxis: { type: logarithmic && figure.y === "seconds" ? "log" : "linear", title: { text: figure.y },
       automargin: true, exponentformat: "power" },
@@ -179,7 +179,7 @@ function drawFigure() {
     font: { family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
   };
   Plotly.react("plot", traces(figure), layout, { responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    modeBarButtonsToRemove: ["lasso2d", "select2d", "sendChartToCloud"] });
   byId("plot").removeAllListeners?.("plotly_click");
   byId("plot").on("plotly_click", ({ points }) => points[0].customdata >= 0 && detail(points[0].customdata));
 }
@@ -205,7 +205,7 @@ function drawPublished() {
     columns: names.map((name, i) => ({ title: name, data: i,
       className: i > 8 ? "long" : [3, 5, 6].includes(i) ? "figure" : "",
       type: [3, 5, 6].includes(i) && lines.every((line) => typeof line[i] !== "string") ? "figure" : "string",
-      render: [3, 5, 6].includes(i) ? shownNumber : $.fn.dataTable.render.text() })),
+      render: [5, 6].includes(i) ? shownNumber : $.fn.dataTable.render.text() })),
     order: [],
     pageLength: 25,
     autoWidth: false,
@@ -223,7 +223,7 @@ function detail(row) {
   const stated = table.published.filter((entry) => entry.rows.includes(row));
   if (stated.length) {
     add("Published", make("ul", {}, ...stated.map((entry) => make("li", { textContent:
-      `${entry.metric}: published ${number(entry.value)}, here ${number(field(entry.field, row))}; ` +
+      `${entry.metric}: published ${entry.value}, here ${number(field(entry.field, row))}; ` +
       `${entry.source} [${entry.label}]${entry.note ? `; ${entry.note}` : ""}` }))));
   }
   for (const [name, data] of table.pictures[row] ?? []) {
@@ -232,13 +232,13 @@ function detail(row) {
   if (table.left_out[row]) {
     add("Pictures", make("p", { textContent: `too large for this page: ${table.left_out[row]}` }));
   }
+  add("Configuration", make("pre", { textContent: JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1) }));
   const fields = table.columns.flatMap((c, i) => {
     const value = table.values[i][row];
     return value === null || c.name === "config" ? []
       : [make("dt", { textContent: c.name }), make("dd", { textContent: c.numeric ? withUnit(value, c.unit) : value })];
   });
   add("Fields", make("dl", {}, ...fields));
-  add("Configuration", make("pre", { textContent: JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1) }));
   byId("detail-title").textContent = field("cell", row);
   byId("detail-body").replaceChildren(...body);
   byId("detail").showModal();
