@@ -10,8 +10,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from invconv.bench import collect, provenance, read_rows, read_table
+from invconv.bench import (
+    collect,
+    merge,
+    provenance,
+    read_rows,
+    read_table,
+    write_text_atomically,
+)
 from invconv.bench.contributed import RowsError, import_rows
+from invconv.bench.pytest_rows import TABLE, BenchmarkFileError, rows_from_benchmarks
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -61,6 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
     reporting.add_argument("--pdf", action="store_true", help="figures as PDF, too")
     reporting.add_argument(
         "--html", action="store_true", help="write one page with every row instead, to explore"
+    )
+    reporting.add_argument(
+        "--from-benchmark",
+        type=Path,
+        metavar="FILE",
+        help="add what pytest --benchmark-only --benchmark-json=FILE timed, and write its page",
     )
     reporting.add_argument(
         "--out", type=Path, default=Path("runs/explorer.html"), help="the file of --html"
@@ -161,6 +175,8 @@ def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.D
 def _report(options: argparse.Namespace) -> int:
     if options.html:
         return _explorer(options)
+    if options.from_benchmark is not None:
+        return _from_benchmark(options)
     with formats(".svg", ".png", *[".pdf"] * options.pdf):
         for table, write_page in PAGES.items():
             frame = read_table(options.results / "data" / f"{table}.csv")
@@ -178,6 +194,20 @@ def _explorer(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"{path}: {sum(map(len, tables.values()))} rows, {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _from_benchmark(options: argparse.Namespace) -> int:
+    try:
+        rows, others = rows_from_benchmarks(options.from_benchmark)
+    except BenchmarkFileError as error:
+        print(error, file=sys.stderr)
+        return 1
+    data = options.results / "data" / f"{TABLE}.csv"
+    frame = merge(read_table(data), rows)
+    write_text_atomically(frame.to_csv(index=False), data)
+    path = PAGES[TABLE](read_table(data), options.results)
+    print(f"{TABLE}: {len(rows)} rows added, {others} benchmarks of other things left out, {path}")
     return 0
 
 

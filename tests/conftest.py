@@ -3,13 +3,15 @@
 import importlib.util
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import single_node
 import torch
 from hypothesis import HealthCheck, settings
 
-from invconv.bench.provenance import ROOT
+from invconv.bench.alone import check_alone
+from invconv.bench.provenance import ROOT, provenance, revision
 
 settings.register_profile(
     "ci", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -17,15 +19,34 @@ settings.register_profile(
 settings.register_profile("full", settings.get_profile("ci"), max_examples=500)
 settings.load_profile("ci")
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where the benchmarks run."""
+
+
+def pytest_addoption(parser):
+    """--full, for the benchmarks that take more than minutes."""
+    parser.addoption("--full", action="store_true", help="every benchmark, the long ones too")
+
 
 def pytest_collection_modifyitems(config, items):
     """Benchmarks run under --benchmark-only alone; timing inside a test run says nothing."""
-    if config.getoption("benchmark_only"):
-        return
-    kept = [item for item in items if "benchmark" not in getattr(item, "fixturenames", ())]
+    wanted = config.getoption("benchmark_only")
+    kept = [item for item in items if ("benchmark" in getattr(item, "fixturenames", ())) == wanted]
+    if not config.getoption("--full"):
+        kept = [item for item in kept if not item.get_closest_marker("full")]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """Adds what a row of ours says about its machine."""
+    machine_info["invconv"] = provenance(DEVICE)
+
+
+def pytest_benchmark_update_commit_info(config, commit_info):
+    """The commit as a row has it: that of the code which was loaded, `results/` aside."""
+    commit_info["id"], commit_info["dirty"] = revision()
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +108,37 @@ def slurm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     yield single_node.start(folder)
     single_node.stop(folder)
+
+
+@pytest.fixture
+def device():
+    """The GPU, if there is one; TF32 is off, as torch has it for products by default."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    check_alone(DEVICE)
+    return DEVICE
+
+
+@pytest.fixture
+def timed(benchmark, device):
+    """Times a call that was proved, to its end on the device, and notes what a row needs."""
+
+    def run(call, residual, method, **labels):
+        if not residual <= labels.pop("tolerance", 1e-4):
+            pytest.fail(f"not timed: the result is wrong, its residual is {residual:.1e}")
+        names = ("operation", "n", "k")
+        benchmark.group = " ".join(f"{name}={labels[name]}" for name in names)
+        benchmark.extra_info.update(
+            labels,
+            residual=residual,
+            method=method,
+            device=str(device),
+            threads=torch.get_num_threads(),
+        )
+        benchmark(partial(_to_the_end, call) if device.type == "cuda" else call)
+
+    return run
+
+
+def _to_the_end(call):
+    call()
+    torch.cuda.synchronize()

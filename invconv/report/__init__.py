@@ -7,6 +7,7 @@ import pandas as pd
 
 from invconv.report import (
     accuracy,
+    benchmark,
     faults,
     figure4,
     gpu,
@@ -27,5 +28,6 @@ PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "accuracy": accuracy.write_page,
     "gpu": gpu.write_page,
     "faults": faults.write_page,
+    "benchmark": benchmark.write_page,
 }
 """Table name to the function that writes its page from ``results/data/<name>.csv``."""

@@ -10,6 +10,8 @@ from invconv.bench import time_interleaved
 from invconv.solvers import relative_error
 from invconv.solvers.problem import FLIPS, parse_corners
 
+pytestmark = pytest.mark.full
+
 CPU = torch.device("cpu")
 LAYERS = {
     "emerging": ("emerging", {}, 1.0),

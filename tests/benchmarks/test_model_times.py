@@ -1,10 +1,13 @@
 """A whole FInC model: sampling beside the forward pass, and beside the same model with Glow."""
 
+import pytest
 import torch
 
 from invconv.bench import time_interleaved
 from invconv.bench.flow_timing import prove_round_trip
 from invconv.flows import MultiScaleFlow
+
+pytestmark = pytest.mark.full
 
 
 def test_sampling_beside_forward(benchmark, capsys):

@@ -9,6 +9,8 @@ from invconv.bench.baselines import corner_weight
 from invconv.solvers import relative_error
 from invconv.solvers.problem import CORNERS
 
+pytestmark = pytest.mark.full
+
 CPU = torch.device("cpu")
 AUTHORS_MS = {
     (12, 16): 15.4,

@@ -7,6 +7,8 @@ from invconv import build
 from invconv.bench import time_interleaved
 from invconv.solvers import relative_error
 
+pytestmark = pytest.mark.full
+
 AUTHORS_MS = {
     ("woodbury", 100, 12, 32): (14.8, 9.6),
     ("woodbury", 100, 48, 16): (7.0, 6.2),

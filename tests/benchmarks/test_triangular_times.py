@@ -9,6 +9,8 @@ from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwa
 from invconv.solvers import relative_error
 from invconv.solvers.problem import CORNERS
 
+pytestmark = pytest.mark.full
+
 TARGETS = {
     3: {
         0.45: [(4, 14), (8, 7), (12, 16), (12, 32), (12, 64)],

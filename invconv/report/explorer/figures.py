@@ -154,11 +154,6 @@ def _benchmark(rows: pd.DataFrame) -> Iterator[Figure]:
     for operation in rows["operation"].unique():
         here = rows[rows["operation"] == operation]
         for x, other in (("n", "k"), ("k", "n")):
-            points = []
-            for i, row in here.sort_values(x, kind="stable").iterrows():
-                found = point(i, row, row[x], "time_s", (other, "channels", "batch"))
-                if found is not None:
-                    look = style(row["layer"])
-                    name = look.title if row["layer"] != "solver" else row["method"]
-                    points.append(((name, look.colour, look.marker, look.line), found))
+            there = here[here[x].notna()].sort_values(x, kind="stable")
+            points = method_points(there, "time_s", x, (other, "channels", "batch"))
             yield figure(f"{operation}: time against {x}", x, SECONDS, points, log=True)
