@@ -53,4 +53,5 @@ lint: setup
 	$(BIN)/mypy
 
 benchmark: setup
-	$(BIN)/python -m pytest --benchmark-only -s tests/benchmarks
+	mkdir -p runs
+	$(BIN)/python -m pytest --benchmark-only --benchmark-json=runs/benchmark.json tests/benchmarks

@@ -40,8 +40,11 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """Adds what a row of ours says about its machine."""
-    machine_info["invconv"] = provenance(DEVICE)
+    """Adds what a row of ours says about its machine, not when and which code: it is compared."""
+    here = provenance(DEVICE)
+    machine_info["invconv"] = {
+        name: here[name] for name in here if name not in ("commit", "dirty", "date", "threads")
+    }
 
 
 def pytest_benchmark_update_commit_info(config, commit_info):

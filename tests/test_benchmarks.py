@@ -33,7 +33,7 @@ def run(folder, *options, solver=None, which="compiled and 16-3"):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -59,17 +59,10 @@ def _lines(rows: pd.DataFrame) -> list[dict[str, str]]:
         line = {"method": pages.title(method)}
         line["k"] = md.ABSENT if pd.isna(kernel) else f"{kernel:.0f}"
         for n in sizes:
-            line[f"n = {n:.0f}"] = _milliseconds(pages.only(group, n=n))
+            row = pages.only(group, n=n)
+            line[f"n = {n:.0f}"] = md.ABSENT if row is None else md.quartiles(row, "time", 1e3)
         worst = group.sort_values("residual").iloc[-1]
         line["largest residual"] = md.value(worst, "residual", "{:.0e}".format)
         solvers = sorted(set(group["solver"].dropna()))
         lines.append(line | {"solver": ", ".join(solvers) or md.ABSENT})
     return lines
-
-
-def _milliseconds(row: pd.Series | None) -> str:
-    if row is None:
-        return md.ABSENT
-    fields = ("time_s", "time_q25_s", "time_q75_s")
-    text = md.with_quartiles(*(1e3 * row[field] for field in fields))
-    return md.Cell(text, *(md.source(row, field) for field in fields))
