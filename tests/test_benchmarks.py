@@ -85,8 +85,10 @@ def test_a_file_becomes_rows_and_a_page(saved, tmp_path, capsys):
         assert row["time_q25_s"] == pytest.approx(entry["stats"]["q1"])
         assert row["residual"] < 1e-5
         assert (row["n"], row["k"], row["threads"]) == (16, 3, 1)
-        for name in ("machine", "torch", "commit", "dirty", "isa"):
+        for name in ("machine", "torch", "python", "isa"):
             assert row[name] == here[name], name
+        assert row["commit"] == content["commit_info"]["id"]
+        assert row["dirty"] == content["commit_info"]["dirty"]
         assert json.loads(row["config"])["method"] == row["solver"] == "compiled"
     text = " ".join((tmp_path / "benchmark.md").read_text().split())
     solve = rows[rows["operation"] == "solve"].iloc[0]

@@ -2,16 +2,24 @@
 
 import json
 import re
+import sys
 
 import pandas as pd
 import pytest
 from chromium import browser, open_page
 from explorer_rows import many
 
+from invconv.__main__ import main
+from invconv.bench import read_table
+from invconv.report import PAGES
 from invconv.report.explorer import write_explorer
+from invconv.report.explorer.figures import TIMES
+from invconv.report.explorer.samples import find_pictures
+from invconv.report.explorer.tables import table_data
 
 MOST_BYTES = 6_000_000
 MOST_MS = 200
+FIELDS = {"bits per dimension": "bpd"} | {title: field for field, title in TIMES.items()}
 SORT = """(header) => new Promise((done) => {
   const start = performance.now();
   new MutationObserver((_, observer) => {
@@ -282,6 +290,62 @@ def test_pictures_of_a_cell(chromium, rows, tmp_path):
     assert picture.count() == 0
     tab.close()
     assert wrong == []
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    for i in range(3):
+        folder = tmp_path / f"cell{i}"
+        folder.mkdir()
+        source = {"machine": "m", "commit": "c"}
+        written = {"cell": f"cell{i}", "table": "table2", "status": "ok", "provenance": source}
+        (folder / "row.json").write_text(json.dumps(written))
+        for name in ("samples", "reconstructions"):
+            (folder / f"{name}.png").write_bytes(bytes(300))
+    found = find_pictures(tmp_path, most=4 * 400)
+    names = [[name for name, _ in pictures] for pictures in found.shown.values()]
+    assert names == [["samples", "reconstructions"], ["samples"], ["samples"]]
+    assert set(found.left_out) == {("cell1", "m", "c"), ("cell2", "m", "c")}
+    assert found.left_out["cell1", "m", "c"] == str(tmp_path / "cell1" / "reconstructions.png")
+
+
+def test_every_point_is_a_field_of_its_row(rows):
+    data = table_data("table2", rows)
+    assert len(data["figures"]) == 3 * 5
+    for figure in data["figures"]:
+        field = FIELDS[figure["title"].rpartition(",")[0]]
+        points = [point for point in figure["points"] if "row" in point]
+        here = (rows["dataset"] == figure["title"].split()[-1]) & (rows["status"] == "ok")
+        assert {point["row"] for point in points} == set(rows.index[here])
+        for point in points:
+            assert point["y"] == rows[field][point["row"]]
+    values = dict(zip((c["name"] for c in data["columns"]), data["values"], strict=True))
+    good = rows.index[rows["status"] == "ok"]
+    assert [values["st_s"][i] for i in good] == pytest.approx(rows["st_s"][good].tolist())
+    assert {values["st_s"][i] for i in rows.index.difference(good)} == {None}
+    kept = [row for row, new in zip(rows.itertuples(), data["newest"], strict=True) if new]
+    assert len(kept) == len(rows.drop_duplicates(["cell", "machine"]))
+    assert all(row.commit.startswith("2") or row.status == "ok" for row in kept)
+
+
+@pytest.mark.parametrize("table", PAGES)
+def test_a_table_without_rows_and_one_of_unknown_columns(table, tmp_path):
+    empty = table_data(table, read_table(tmp_path / "nowhere.csv"))
+    assert empty["newest"] == empty["figures"] == []
+    assert all(entry["rows"] == [] for entry in empty["published"])
+
+
+def test_the_command_writes_the_page_or_says_what_is_missing(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "page.html"
+    command = ["report", "--html", "--out", str(out), "--runs", str(tmp_path)]
+    assert main(command) == 0
+    assert re.search(r"page.html: \d+ rows, 2\.\d MB", capsys.readouterr().out)
+    text = out.read_text()
+    assert "https://" not in text[text.index("</style>") :].replace("https://github", "")
+    monkeypatch.setitem(sys.modules, "itables", None)
+    assert main([*command[:-1], "nowhere"]) == 1
+    error = capsys.readouterr().err
+    assert "pip install 'invconv[explorer]'" in error
+    assert error.count("\n") == 1
 
 
 def _png():

@@ -10,6 +10,7 @@ from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
 from invconv.report import (
     accuracy,
+    benchmark,
     faults,
     figure4,
     gpu,
@@ -119,6 +120,19 @@ def rows_of(table):
         jobs = {"trivial_cells": 200, "side_by_side": 4, "slurm_s": 900.0, "basic_s": 100.0}
         facts |= {"last_kill_to_table_s": 155.6}
         return [row("faults", "overhead", {}, jobs), row("faults", "faults", {}, facts)]
+    if table == "benchmark":
+        labels = {"operation": "solve", "layer": "solver", "channels": 12, "batch": 100, "k": 3}
+        facts = {"residual": 1e-6, "solver": "compiled"}
+        return [
+            row(
+                "benchmark",
+                f"{method}-{n}",
+                {"method": method, "n": n, **labels},
+                facts | seconds("time", start=0.001 * n) | {"residual": 1e-9 * n},
+            )
+            for method in ("compiled", "wavefront")
+            for n in (8, 16)
+        ]
     if table == "table3":
         facts = {"parameters": 1000.0, "aa_spread": 0.02, "round_trip_error": 1e-3}
         facts |= seconds("ft", "st", "st_published")
@@ -155,6 +169,7 @@ def scaling_page(rows):
 
 PAGES = {
     "table1": table1.page,
+    "benchmark": benchmark.page,
     "scaling": scaling_page,
     "gpu": gpu.page,
     "faults": faults.page,

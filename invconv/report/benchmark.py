@@ -55,9 +55,9 @@ def _lines(rows: pd.DataFrame) -> list[dict[str, str]]:
     rows = pages.in_order(rows, "method", list(METHODS))
     sizes = sorted(rows["n"].unique())
     for _, group in rows.groupby(["method", "k"], sort=False, dropna=False):
-        method, kernel = group["method"].iloc[0], group["k"].iloc[0]
-        line = {"method": pages.title(method)}
-        line["k"] = md.ABSENT if pd.isna(kernel) else f"{kernel:.0f}"
+        first = group.iloc[0]
+        line = {"method": pages.title(first["method"])}
+        line["k"] = md.value(first, "k", "{:.0f}".format)
         for n in sizes:
             row = pages.only(group, n=n)
             line[f"n = {n:.0f}"] = md.ABSENT if row is None else md.quartiles(row, "time", 1e3)

@@ -38,7 +38,8 @@ const column = (name) => table.columns.findIndex((c) => c.name === name);
 const field = (name, row) => (column(name) < 0 ? null : table.values[column(name)][row]);
 const count = () => table.values[0].length;
 const fill = (select, options, wanted) => {
-  select.replaceChildren(...options.map(([value, text]) => make("option", { value, textContent: text })));
+  const made = options.map(([value, textContent]) => make("option", { value, textContent }));
+  select.replaceChildren(...made);
   select.value = options.some(([value]) => value === wanted) ? wanted : options[0][0];
 };
 const distinct = (name) => [...new Set(table.values[column(name)])].filter((v) => v !== null).sort();
@@ -64,7 +65,7 @@ function openTable() {
 }
 
 function drawRows() {
-  if (shown) shown.destroy();
+  shown?.destroy();
   const element = make("table", { className: "rows-table display compact" });
   byId("rows").replaceChildren(element);
   const names = table.columns.map((c, i) => ({
@@ -165,7 +166,8 @@ function drawFigure() {
   byId("logarithmic").disabled = figure.log === null && figure.y !== "seconds";
   const narrow = window.innerWidth < 640;
   const x = figure.log === null
-    ? { type: "category", categoryorder: "array", categoryarray: figure.order ?? [], tickangle: narrow ? 60 : "auto" }
+    ? { type: "category", categoryorder: "array", categoryarray: figure.order ?? [],
+        tickangle: narrow ? 60 : "auto" }
     : { type: logarithmic ? "log" : "linear", tickmode: "array",
         tickvals: [...new Set(figure.points.map((p) => p.x))] };
   const layout = {
@@ -181,23 +183,27 @@ function drawFigure() {
   Plotly.react("plot", traces(figure), layout, { responsive: true, displaylogo: false,
     modeBarButtonsToRemove: ["lasso2d", "select2d", "sendChartToCloud"] });
   byId("plot").removeAllListeners?.("plotly_click");
-  byId("plot").on("plotly_click", ({ points }) => points[0].customdata >= 0 && detail(points[0].customdata));
+  byId("plot").on("plotly_click", ({ points: [{ customdata: row }] }) => row >= 0 && detail(row));
 }
 
 function drawPublished() {
-  if (published) published.destroy();
+  published?.destroy();
+  published = null;
   byId("published-section").hidden = !table.published.length;
   if (!table.published.length) return;
   const lines = table.published.flatMap((entry) => {
     const rows = entry.rows.filter(chosen);
     return (rows.length ? rows : [null]).map((row) => {
       const measured = row === null ? null : field(entry.field, row);
-      const ratio = entry.full.includes(row) && typeof entry.value === "number" ? measured / entry.value : null;
+      const same = entry.full.includes(row) && typeof entry.value === "number";
+      const ratio = same ? measured / entry.value : null;
       return [entry.model, entry.dataset, entry.metric, entry.value, entry.label, measured, ratio,
-        row === null ? "missing" : field("cell", row), row === null ? "" : field("machine", row), entry.source, entry.note];
+        ...(row === null ? ["missing", ""] : [field("cell", row), field("machine", row)]),
+        entry.source, entry.note];
     });
   });
-  const names = ["model", "data", "metric", "published", "label", "measured", "ratio", "cell", "machine", "source", "note"];
+  const names = ["model", "data", "metric", "published", "label", "measured", "ratio", "cell",
+    "machine", "source", "note"];
   const element = make("table", { className: "display compact" });
   byId("published").replaceChildren(element);
   published = new DataTable(element, {
@@ -218,7 +224,8 @@ function detail(row) {
   const body = [];
   const add = (name, text) => body.push(make("h3", { textContent: name }), text);
   if (field("status", row) !== "ok") {
-    body.push(make("p", { className: "reason", textContent: `${field("status", row)}: ${field("reason", row)}` }));
+    const textContent = `${field("status", row)}: ${field("reason", row)}`;
+    body.push(make("p", { className: "reason", textContent }));
   }
   const stated = table.published.filter((entry) => entry.rows.includes(row));
   if (stated.length) {
@@ -232,11 +239,13 @@ function detail(row) {
   if (table.left_out[row]) {
     add("Pictures", make("p", { textContent: `too large for this page: ${table.left_out[row]}` }));
   }
-  add("Configuration", make("pre", { textContent: JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1) }));
+  const config = JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1);
+  add("Configuration", make("pre", { textContent: config }));
   const fields = table.columns.flatMap((c, i) => {
     const value = table.values[i][row];
-    return value === null || c.name === "config" ? []
-      : [make("dt", { textContent: c.name }), make("dd", { textContent: c.numeric ? withUnit(value, c.unit) : value })];
+    if (value === null || c.name === "config") return [];
+    const text = c.numeric ? withUnit(value, c.unit) : value;
+    return [make("dt", { textContent: c.name }), make("dd", { textContent: text })];
   });
   add("Fields", make("dl", {}, ...fields));
   byId("detail-title").textContent = field("cell", row);
