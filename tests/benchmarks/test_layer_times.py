@@ -31,7 +31,7 @@ def options(name, k):
     return {"kernel_size": ((k + 1) // 2, k) if name == "macow" else k}
 
 
-SLOW = {"macow": (16, 3)}
+SLOW = {"macow": (32, 3)}
 """Layer → the largest image and kernel that it is timed on without --full."""
 
 
