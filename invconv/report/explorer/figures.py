@@ -32,6 +32,16 @@ TIMES = {
     "st_published_s": "sampling time, own algorithm",
     "train_step_s": "time of a training step",
 }
+SOLVERS = {
+    "compiled": SERIES["inverse"][1:],
+    "torch": SERIES["torch_forward"][1:],
+    "wavefront": SERIES["inverse_wavefront"][1:],
+    "diagonal_channel": SERIES["inverse_diagonal_channel"][1:],
+    "diagonal_channel_4": GPU["diagonal_channel_4"][1:],
+    "raster_serial": ("#88CCEE", "d"),
+    "reference": ("#000000", "o"),
+}
+"""Method of the solver → colour and marker."""
 ALGORITHMS = {
     "algorithm_1": ("algorithm 1", "#117733", "x"),
     "algorithm_2": ("algorithm 2", "#44AA99", "P"),
@@ -155,5 +165,8 @@ def _benchmark(rows: pd.DataFrame) -> Iterator[Figure]:
         here = rows[rows["operation"] == operation]
         for x, other in (("n", "k"), ("k", "n")):
             there = here[here[x].notna()].sort_values(x, kind="stable")
-            points = method_points(there, "time_s", x, (other, "channels", "batch"))
+            found = method_points(there, "time_s", x, (other, "channels", "batch"))
+            points = (
+                ((look[0], *SOLVERS.get(look[0], look[1:3]), look[3]), p) for look, p in found
+            )
             yield figure(f"{operation}: time against {x}", x, SECONDS, points, log=True)

@@ -174,7 +174,7 @@ function drawFigure() {
     margin: { l: 64, r: 12, t: 36, b: 40 },
     xaxis: { ...x, title: { text: figure.x }, automargin: true },
     yaxis: { type: logarithmic && figure.y === "seconds" ? "log" : "linear", title: { text: figure.y },
-      automargin: true, exponentformat: "power" },
+      automargin: true, exponentformat: "power", nticks: 8 },
     showlegend: figure.legend !== false,
     legend: narrow ? { orientation: "h", y: -0.25, yanchor: "top" } : {},
     hovermode: "closest",
