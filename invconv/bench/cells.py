@@ -15,7 +15,7 @@ from invconv.bench.processes import slurm_job
 from invconv.bench.provenance import device_name, provenance, revision
 from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
 from invconv.files import remove_partial
-from invconv.solvers import InverseError
+from invconv.numerical import NumericalError
 
 
 class Unsupported(Exception):
@@ -117,7 +117,7 @@ def classify(error: Exception) -> str:
     """The status that an exception stands for."""
     if isinstance(error, Unsupported | NotImplementedError):
         return "unsupported"
-    if isinstance(error, Incorrect | InverseError):
+    if isinstance(error, Incorrect | NumericalError):
         return "incorrect"
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "oom"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import available, build
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 
 
 @pytest.mark.parametrize("n", [8, 16, 32])
