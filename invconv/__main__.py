@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from invconv.bench import collect, provenance, read_rows, read_table
-from invconv.bench.contributed import RowsError, import_rows
+from invconv.bench.contributed import import_rows
+from invconv.bench.rows import RowsError
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -84,7 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
         "import": _import,
         "fetch": _fetch,
     }
-    return actions[options.command](options)
+    try:
+        return actions[options.command](options)
+    except RowsError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -160,9 +165,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     try:
-        table, frame = import_rows(
-            options.rows, options.label, options.results / "data", tuple(PAGES)
-        )
+        table, frame = import_rows(options.rows, options.label, options.results / "data", PAGES)
     except RowsError as error:
         print(f"{options.rows}: {error}", file=sys.stderr)
         return 1

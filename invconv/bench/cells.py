@@ -100,14 +100,14 @@ def _done(path: Path, device: torch.device) -> Row | None:
     row = read_row(path)
     if row is None or row.status != "ok":
         return None
-    here = slurm_job() or row.provenance["device"] == device_name(device)
+    here = slurm_job() or row.provenance.get("device") == device_name(device)
     return row if here else None
 
 
 def _clear(folder: Path) -> None:
     """Removes all but the claims."""
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif not entry.name.startswith("claim."):
             entry.unlink()

@@ -11,6 +11,9 @@ from invconv.flows.level_flow import LevelFlow
 from invconv.flows.squeeze import Squeeze
 from invconv.flows.steps import build_step
 
+MOST_LEVELS = 30
+"""More would halve any image away; 2^levels is computed."""
+
 
 class MultiScaleFlow(LevelFlow):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
@@ -58,6 +61,8 @@ class MultiScaleFlow(LevelFlow):
             raise ValueError(
                 f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
             )
+        if levels > MOST_LEVELS:
+            raise ValueError(f"levels must be at most {MOST_LEVELS}, not {levels}")
         channels, height, width_pixels = self.shape
         if height % 2**levels or width_pixels % 2**levels:
             raise ValueError(

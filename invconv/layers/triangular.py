@@ -108,7 +108,7 @@ class TriangularConv(InvertibleConv):
         self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
         taps = std * torch.randn(channels, per_group, *kernel)
         if diagonal == "learned":
-            self.register_buffer("sign", (1 + taps)[on_diagonal].sign())
+            self.register_buffer("sign", self._diagonal_of(1 + taps).sign())
         self.weight = nn.Parameter(torch.where(on_diagonal, (1 + taps).abs().log(), taps))
         self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
         self._cache = EvalCache()
@@ -136,8 +136,11 @@ class TriangularConv(InvertibleConv):
         return taps * (allowed / total.clamp(min=allowed))
 
     def _log_diagonal(self) -> Tensor:
+        return self._diagonal_of(self.weight)
+
+    def _diagonal_of(self, taps: Tensor) -> Tensor:
         row, column = self.anchor
-        groups = self.weight[:, :, row, column].unflatten(0, (-1, self.weight.shape[1]))
+        groups = taps[:, :, row, column].unflatten(0, (-1, taps.shape[1]))
         return groups.diagonal(dim1=1, dim2=2).flatten()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

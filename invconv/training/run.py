@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from invconv.data import ImageSet
 from invconv.data.loader import Loader
-from invconv.files import remove_partial
+from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
+    CheckpointError,
     check_settings,
+    check_weights,
     load_weights,
     read_checkpoint,
     save_atomically,
@@ -40,6 +42,13 @@ class TrainingState:
     step: int = 0
     best_step: int = 0
     best_valid_bpd: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("step", "best_step"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be an integer from 0, not {getattr(self, name)!r}")
+        if type(self.best_valid_bpd) is not float:
+            raise ValueError(f"best_valid_bpd must be a float, not {self.best_valid_bpd!r}")
 
 
 class _Objective(nn.Module):
@@ -93,6 +102,8 @@ class Run:
             self.flow.initialize(whole.batch(0), self.noise)
         else:
             load_weights(self.flow, saved["flow"], f"{self.folder}/last.pt")
+            if saved["best"]:
+                check_weights(self.flow, saved["best"], f"the best of {self.folder}/last.pt")
         if self.options.ema:
             self.average = AveragedModel(
                 self.flow, multi_avg_fn=get_ema_multi_avg_fn(self.options.ema)
@@ -189,19 +200,38 @@ class Run:
             return None
         path = self.folder / "last.pt"
         remove_partial(self.folder)
-        keys = ("flow", "optimizer", "average", "random", "state", "settings", "recipe", "best")
-        saved = read_checkpoint(path, *keys)
+        saved = read_checkpoint(
+            path,
+            flow=Mapping,
+            optimizer=Mapping,
+            average=(Mapping, type(None)),
+            random=Tensor,
+            state=dict,
+            settings=dict,
+            recipe=dict,
+            best=Mapping,
+        )
         check_settings(saved["settings"], self.settings, path)
         check_settings(saved["recipe"], self.recipe, path)
         return saved
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
-        torch.set_rng_state(saved["random"])
-        self.state = TrainingState(**saved["state"])
-        self.best = saved["best"]
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            for parameter, state in self.optimizer.state.items():
+                for name, value in state.items():
+                    if name != "step" and value.shape != parameter.shape:
+                        raise ValueError(f"its {name} has shape {tuple(value.shape)}")
+            if self.average is not None:
+                self.average.load_state_dict(saved["average"])
+            torch.set_rng_state(saved["random"])
+            self.state = TrainingState(**saved["state"])
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.folder}/last.pt cannot be gone on from ({brief(error)}): remove it to "
+                "start anew"
+            ) from error
+        self.best = dict(saved["best"])
 
     def _seed_noise(self, step: int, piece: int) -> None:
         """Noise by seed, step and slice: there is no state of it to keep."""
