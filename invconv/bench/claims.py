@@ -44,7 +44,7 @@ BEAT_S = 20.0
 GONE_AFTER_S = 120.0
 STALE_AFTER_S = 900.0
 NAMES = {"host", "pid", "started", "pids", "date"}
-"""What a claim says at least."""
+"""What a claim says at least, before it has ended."""
 
 
 class Held(Exception):
@@ -162,7 +162,7 @@ def read_claim(path: Path | None) -> dict[str, Any]:
         found = read_json(path) if path else None
     except RowsError:
         return {}
-    return found if found and found.keys() >= NAMES else {}
+    return found if found and ("ended" in found or found.keys() >= NAMES) else {}
 
 
 def holder(folder: Path) -> str:
