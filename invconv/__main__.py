@@ -154,12 +154,12 @@ def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.D
 
 
 def _report(options: argparse.Namespace) -> int:
+    frames = {table: read_table(options.results / "data" / f"{table}.csv") for table in PAGES}
     with formats(".svg", ".png", *[".pdf"] * options.pdf):
-        for table, write_page in PAGES.items():
-            frame = read_table(options.results / "data" / f"{table}.csv")
-            print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
+        for table, frame in frames.items():
+            print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
     if options.readme:
-        write_readme(read_table(options.results / "data" / "table2.csv"), Path("README.md"))
+        write_readme(frames["table2"], Path("README.md"))
     return 0
 
 

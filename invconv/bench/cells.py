@@ -121,6 +121,8 @@ def classify(error: Exception) -> str:
         return "incorrect"
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "oom"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom"  # torch's own allocator on a CPU
     timed_out = type(error).__name__ == "UncompletedJobError"  # submitit's, which need not be here
     if timed_out or isinstance(error, TimeoutError):
         return "timeout"

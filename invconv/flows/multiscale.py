@@ -61,8 +61,11 @@ class MultiScaleFlow(LevelFlow):
             raise ValueError(
                 f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
             )
-        if levels > MOST_LEVELS:
-            raise ValueError(f"levels must be at most {MOST_LEVELS}, not {levels}")
+        if levels > MOST_LEVELS or max(steps, width) >= 2**31:
+            raise ValueError(
+                f"levels must be at most {MOST_LEVELS}, steps and width below 2^31, not "
+                f"{levels}, {steps}, {width}"
+            )
         channels, height, width_pixels = self.shape
         if height % 2**levels or width_pixels % 2**levels:
             raise ValueError(

@@ -99,9 +99,10 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[LevelFlow
     recipe = saved["recipe"]
     if "flow" not in recipe:
         raise CheckpointError(f"{path} does not say of which architecture its weights are")
-    weights = saved.get("best") or saved["flow"]
-    if not isinstance(weights, Mapping):
+    best = saved.get("best", {})
+    if not isinstance(best, Mapping):
         raise CheckpointError(f"{path} is not a checkpoint of this kind: its 'best' is no mapping")
+    weights = best or saved["flow"]
     try:
         flow = _built(recipe["flow"], weights, str(path))
     except CheckpointError:

@@ -222,6 +222,8 @@ class Run:
                 for name, value in state.items():
                     if name != "step" and value.shape != parameter.shape:
                         raise ValueError(f"its {name} has shape {tuple(value.shape)}")
+            if (self.average is None) != (saved["average"] is None):
+                raise ValueError("its average of the weights is there, or is not, against ema")
             if self.average is not None:
                 self.average.load_state_dict(saved["average"])
             torch.set_rng_state(saved["random"])
