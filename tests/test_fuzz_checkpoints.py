@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 from fuzz import JUNK, Evil, contents, damaged, one_sentence, untouched
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_evaluation import FLOW, trained
 
@@ -65,6 +65,7 @@ def go_on(folder, seed=0):
     return flow
 
 
+@settings(phases=[Phase.generate])
 @given(entry=st.sampled_from(ENTRIES), junk=st.sampled_from(JUNK), removed=st.booleans())
 def test_a_wrong_schema_is_refused(cell, place, entry, junk, removed):
     saved = torch.load(cell / "last.pt", weights_only=True)
@@ -88,6 +89,7 @@ def test_a_wrong_schema_is_refused(cell, place, entry, junk, removed):
                 assert entry in ("flow", "best")
 
 
+@settings(max_examples=15, phases=[Phase.generate])
 @given(name=st.integers(0, 10**6), junk=st.sampled_from([*JUNK, torch.zeros(1, 4, 8, 8)]))
 def test_wrong_weights_and_optimiser_states_are_refused(cell, place, name, junk):
     saved = torch.load(cell / "last.pt", weights_only=True)

@@ -227,6 +227,8 @@ class Run:
             if self.average is not None:
                 self.average.load_state_dict(saved["average"])
             torch.set_rng_state(saved["random"])
+            if saved["state"].keys() != asdict(self.state).keys():
+                raise ValueError(f"its state holds {', '.join(saved['state']) or 'nothing'}")
             self.state = TrainingState(**saved["state"])
         except Exception as error:
             raise CheckpointError(
