@@ -131,7 +131,9 @@ def time_flow(
         values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
     if published and use_method(flow, "published"):
         try:
-            timings |= time_interleaved({"st_published": sample}, device, min(1, warmup), published)
+            timings |= time_interleaved(
+                {"st_published": sample}, device, min(1, warmup), published
+            )
         finally:
             use_method(flow, "auto")
     again = timings.pop("again")

@@ -112,6 +112,14 @@ def check_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) ->
         )
 
 
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError if what an optimiser keeps of a parameter has another shape than it."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(f"its {name} has shape {tuple(value.shape)}")
+
+
 def check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
     """Refuses to go on from a checkpoint that was made with other settings.
 

@@ -19,6 +19,7 @@ from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
     CheckpointError,
+    check_moments,
     check_settings,
     check_weights,
     load_weights,
@@ -218,10 +219,7 @@ class Run:
     def _restore(self, saved: dict[str, Any]) -> None:
         try:
             self.optimizer.load_state_dict(saved["optimizer"])
-            for parameter, state in self.optimizer.state.items():
-                for name, value in state.items():
-                    if name != "step" and value.shape != parameter.shape:
-                        raise ValueError(f"its {name} has shape {tuple(value.shape)}")
+            check_moments(self.optimizer)
             if (self.average is None) != (saved["average"] is None):
                 raise ValueError("its average of the weights is there, or is not, against ema")
             if self.average is not None:
