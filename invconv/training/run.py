@@ -45,9 +45,8 @@ class TrainingState:
     best_valid_bpd: float = math.inf
 
     def __post_init__(self) -> None:
-        for name in ("step", "best_step"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
-                raise ValueError(f"{name} must be an integer from 0, not {getattr(self, name)!r}")
+        if any(type(step) is not int or step < 0 for step in (self.step, self.best_step)):
+            raise ValueError("step and best_step must be integers from 0")
         if type(self.best_valid_bpd) is not float:
             raise ValueError(f"best_valid_bpd must be a float, not {self.best_valid_bpd!r}")
 
@@ -229,10 +228,8 @@ class Run:
                 raise ValueError(f"its state holds {', '.join(saved['state']) or 'nothing'}")
             self.state = TrainingState(**saved["state"])
         except Exception as error:
-            raise CheckpointError(
-                f"{self.folder}/last.pt cannot be gone on from ({brief(error)}): remove it to "
-                "start anew"
-            ) from error
+            why = f"cannot be gone on from ({brief(error)}): remove it to start anew"
+            raise CheckpointError(f"{self.folder}/last.pt {why}") from error
         self.best = dict(saved["best"])
 
     def _seed_noise(self, step: int, piece: int) -> None:
