@@ -227,6 +227,8 @@ class Run:
             if saved["state"].keys() != asdict(self.state).keys():
                 raise ValueError(f"its state holds {', '.join(saved['state']) or 'nothing'}")
             self.state = TrainingState(**saved["state"])
+            if bool(saved["best"]) != (self.state.best_valid_bpd < math.inf):
+                raise ValueError("its best weights and their bits per dimension do not fit")
         except Exception as error:
             why = f"cannot be gone on from ({brief(error)}): remove it to start anew"
             raise CheckpointError(f"{self.folder}/last.pt {why}") from error
