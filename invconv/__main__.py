@@ -159,7 +159,7 @@ def _report(options: argparse.Namespace) -> int:
         for table, frame in frames.items():
             print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
     if options.readme:
-        write_readme(frames["table2"], Path("README.md"))
+        write_readme(frames, Path("README.md"))
     return 0
 
 

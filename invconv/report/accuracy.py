@@ -21,6 +21,8 @@ AXES = {
     "s": ("weight scale", "n = 32, k = 3, N(0, scale) added to every parameter"),
 }
 TRUSTED = 1e-3
+SHOWN = (1e-8, 1e3)
+"""The residuals in the figure; what is beyond is not an inverse any more."""
 MEASURES = {
     "float32_sample": "Sample in float32, against the same layer in float64",
     "float32_round_trip": "Round trip in float32",
@@ -74,7 +76,7 @@ def page(rows: pd.DataFrame) -> str:
         "‖f(f⁻¹(z)) − z‖ ÷ ‖z‖, which stays small where the equation is solved well and the "
         "equation is what amplifies. Growth: max |f⁻¹(z)| ÷ max |z| in float64, or that of f "
         "where it is larger (Inverse-Flow solves in f). inf: something "
-        "overflowed, and its line ends. No paper "
+        "overflowed, and its line in the figure ends. The figure ends at 10³. No paper "
         "publishes these figures. – : the layer has no such setting, or does not run in that "
         "type.",
     ]
@@ -185,7 +187,7 @@ def draw(block: pd.DataFrame) -> "Figure":
                 )
             if dtype == "float32":
                 panel.axhline(TRUSTED, color="#777777", linestyle=":", linewidth=1)
-            panel.set(yscale="log")
+            panel.set(yscale="log", ylim=SHOWN)
             if dtype == "bfloat16":
                 panel.set_xlabel(title)
             if axis == "n":
