@@ -14,18 +14,19 @@ from invconv.layers import (
     TriangularConv,
     Woodbury,
 )
-from invconv.solvers import InverseError, solve_triangular_conv2d, triangular_conv2d
+from invconv.numerical import NumericalError
+from invconv.solvers import solve_triangular_conv2d, triangular_conv2d
 
 __all__ = [
     "CInC",
     "Emerging",
     "FInC",
     "Glow1x1",
-    "InverseError",
     "InverseFlow",
     "InvertibleConv",
     "MEWoodbury",
     "MaCow",
+    "NumericalError",
     "Periodic",
     "TriangularConv",
     "Woodbury",

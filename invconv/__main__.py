@@ -10,16 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from invconv.bench import (
-    collect,
-    merge,
-    provenance,
-    read_rows,
-    read_table,
-    write_text_atomically,
-)
-from invconv.bench.contributed import RowsError, import_rows
-from invconv.bench.pytest_rows import TABLE, BenchmarkFileError, rows_from_benchmarks
+from invconv.bench import collect, merge, provenance, read_rows, read_table
+from invconv.bench.contributed import import_rows
+from invconv.bench.pytest_rows import TABLE, rows_from_benchmarks
+from invconv.bench.rows import RowsError, write_text_atomically
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -108,7 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
         "import": _import,
         "fetch": _fetch,
     }
-    return actions[options.command](options)
+    try:
+        return actions[options.command](options)
+    except RowsError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -173,21 +171,20 @@ def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.D
 
 
 def _report(options: argparse.Namespace) -> int:
-    if options.html:
-        return _explorer(options)
     if options.from_benchmark is not None:
         return _from_benchmark(options)
+    frames = {table: read_table(options.results / "data" / f"{table}.csv") for table in PAGES}
+    if options.html:
+        return _explorer(frames, options)
     with formats(".svg", ".png", *[".pdf"] * options.pdf):
-        for table, write_page in PAGES.items():
-            frame = read_table(options.results / "data" / f"{table}.csv")
-            print(f"{table}: {len(frame)} rows, {write_page(frame, options.results)}")
+        for table, frame in frames.items():
+            print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
     if options.readme:
-        write_readme(options.results, Path("README.md"))
+        write_readme(frames, Path("README.md"))
     return 0
 
 
-def _explorer(options: argparse.Namespace) -> int:
-    tables = {name: read_table(options.results / "data" / f"{name}.csv") for name in PAGES}
+def _explorer(tables: dict[str, pd.DataFrame], options: argparse.Namespace) -> int:
     try:
         path = write_explorer(tables, options.out, options.runs)
     except LibraryMissing as error:
@@ -198,11 +195,7 @@ def _explorer(options: argparse.Namespace) -> int:
 
 
 def _from_benchmark(options: argparse.Namespace) -> int:
-    try:
-        rows, others = rows_from_benchmarks(options.from_benchmark)
-    except BenchmarkFileError as error:
-        print(error, file=sys.stderr)
-        return 1
+    rows, others = rows_from_benchmarks(options.from_benchmark)
     data = options.results / "data" / f"{TABLE}.csv"
     frame = merge(read_table(data), rows)
     write_text_atomically(frame.to_csv(index=False), data)
@@ -213,9 +206,7 @@ def _from_benchmark(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     try:
-        table, frame = import_rows(
-            options.rows, options.label, options.results / "data", tuple(PAGES)
-        )
+        table, frame = import_rows(options.rows, options.label, options.results / "data", PAGES)
     except RowsError as error:
         print(f"{options.rows}: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """The contract that every invertible convolution keeps, and the registry of those that do."""
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from invconv.validation import check_choice, check_images, check_shape
+from invconv.numerical import Map, check_inverse
+from invconv.validation import check_choice, check_finite, check_images, check_shape
 
 Shape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -50,8 +52,27 @@ class InvertibleConv(nn.Module, ABC):
         Args:
             z: (B, C, H, W).
             check: whether to look at values, which synchronises a device: ValueError if z is
-                not finite, `InverseError` if the result is not an inverse.
+                not finite, `NumericalError` if the result is not an inverse.
         """
+
+    def check_inverse(self, x: Tensor, z: Tensor) -> None:
+        """What ``check`` asks of `inverse`: that ``x`` is the inverse of ``z``.
+
+        Raises:
+            NumericalError: if x is not finite, or ‖f(x) − z‖ / ‖z‖ exceeds eps^(2/3) of its
+                dtype; with the layer, the residual, an estimate of how far the layer magnifies
+                small changes, and whether float64 would do.
+            ValueError: if z or a parameter is not finite.
+        """
+        check_finite(z)
+        for name, parameter in self.named_parameters():
+            check_finite(parameter, f"{name} of {type(self).__name__}")
+
+        def float64() -> tuple[Map, Map]:
+            twin = copy.deepcopy(self).double()
+            return lambda x: twin.forward(x)[0], twin.inverse
+
+        check_inverse(x, z, lambda x: self.forward(x)[0], float64, type(self).__name__)
 
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialisation on one batch, called once before training."""
@@ -151,7 +172,7 @@ def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
 
     >>> import invconv
     >>> invconv.build("finc", (8, 16, 16), kernel_size=3)
-    FInC(channels=8, kernel_size=3, inverse_method='auto')
+    FInC(channels=8, kernel_size=3, inverse_method='auto', max_growth=None)
     """
     layer = layer_class(name)
     return layer.from_shape(check_shape(shape), **options)

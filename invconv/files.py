@@ -1,4 +1,4 @@
-"""Files that are never half written."""
+"""Files that are never half written, and what is said of those that cannot be read."""
 
 import os
 from collections.abc import Iterator
@@ -37,3 +37,8 @@ def remove_partial(folder: Path) -> None:
     """Removes what writers that were killed have left in ``folder``."""
     for partial in folder.glob("*.partial"):
         partial.unlink(missing_ok=True)
+
+
+def brief(error: Exception) -> str:
+    """The first line of what an exception says, or else its name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -69,10 +69,19 @@ Block = tuple[str, np.ndarray]
 """A title, and (height, width, 3) pixels."""
 
 
+@torch.no_grad()
 def _samples(flow: LevelFlow, generator: torch.Generator) -> Block:
-    samples = flow.sample(SAMPLES, generator=generator)
-    title = f"{SAMPLES} samples, temperature 1"
+    samples, note = _shown(flow, flow.decode(flow.draw(SAMPLES, generator=generator)))
+    title = f"{SAMPLES} samples, temperature 1{note}"
     return title, grid(samples, flow.dequantization.bins, math.isqrt(SAMPLES))
+
+
+def _shown(flow: LevelFlow, y: Tensor) -> tuple[Tensor, str]:
+    """The pixels of y, white where it is not finite, and in how many images that is so."""
+    broken = ~torch.isfinite(y)
+    images = flow.dequantization.inverse(y).masked_fill(broken, flow.dequantization.bins - 1)
+    count = int(broken.flatten(1).any(1).sum())
+    return images, f"; {count} of {len(y)} not finite (white)" if count else ""
 
 
 @torch.no_grad()
@@ -88,15 +97,16 @@ def _reconstructions(flow: LevelFlow, images: Tensor, generator: torch.Generator
     largest = float(error.max())
     factor = 10 ** max(0, math.floor(math.log10((bins - 1) / largest))) if largest else 1
     amplified = (error * factor).masked_fill(broken, bins - 1)
-    different = int((flow.dequantization.inverse(again) != images).sum())
+    shown, note = _shown(flow, again)
+    different = int((shown != images).sum())
     title = f"|error| × {factor:,}, at most {largest:.1e} of {bins} levels"
     if broken.any():
         title += f"; {int(broken.sum())} values not finite (white)"
     return [
         (f"{n} images", grid(images, bins, n)),
         (
-            f"reconstructed: {different} of {images.numel()} values differ",
-            grid(flow.dequantization.inverse(again), bins, n),
+            f"reconstructed: {different} of {images.numel()} values differ{note}",
+            grid(shown, bins, n),
         ),
         (title, grid(amplified.clamp(max=bins - 1), bins, n)),
     ]
@@ -108,8 +118,8 @@ def _interpolations(flow: LevelFlow, images: Tensor, generator: torch.Generator)
     y, _ = flow.dequantization(images[: 2 * pairs], next(flow.parameters()).dtype, generator)
     latents, _ = flow.encode(y)
     between = interpolate([z[0::2] for z in latents], [z[1::2] for z in latents], BETWEEN)
-    decoded = flow.dequantization.inverse(flow.decode(between))
-    title = "from left to right along the great circle between two latents"
+    decoded, note = _shown(flow, flow.decode(between))
+    title = f"from left to right along the great circle between two latents{note}"
     return title, grid(decoded, flow.dequantization.bins, BETWEEN)
 
 

@@ -28,8 +28,8 @@ from invconv.bench.config import Method, Sweep
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
 from invconv.conv import layer_class
+from invconv.numerical import relative_error
 from invconv.report import accuracy
-from invconv.solvers import relative_error
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EXACT = 1e-6

@@ -27,8 +27,9 @@ from invconv.bench.config import Sweep
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
+from invconv.numerical import relative_error
 from invconv.report import scaling
-from invconv.solvers import METHODS, relative_error, resolve
+from invconv.solvers import METHODS, resolve
 from invconv.solvers.problem import CORNERS
 
 TOLERANCE = 1e-4

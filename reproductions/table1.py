@@ -23,8 +23,8 @@ from invconv.bench.counting import count_inverse, count_log_det, count_parameter
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application
 from invconv.integrations import PEERS, register_peers
+from invconv.numerical import relative_error
 from invconv.report import table1
-from invconv.solvers import relative_error
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from invconv import InverseError
+from invconv import NumericalError
 from invconv.bench import (
     Incorrect,
     Row,
@@ -136,7 +136,7 @@ def test_a_finished_cell_is_skipped_and_a_failed_one_tried_again(tmp_path):
     [
         (Unsupported("needs a GPU"), "unsupported"),
         (Incorrect("wrong"), "incorrect"),
-        (InverseError("overflow"), "incorrect"),
+        (NumericalError("overflow"), "incorrect"),
         (MemoryError("too large"), "oom"),
         (torch.OutOfMemoryError("too large"), "oom"),
         (TimeoutError("slow"), "timeout"),

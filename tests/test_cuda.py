@@ -11,7 +11,8 @@ from cases import Case, cases, make
 
 from invconv import FInC, solve_triangular_conv2d, triangular_conv2d
 from invconv.bench.gpu_tools import SANITIZED
-from invconv.solvers import check_inverse, cuda, resolve
+from invconv.numerical import allowed_residual, relative_error
+from invconv.solvers import cuda, resolve
 from invconv.solvers.cuda import calls, driver, published
 from invconv.solvers.cuda.plan import Forced, geometry
 from invconv.solvers.cuda.tiles import plan_solve
@@ -140,7 +141,8 @@ def test_out_and_layouts(case):
     solve_triangular_conv2d(z, weight, out=z, **case.arguments)
     close(z, x, torch.float32)
     z = triangular_conv2d(z, weight, out=z, **case.arguments)
-    check_inverse(x.float().cpu(), z.cpu(), both(case, torch.float32)[0].cpu())
+    error = relative_error(z.cpu(), both(case, torch.float32)[0].cpu())
+    assert error <= allowed_residual(torch.float32)
 
 
 def test_gradients():

@@ -11,7 +11,7 @@ from invconv.bench.provenance import ROOT
 from invconv.solvers import compiled
 
 ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
-ROOM = {"validation": -2, "cache": -2, "files": -2, "conv": -1}
+ROOM = {"validation": -2, "numerical": -2, "cache": -2, "files": -2, "conv": -1}
 ROOM |= {name: i for i, name in enumerate(ORDER)}
 ROOM["pictures"] = ROOM["training"]
 ROOM |= {"testing": ROOM["solvers"], "integrations": ROOM["solvers"]}  # they know no layer

@@ -159,7 +159,9 @@ def make_cells(folder):
         (folder / name).mkdir()
         (folder / name / "log.csv").write_text(LOG)
     labels = {"method": "glow", "dataset": "patches", "seed": 0}
-    write_row(Row("other", "table2", "error", labels=labels), folder / "other" / "row.json")
+    source = {"machine": "m", "commit": "1", "date": "2026-01-01"}
+    row = Row("other", "table2", "error", labels=labels, provenance=source)
+    write_row(row, folder / "other" / "row.json")
     (folder / "empty").mkdir()
     (folder / "empty" / "log.csv").write_text(HEADER)
     return [folder / name for name in (*names, "empty", "absent")]

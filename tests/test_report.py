@@ -9,7 +9,7 @@ import pytest
 
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
-from invconv.report import PAGES, faults
+from invconv.report import PAGES, faults, figure4
 from invconv.report import markdown as md
 from invconv.report.published import LABELS, published
 from invconv.report.readme import with_rows
@@ -164,47 +164,46 @@ def committed(path):
 
 
 def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
+    rows = {}
     for table, write_page in PAGES.items():
-        data = tmp_path / "data" / f"{table}.csv"
-        data.parent.mkdir(exist_ok=True)
+        data = tmp_path / f"{table}.csv"
         if committed(f"results/data/{table}.csv"):
             data.write_text(committed(f"results/data/{table}.csv"))
-        page = write_page(read_table(data), tmp_path)
+        rows[table] = read_table(data)
+        page = write_page(rows[table], tmp_path)
         assert committed(f"results/{table}.md") == page.read_text(), table
     readme = committed("README.md")
-    assert with_rows(readme, tmp_path) == readme
+    assert with_rows(readme, rows) == readme
 
 
-def test_the_readme_says_what_the_rows_say(tmp_path):
+def test_the_readme_says_what_the_rows_say():
     readme = (ROOT / "README.md").read_text()
-    assert "times as long" not in with_rows(readme, tmp_path).partition("<!-- figures")[2][:300]
-    rows = [make_row("glow", ft_s=1.0, st_s=1.5), make_row("macow", ft_s=1.0, st_s=7.25)]
-    (tmp_path / "data").mkdir()
-    pd.DataFrame(rows).to_csv(tmp_path / "data" / "table2.csv", index=False)
-    size = {"status": "ok", "channels": 12, "batch": 100, "machine": "m", "date": "2026-01-01"}
-    times = {"inverse_s": 1.0, "torch_forward_s": 4.0, "inverse_diagonal_channel_s": 33.0}
-    frame = pd.DataFrame(
-        [size | times | {"cell": "a"}, size | times | {"cell": "b", "inverse_s": 3}]
-    )
-    frame.to_csv(tmp_path / "data" / "scaling.csv", index=False)
-    place = {"status": "ok", "machine": "m", "width": 16, "size": "8x8", "date": "2026-01-01"}
-    flows = [
-        place
-        | {"cell": m, "method": m}
-        | {f"st_{b}_s": t * b for b in (1, 2, 4, 8, 16, 32, 64, 128)}
-        for m, t in (("glow", 2.0), ("finc", 2.5), ("macow", 13.0))
+    nothing = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
+    assert "times as long" not in with_rows(readme, nothing).partition("<!-- figures")[2][:300]
+    flows = [make_row("glow", ft_s=1.0, st_s=1.5), make_row("macow", ft_s=1.0, st_s=7.25)]
+    here = {"status": "ok", "machine": "m", "date": "2026-01-01"}
+    layer = here | {"channels": 12, "batch": 100, "inverse_s": 1.0, "torch_forward_s": 4.0}
+    layer |= {"inverse_diagonal_channel_s": 33.0}
+    sampling = [
+        {**here, "cell": method, "method": method, "width": 16, "size": "8x8"}
+        | {f"st_{batch}_s": seconds * batch for batch in figure4.BATCHES}
+        for method, seconds in (("glow", 2.0), ("finc", 2.5), ("macow", 13.0))
     ]
-    pd.DataFrame(flows).to_csv(tmp_path / "data" / "figure4.csv", index=False)
-    said = with_rows(readme, tmp_path)
+    rows = {
+        "table2": pd.DataFrame(flows),
+        "scaling": pd.DataFrame([{**layer, "cell": "a"}, {**layer, "cell": "b", "inverse_s": 3}]),
+        "figure4": pd.DataFrame(sampling),
+    }
+    said = with_rows(readme, rows)
     assert "here it takes 1.50 to 7.25 times as long, at most 1.50 but for MaCow" in said
     assert "takes 0.25 to 0.75 of torch's fastest forward pass" in said
     assert "is 11 to 33 times as fast" in said
     assert "samples in 1.25 of Glow's time and MaCow's in 6.5 times it" in said
 
 
-def test_readme_markers(tmp_path):
+def test_readme_markers():
     with pytest.raises(ValueError, match="markers"):
-        with_rows("# no markers", tmp_path)
+        with_rows("# no markers", {})
 
 
 def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from cases import Case, cases, make
 
-from invconv import InverseError, solve_triangular_conv2d, triangular_conv2d
+from invconv import NumericalError, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers import FORWARD_METHODS, METHODS, compiled, known_methods, methods, resolve
 from invconv.solvers.operator import triangular_op, triangular_out_op
 from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, transpose_channels
@@ -379,10 +379,10 @@ def test_check_looks_at_values():
     assert "weight holds 1 of" in text
     wild = weight.clone()
     wild[:, :, :2] = 100
-    text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
+    text = message(NumericalError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
     assert "overflowed" in text
     wild[:, :, :2] = 3
-    text = message(InverseError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
+    text = message(NumericalError, solve_triangular_conv2d, z.float(), wild.float(), check=True)
     assert "residual" in text
 
 

@@ -15,7 +15,7 @@ from invconv.bench.processes import slurm_job
 from invconv.bench.provenance import device_name, provenance, revision
 from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
 from invconv.files import remove_partial
-from invconv.solvers import InverseError
+from invconv.numerical import NumericalError
 
 
 class Unsupported(Exception):
@@ -100,14 +100,14 @@ def _done(path: Path, device: torch.device) -> Row | None:
     row = read_row(path)
     if row is None or row.status != "ok":
         return None
-    here = slurm_job() or row.provenance["device"] == device_name(device)
+    here = slurm_job() or row.provenance.get("device") == device_name(device)
     return row if here else None
 
 
 def _clear(folder: Path) -> None:
     """Removes all but the claims."""
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif not entry.name.startswith("claim."):
             entry.unlink()
@@ -117,10 +117,12 @@ def classify(error: Exception) -> str:
     """The status that an exception stands for."""
     if isinstance(error, Unsupported | NotImplementedError):
         return "unsupported"
-    if isinstance(error, Incorrect | InverseError):
+    if isinstance(error, Incorrect | NumericalError):
         return "incorrect"
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "oom"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom"  # torch's own allocator on a CPU
     timed_out = type(error).__name__ == "UncompletedJobError"  # submitit's, which need not be here
     if timed_out or isinstance(error, TimeoutError):
         return "timeout"

@@ -38,11 +38,13 @@ from invconv.bench.processes import (
     ran_out,
     slurm_job,
 )
-from invconv.bench.rows import write_text_atomically
+from invconv.bench.rows import RowsError, read_json, write_text_atomically
 
 BEAT_S = 20.0
 GONE_AFTER_S = 120.0
 STALE_AFTER_S = 900.0
+NAMES = {"host", "pid", "started", "pids", "date"}
+"""What a claim says at least, before it has ended."""
 
 
 class Held(Exception):
@@ -155,12 +157,12 @@ def newest_claim(folder: Path) -> tuple[int, Path | None]:
 
 
 def read_claim(path: Path | None) -> dict[str, Any]:
-    """What the claim says; nothing, if it is being written."""
+    """What the claim says; nothing, if it is being written or says nothing that can be read."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = read_json(path) if path else None
+    except RowsError:
         return {}
-    return found
+    return found if found and ("ended" in found or found.keys() >= NAMES) else {}
 
 
 def holder(folder: Path) -> str:

@@ -1,12 +1,16 @@
 """Rows that somebody else measured: their schema and provenance, checked before they are shown."""
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from invconv.bench.rows import STATUSES, write_text_atomically
+from invconv.bench.rows import STATUSES, RowsError, write_text_atomically
 from invconv.bench.store import KEY, merge_frames, read_table
+from invconv.files import brief
 
 REQUIRED: tuple[str, ...] = (
     "cell",
@@ -21,10 +25,8 @@ REQUIRED: tuple[str, ...] = (
 )
 REQUIRED += ("python", "dirty", "date")
 """Columns without which a row says neither what it is nor where it comes from."""
-
-
-class RowsError(ValueError):
-    """Contributed rows that cannot be taken; the message lists every reason."""
+NAMES = tuple(name for name in REQUIRED if name != "config")
+"""Columns that a page shows as they are."""
 
 
 def check_rows(rows: pd.DataFrame, tables: tuple[str, ...]) -> None:
@@ -56,6 +58,13 @@ def _reasons(row: pd.Series, tables: tuple[str, ...]) -> list[str]:
         found.append(f"table must be one of {', '.join(tables)}, not {row['table']!r}")
     if row["status"] not in STATUSES:
         found.append(f"status must be one of {', '.join(STATUSES)}, not {row['status']!r}")
+    for name, value in row.items():
+        if isinstance(value, str) and not value.isprintable():
+            found.append(f"{name} holds characters that cannot be printed")
+        if name in NAMES and set("<>|`") & set(str(value)):
+            found.append(f"{name} must be without <, >, | and `, not {value!r:.60}")
+        if isinstance(value, float) and math.isinf(value):
+            found.append(f"{name} is infinite")
     if str(row["commit"]) == "unknown":
         found.append("the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT")
     if str(row["dirty"]) not in ("True", "False"):
@@ -64,7 +73,7 @@ def _reasons(row: pd.Series, tables: tuple[str, ...]) -> list[str]:
         found.append(f"date must be a time such as 2026-01-31T12:00:00Z, not {row['date']!r}")
     try:
         config = json.loads(row["config"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         config = None
     if not isinstance(config, dict):
         found.append("config is not a JSON object")
@@ -77,7 +86,7 @@ def _reasons(row: pd.Series, tables: tuple[str, ...]) -> list[str]:
 
 
 def import_rows(
-    path: Path, label: str, data: Path, tables: tuple[str, ...]
+    path: Path, label: str, data: Path, pages: Mapping[str, Callable[[pd.DataFrame, Path], Path]]
 ) -> tuple[str, pd.DataFrame]:
     """Checks the rows at ``path`` and adds them to those in ``data``, marked with ``label``.
 
@@ -88,23 +97,32 @@ def import_rows(
         path: a CSV file as in ``results/data``.
         label: of the contributor.
         data: the folder ``results/data``.
-        tables: that have a page.
+        pages: table → what writes its page from all rows into a folder; tried elsewhere first.
 
     Returns:
         The table's name, and all of its rows.
 
     Raises:
-        RowsError: if the file or the label cannot be taken.
+        RowsError: if the file or the label cannot be taken; nothing is changed then.
     """
-    if not label.strip() or ":" in label:
-        raise RowsError(f"the contributor's label must be a name without a colon, not {label!r}")
+    if not label.strip() or not label.isprintable() or set(":<>|`") & set(label):
+        raise RowsError(
+            f"the contributor's label must be a name without a colon, <, >, | and `, not {label!r}"
+        )
     if not path.exists():
         raise RowsError(f"there is no file {path}")
     rows = read_table(path)
-    check_rows(rows, tables)
+    check_rows(rows, tuple(pages))
     table = str(rows["table"].iloc[0])
     rows["machine"] = f"{label}: " + rows["machine"].astype(str)
     target = data / f"{table}.csv"
     merged = merge_frames(read_table(target), rows)
+    with TemporaryDirectory() as folder:
+        try:
+            pages[table](merged, Path(folder))
+        except Exception as error:
+            raise RowsError(
+                f"no page can be made with these rows ({type(error).__name__}: {brief(error)})"
+            ) from error
     write_text_atomically(merged.to_csv(index=False), target)
     return table, merged

@@ -12,7 +12,7 @@ from invconv.bench.counting import outermost_convolutions
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.timing import time_interleaved
 from invconv.flows import LevelFlow
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 
 TRUSTED = 1e-3
 """Beyond this relative error of the round trip in float32, float64 has to show why."""

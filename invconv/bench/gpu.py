@@ -21,7 +21,8 @@ from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize,
 from invconv.bench.timing import Timing, time_interleaved
 from invconv.flows import MultiScaleFlow
 from invconv.layers import FInC
-from invconv.solvers import METHODS, relative_error, resolve
+from invconv.numerical import relative_error
+from invconv.solvers import METHODS, resolve
 from invconv.solvers.cuda import published
 from invconv.solvers.problem import CORNERS
 

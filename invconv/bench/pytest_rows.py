@@ -4,14 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from invconv.bench.rows import Row, cell_id
+from invconv.bench.rows import Row, RowsError, cell_id
 
 TABLE = "benchmark"
 ASKED = ("operation", "layer", "n", "k", "channels", "batch")
-
-
-class BenchmarkFileError(ValueError):
-    """A file that holds no benchmarks of this package; the message says why."""
 
 
 def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
@@ -25,7 +21,7 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
         The rows, and how many benchmarks were left out because they time something else.
 
     Raises:
-        BenchmarkFileError: if the file is not there, is not of pytest-benchmark, or was not made
+        RowsError: if the file is not there, is not of pytest-benchmark, or was not made
             by the benchmarks of this package.
     """
     try:
@@ -33,15 +29,15 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
         machine, commit = content["machine_info"], content["commit_info"]
         benchmarks, date = content["benchmarks"], content["datetime"]
     except OSError as error:
-        raise BenchmarkFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise RowsError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchmarkFileError(
+        raise RowsError(
             f"{path} is no file of pytest-benchmark: write one by "
             "pytest --benchmark-only --benchmark-json=FILE"
         ) from error
     source = machine.get("invconv") if isinstance(machine, dict) else None
     if source is None:
-        raise BenchmarkFileError(
+        raise RowsError(
             f"{path} does not say where it was measured: run the benchmarks in this repository's "
             "tests/benchmarks"
         )

@@ -5,11 +5,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from invconv.files import write_atomically
 
+FIXED = ("cell", "table", "status", "reason", "config")
+SOURCE = ("machine", "commit", "date")
 STATUSES = ("ok", "unsupported", "incorrect", "oom", "timeout", "error")
+
+
+class CellError(ValueError):
+    """A configuration whose cell cannot have a folder."""
+
+
+class RowsError(ValueError):
+    """Rows that cannot be read or taken; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,16 @@ class Row:
 
 
 def cell_id(label: str, config: Mapping[str, Any]) -> str:
-    """``label`` and a hash of the configuration, independent of the order of its keys."""
+    """``label`` and a hash of the configuration, independent of the order of its keys.
+
+    Raises:
+        CellError: if the label cannot be a folder's name.
+    """
+    if not label.isprintable() or set("/\\") & set(label) or not 0 < len(label) <= 200:
+        raise CellError(
+            "a cell's name is that of a folder, up to 200 characters without / and \\, "
+            f"not {label!r:.250}"
+        )
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -62,12 +81,52 @@ def write_row(row: Row, path: Path) -> None:
 
 
 def read_row(path: Path) -> Row | None:
-    """The row at ``path``, or None where there is none."""
+    """The row at ``path``, or None where there is none.
+
+    Raises:
+        RowsError: if what is there is no row.
+    """
+    found = read_json(path)
+    if found is None:
+        return None
     try:
-        text = path.read_text()
+        row = Row(**found)
+        for name, kind in get_type_hints(Row).items():
+            if not isinstance(getattr(row, name), get_origin(kind) or kind):
+                raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
+        if row.status not in STATUSES:
+            raise ValueError(f"its status is {row.status!r:.40}")
+        if not all(isinstance(row.provenance.get(name), str) for name in SOURCE):
+            raise ValueError("its provenance must name machine, commit and date")
+        for name, value in {**row.labels, **row.values, **row.provenance}.items():
+            if name in FIXED or not isinstance(value, str | int | float | None):
+                raise ValueError(f"it cannot hold {name} = {value!r:.40}")
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ValueError(f"its {name} has more than 64 bits")
+    except (TypeError, ValueError) as error:
+        raise RowsError(
+            f"{path} is not a row ({error}): remove it, or measure again with force=true"
+        ) from error
+    return row
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object at ``path``, or None where there is none.
+
+    Raises:
+        RowsError: if what is there is none.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
     except FileNotFoundError:
         return None
-    return Row(**json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RowsError(f"{path} is no JSON object ({error}): remove it") from error
+    return found
 
 
 def write_text_atomically(text: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from invconv.bench.cells import run_cell
 from invconv.bench.claims import ClaimLost, Held
 from invconv.bench.cluster import ClusterError
 from invconv.bench.provenance import revision
-from invconv.bench.rows import Row
+from invconv.bench.rows import CellError, Row, RowsError
 from invconv.bench.store import collect
 from invconv.bench.sweep import Application, identify, sweep
 from invconv.training.distributed import world
@@ -46,6 +46,8 @@ def run_config(
         )
     except Held as held:
         print(f"{cell}: left to {held}")
+    except RowsError as error:
+        print(f"{cell}: {error}", file=sys.stderr)
     except ClaimLost as lost:
         print(f"{cell}: no row: {lost}", file=sys.stderr)
     else:
@@ -72,17 +74,17 @@ def run_sweep(application: Application) -> int:
     code = 0
     try:
         code = _compose(application)
-        if sweep.only_list:
-            return code
         if sweep.refusal is not None:
             raise sweep.refusal
+        if sweep.only_list:
+            return code
         config, cells = sweep.config, sweep.cells
         if config is not None and jobs.submits(config) and not code:
             wanted = {name: cells[name] for name in _unfinished(cells)}
             timed = {name for name, cell in wanted.items() if application.times(cell)}
             if jobs.run(application.table, application.main, config, wanted, timed):
                 return 0
-    except ClusterError as error:
+    except (ClusterError, CellError) as error:
         print(f"{application.table}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -121,7 +123,11 @@ def _finish(application: Application) -> int:
         states.wait_for_others(runs, list(sweep.cells))
     table = application.table
     data = results / "data" / f"{table}.csv"
-    collect(runs, data, table, lambda frame: application.write_page(frame, results))
+    try:
+        collect(runs, data, table, lambda frame: application.write_page(frame, results))
+    except RowsError as error:
+        print(f"{table}: nothing was collected: {error}", file=sys.stderr)
+        return 1
     found = {cell: states.state(runs, cell) for cell in sweep.cells}
     bad = {cell: state for cell, state in found.items() if state.status != "ok"}
     page = results / f"{table}.md"

@@ -11,7 +11,7 @@ from typing import Any
 from invconv.bench.claims import holder, newest_claim, read_claim
 from invconv.bench.processes import now
 from invconv.bench.provenance import revision
-from invconv.bench.rows import read_row, write_text_atomically
+from invconv.bench.rows import RowsError, read_json, read_row, write_text_atomically
 
 GRID = "grid.json"
 
@@ -41,7 +41,10 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
         queue: the words of SLURM jobs that wait or run, by number, see `cluster.queue`.
     """
     folder = runs / cell
-    row = read_row(folder / "row.json")
+    try:
+        row = read_row(folder / "row.json")
+    except RowsError as error:
+        return State("error", str(error))
     if row is not None and row.status == "ok":
         made, here = row.provenance["commit"], revision()[0]
         return State("ok", f"by commit {made}, here is {here}" if made != here else "")
@@ -64,14 +67,20 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
 
 
 def row_status(folder: Path) -> str:
-    """The status of the cell's row, "missing" if it has none."""
-    row = read_row(folder / "row.json")
+    """The status of the cell's row, "missing" if it has none, "error" if that is broken."""
+    try:
+        row = read_row(folder / "row.json")
+    except RowsError:
+        return "error"
     return "missing" if row is None else row.status
 
 
 def changed(folder: Path) -> bool:
-    """Whether the cell's row was made by another version of the code."""
-    row = read_row(folder / "row.json")
+    """Whether the cell's row was made by another version of the code, or is broken."""
+    try:
+        row = read_row(folder / "row.json")
+    except RowsError:
+        return True
     return row is not None and row.provenance["commit"] != revision()[0]
 
 
@@ -102,11 +111,17 @@ def record_jobs(runs: Path, jobs: Mapping[str, str]) -> None:
 
 
 def read_grid(runs: Path) -> dict[str, Any]:
-    """What `record` noted last; empty "table", "cells" and "jobs" if nothing was."""
-    try:
-        found: dict[str, Any] = json.loads((runs / GRID).read_text())
-    except FileNotFoundError:
-        return {"table": "", "command": [], "cells": [], "jobs": {}}
+    """What `record` noted last; empty "table", "cells" and "jobs" if nothing was.
+
+    Raises:
+        RowsError: if what is there is something else.
+    """
+    empty: dict[str, Any] = {"table": "", "command": [], "cells": [], "jobs": {}}
+    found = empty | (read_json(runs / GRID) or {})
+    texts = [found["table"], *found["cells"]] if isinstance(found["cells"], list) else [None]
+    texts += found["jobs"].values() if isinstance(found["jobs"], dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise RowsError(f"{runs / GRID} does not list the cells of a sweep: remove it")
     return found
 
 

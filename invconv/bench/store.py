@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench.rows import Row, read_row, write_text_atomically
+from invconv.bench.rows import Row, RowsError, read_row, write_text_atomically
+from invconv.files import brief
 
 KEY = ["cell", "machine", "commit"]
 FIRST = ["cell", "table", "status", "reason"]
@@ -19,10 +20,27 @@ def read_rows(runs: Path) -> list[Row]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows stored at ``path``; an empty frame if there are none."""
+    """The rows stored at ``path``; an empty frame if there are none.
+
+    Raises:
+        RowsError: if what is there are no rows.
+    """
+    needed = [*FIRST, *KEY[1:], "date"]
     if not path.exists():
-        return pd.DataFrame(columns=[*FIRST, *KEY[1:], "date"])
-    return pd.read_csv(path, dtype={"commit": str}, keep_default_na=True)
+        return pd.DataFrame(columns=needed)
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        rows = pd.read_csv(path, dtype={"commit": str}, keep_default_na=True)
+        missing = [name for name in needed if name not in rows.columns]
+        if missing:
+            raise ValueError(f"columns are missing: {', '.join(missing)}")
+        for name in ("cell", "table", "status", *KEY[1:]):
+            if rows[name].isna().any():
+                raise ValueError(f"row {rows[name].isna().argmax() + 1}: {name} is empty")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RowsError(f"{path} holds no rows ({brief(error)})") from error
+    return rows
 
 
 def merge(stored: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
@@ -70,7 +88,7 @@ def collect(
         then: what to do with the result before the next process has its turn.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         rows = [row for row in read_rows(runs) if table in ("", row.table)]
         write_text_atomically(merge(read_table(path), rows).to_csv(index=False), path)

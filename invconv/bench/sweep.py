@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from invconv.bench import cluster, jobs, states
 from invconv.bench.cluster import ClusterError
-from invconv.bench.rows import cell_id
+from invconv.bench.rows import CellError, cell_id
 
 NOT_IDENTITY = (
     "runs",
@@ -100,7 +100,7 @@ class _Composed:
     config: DictConfig | None = None
     cells: dict[str, DictConfig] = field(default_factory=dict)
     only_list: bool = False
-    refusal: ClusterError | None = None
+    refusal: ClusterError | CellError | None = None
 
 
 sweep = _Composed()
@@ -133,6 +133,9 @@ class RecordGrid(Callback):
                 cells[identify(job, application.label(job))[0]] = job
         except (HydraException, OmegaConfBaseException):
             return  # Hydra composes again and says what is wrong
+        except CellError as error:
+            sweep.refusal = error
+            raise SystemExit(2) from None
         sweep.config, sweep.cells = config, cells
         if sweep.only_list:
             raise SystemExit(0)

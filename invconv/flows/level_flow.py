@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import Shape
+from invconv.conv import InvertibleConv, Shape
 from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.dequantization import build_dequantization
-from invconv.validation import check_shape
+from invconv.numerical import NumericalError
+from invconv.validation import check_finite, check_shape
 
 
 class LevelFlow(nn.Module):
@@ -75,22 +76,35 @@ class LevelFlow(nn.Module):
                 log_det = log_det + change
         return [*latents, y], log_det
 
-    def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """Latents, as `encode` returns them, to real-valued images, (B, C, H, W)."""
+    def decode(self, latents: Sequence[Tensor], *, check: bool = False) -> Tensor:
+        """Latents, as `encode` returns them, to real-valued images, (B, C, H, W).
+
+        Args:
+            latents: one per entry of `latent_shapes`.
+            check: whether to look at values, as `InvertibleConv.inverse` does.
+
+        Raises:
+            NumericalError: under ``check``, of the first layer on the way whose result is not
+                finite or no inverse; its ``layer`` begins with the place, "level 2, layer 5".
+            ValueError: if the latents do not fit; under ``check`` also if they are not finite.
+        """
         shapes = [tuple(latent.shape[1:]) for latent in latents]
         if shapes != self.latent_shapes:
             raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
         if len({len(latent) for latent in latents}) != 1:
             sizes = [len(latent) for latent in latents]
             raise ValueError(f"latents must have one batch size, not {sizes}")
+        if check:
+            for latent in latents:
+                check_finite(latent, "a latent")
         *waiting, y = latents
-        for level in reversed(self.levels):
-            for part in reversed(level):  # type: ignore[call-overload]
-                y = (
-                    part.inverse(y, waiting.pop())
-                    if isinstance(part, Split | PlainSplit)
-                    else part.inverse(y)
-                )
+        for i, level in reversed(list(enumerate(self.levels))):
+            for j, part in reversed(list(enumerate(level.children()))):
+                rest = (waiting.pop(),) if isinstance(part, Split | PlainSplit) else ()
+                if check:
+                    y = _checked_inverse(part, y, *rest, place=f"level {i}, layer {j}")
+                else:
+                    y = part.inverse(y, *rest)  # type: ignore[operator]
         return y
 
     def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -132,7 +146,12 @@ class LevelFlow(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+        self,
+        n: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        *,
+        only_finite: bool = False,
     ) -> Tensor:
         """Draws ``n`` images, uint8 (n, C, H, W).
 
@@ -140,8 +159,20 @@ class LevelFlow(nn.Module):
             n: how many.
             temperature: the factor on the base distribution's standard deviation.
             generator: the source of the latents.
+            only_finite: whether to return those images alone that are finite, fewer than ``n``
+                where an inverse overflowed, instead of raising.
+
+        Raises:
+            NumericalError: if images are not finite; it says how many, and in which layer that
+                began.
         """
-        return self.dequantization.inverse(self.decode(self.draw(n, temperature, generator)))
+        latents = self.draw(n, temperature, generator)
+        y = self.decode(latents)
+        finite = torch.isfinite(y).flatten(1).all(1)
+        if not only_finite and not finite.all():
+            bad = [latent[~finite] for latent in latents]
+            raise _not_finite(f"{len(bad[0])} of {n} samples are not finite", self, bad)
+        return self.dequantization.inverse(y[finite] if only_finite else y)
 
     def draw(
         self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
@@ -172,6 +203,33 @@ class LevelFlow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         check_pixels(images, self.shape, self.dequantization.bins)
         return self.dequantization(images, self._parameter.dtype, generator)
+
+
+def _checked_inverse(part: nn.Module, z: Tensor, *rest: Tensor, place: str) -> Tensor:
+    """``part.inverse(z, *rest)``; a NumericalError names the ``place``."""
+    place = f"{place} ({type(part).__name__})"
+    options = {"check": True} if isinstance(part, InvertibleConv) else {}
+    try:
+        x: Tensor = part.inverse(z, *rest, **options)  # type: ignore[operator]
+    except NumericalError as error:
+        raise NumericalError(error.what, place, error.residual, error.growth) from error
+    bad = x.numel() - int(torch.isfinite(x).sum())
+    if bad:
+        what = f"{bad} of {x.numel()} values of its inverse are not finite in {x.dtype}"
+        raise NumericalError(what, place)
+    return x
+
+
+def _not_finite(what: str, flow: LevelFlow, latents: Sequence[Tensor]) -> NumericalError:
+    """The error that says where decoding ``latents`` went wrong first."""
+    help = "; sample(..., only_finite=True) leaves them out"
+    try:
+        flow.decode(latents, check=True)
+    except NumericalError as error:
+        return NumericalError(f"{what}: {error}{help}", "", error.residual, error.growth)
+    except ValueError as error:
+        return NumericalError(f"{what}: {error}{help}")
+    return NumericalError(f"{what}, though each is when it is decoded without the others{help}")
 
 
 def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:

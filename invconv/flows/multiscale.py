@@ -11,6 +11,9 @@ from invconv.flows.level_flow import LevelFlow
 from invconv.flows.squeeze import Squeeze
 from invconv.flows.steps import build_step
 
+MOST_LEVELS = 30
+"""More would halve any image away; 2^levels is computed."""
+
 
 class MultiScaleFlow(LevelFlow):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
@@ -57,6 +60,11 @@ class MultiScaleFlow(LevelFlow):
         if levels < 1 or steps < 1 or width < 1:
             raise ValueError(
                 f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
+            )
+        if levels > MOST_LEVELS or max(steps, width) >= 2**31:
+            raise ValueError(
+                f"levels must be at most {MOST_LEVELS}, steps and width below 2^31, not "
+                f"{levels}, {steps}, {width}"
             )
         channels, height, width_pixels = self.shape
         if height % 2**levels or width_pixels % 2**levels:

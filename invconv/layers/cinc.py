@@ -24,12 +24,14 @@ class CInC(TriangularConv):
         inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's loop over pixels and channels, "raster_serial". The FInC
             authors inverted it by "diagonal_channel".
+        max_growth: g > 1 keeps the ∞-norm of the inverse at most g / min|diagonal|, see
+            `TriangularConv`.
 
     Attributes:
         weight: the free parameter, (C, C, k, k), of which C²k² − C(C−1)/2 entries are used.
 
     Raises:
-        ValueError: if k is below 1 or a choice is unknown.
+        ValueError: if k is below 1, max_growth not above 1 or a choice unknown.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class CInC(TriangularConv):
         diagonal: Literal["unit", "learned"] = "learned",
         bias: bool = False,
         inverse_method: str = "auto",
+        max_growth: float | None = None,
     ) -> None:
         k = check_kernel_size(kernel_size)
         super().__init__(
@@ -49,5 +52,6 @@ class CInC(TriangularConv):
             std=0.02,
             bias=bias,
             inverse_method=inverse_method,
+            max_growth=max_growth,
         )
         self.kernel_size = k

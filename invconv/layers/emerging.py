@@ -10,7 +10,7 @@ from torch import Tensor
 from invconv.conv import InvertibleConv, register
 from invconv.layers.glow import Glow1x1
 from invconv.layers.triangular import TriangularConv
-from invconv.validation import check_choice, check_finite, check_kernel_size
+from invconv.validation import check_choice, check_kernel_size
 
 MASKS = ("square", "raster")
 
@@ -36,13 +36,15 @@ class Emerging(InvertibleConv):
         inverse_method: how the two systems are solved, a ``method`` of
             `solve_triangular_conv2d`, or "published" for the paper's loop over pixels and
             channels in float64, "raster_serial".
+        max_growth: g > 1 keeps the ∞-norm of the inverse of each of the two at most
+            g / min|diagonal|, see `TriangularConv`.
 
     Attributes:
         first, second: the two convolutions, each a `TriangularConv` with a weight of
             (C, C, (k+1)/2, (k+1)/2) for "square" and (C, C, (k+1)/2, k) for "raster".
 
     Raises:
-        ValueError: if k is even, or a choice is unknown.
+        ValueError: if k is even, max_growth not above 1, or a choice unknown.
     """
 
     solve_direction = "inverse"
@@ -56,6 +58,7 @@ class Emerging(InvertibleConv):
         bias: bool = False,
         dilation: int = 1,
         inverse_method: str = "auto",
+        max_growth: float | None = None,
     ) -> None:
         super().__init__(channels)
         self.kernel_size = k = check_kernel_size(kernel_size)
@@ -65,7 +68,7 @@ class Emerging(InvertibleConv):
         if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
             raise ValueError(f"dilation must be an int of at least 1, not {dilation!r}")
         self.dilation, self.pointwise, self.bias = dilation, pointwise, bias
-        self.inverse_method = inverse_method
+        self.inverse_method, self.max_growth = inverse_method, max_growth
         rows = (k + 1) // 2
         columns = k if mask == "raster" else rows
         self.mixing = Glow1x1(channels, "plain") if pointwise else None
@@ -80,6 +83,7 @@ class Emerging(InvertibleConv):
                 std=0.02,
                 bias=bias and upper,
                 inverse_method=inverse_method,
+                max_growth=max_growth,
             )
             for corner, upper in (("br", False), ("tl", True))
         )
@@ -98,11 +102,13 @@ class Emerging(InvertibleConv):
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by two solves."""
         self.check_input(z, "z")
+        x = self._by_phase(self.second.inverse, z)
+        x = self._by_phase(partial(self.first.inverse, overwrite=True), x)
+        if self.mixing is not None:
+            x = self.mixing.inverse(x)
         if check:
-            check_finite(z)
-        z = self._by_phase(partial(self.second.inverse, check=check), z)
-        z = self._by_phase(partial(self.first.inverse, check=check, overwrite=True), z)
-        return z if self.mixing is None else self.mixing.inverse(z, check=check)
+            self.check_inverse(x, z)
+        return x
 
     def _by_phase(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """A dilation of d is d² undilated problems on every d-th pixel.

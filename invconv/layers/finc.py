@@ -20,18 +20,32 @@ class FInC(TriangularConv):
         kernel_size: k, at least 1.
         inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's algorithm 1, "diagonal_channel".
+        max_growth: g > 1 keeps the ∞-norm of the inverse at most g, see `TriangularConv`.
 
     Attributes:
         weight: the free parameter, (C, C/4, k, k). `triangular_weight` is the constrained kernel
             made from it; entries that it does not use have zero gradient.
 
     Raises:
-        ValueError: if C is not a multiple of 4, k is below 1 or the method is unknown.
+        ValueError: if C is not a multiple of 4, k is below 1, max_growth not above 1 or the
+            method unknown.
     """
 
     published = "diagonal_channel"
 
-    def __init__(self, channels: int, kernel_size: int = 3, inverse_method: str = "auto") -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        inverse_method: str = "auto",
+        max_growth: float | None = None,
+    ) -> None:
         k = check_kernel_size(kernel_size)
-        super().__init__(channels, (k, k), corners=CORNERS, inverse_method=inverse_method)
+        super().__init__(
+            channels,
+            (k, k),
+            corners=CORNERS,
+            inverse_method=inverse_method,
+            max_growth=max_growth,
+        )
         self.kernel_size = k

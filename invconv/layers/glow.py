@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, register
-from invconv.solvers import check_inverse
-from invconv.validation import check_choice, check_finite
+from invconv.numerical import solved
+from invconv.validation import check_choice
 
 PARAMETRIZATIONS = ("plu", "plain")
 
@@ -73,7 +73,7 @@ class Glow1x1(InvertibleConv):
 
     def _inverse_matrix(self) -> Tensor:
         if self.parametrization == "plain":
-            return torch.linalg.inv(self.weight.double()).to(self.weight.dtype)
+            return solved("Glow1x1", torch.linalg.inv, self.weight.double()).to(self.weight.dtype)
         lower, upper = self._factors(torch.float64)
         permuted = torch.eye(self.channels, dtype=torch.float64, device=lower.device)
         permuted = permuted[:, self.permutation.argsort()].T
@@ -94,9 +94,7 @@ class Glow1x1(InvertibleConv):
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x = W⁻¹ z at every pixel."""
         self.check_input(z, "z")
-        if check:
-            check_finite(z)
         x = F.conv2d(z, self.inverse_matrix()[:, :, None, None])
         if check:
-            check_inverse(x, self.forward(x)[0], z)
+            self.check_inverse(x, z)
         return x

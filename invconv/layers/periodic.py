@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, register
-from invconv.solvers import check_inverse
-from invconv.validation import check_choice, check_finite, check_kernel_size
+from invconv.numerical import solved
+from invconv.validation import check_choice, check_kernel_size
 
 INVERSE_METHODS = ("auto", "published")
 LARGEST_DIRECT_KERNEL = 4
@@ -75,15 +75,13 @@ class Periodic(InvertibleConv):
         """x, with Ŵ⁻¹ at every frequency."""
         self.check_input(z, "z")
         height, width = z.shape[2:]
-        if check:
-            check_finite(z)
         if self.inverse_method == "published":
-            inverse = torch.linalg.inv(self._matrices(height, width))
+            inverse = solved("Periodic", torch.linalg.inv, self._matrices(height, width))
         else:
             inverse = self._cached("inverse", height, width, self._inverse_matrices)
         x = self._multiply(z, inverse)
         if check:
-            check_inverse(x, self.forward(x)[0], z)
+            self.check_inverse(x, z)
         return x
 
     def solver(self, device: torch.device) -> str:
@@ -114,7 +112,7 @@ class Periodic(InvertibleConv):
         return self._rounded(self.spectrum(height, width))
 
     def _inverse_matrices(self, height: int, width: int) -> Tensor:
-        return self._rounded(torch.linalg.inv(self.spectrum(height, width)))
+        return self._rounded(solved("Periodic", torch.linalg.inv, self.spectrum(height, width)))
 
     def _rounded(self, spectrum: Tensor) -> Tensor:
         """(H·(W // 2 + 1), C, C), real and imaginary parts in the weight's dtype or float32.

@@ -1,5 +1,6 @@
 """One triangular convolution as a layer: what most published ones are made of."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +34,10 @@ class TriangularConv(InvertibleConv):
         bias: whether to add one free number per channel.
         inverse_method: how the system is solved, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's own algorithm.
+        max_growth: g > 1 to keep the ∞-norm of the inverse at most g / min|diagonal|, whatever
+            the free parameter: the other taps of an output channel are scaled down where their
+            absolute values add up to more than s = 1 − 1/g of its diagonal. (D(I + N) with
+            ‖N‖ ≤ s has an inverse of norm at most ‖D⁻¹‖ / (1 − s).) None for no bound.
 
     Attributes:
         weight: the free parameter, (C, C/G, kh, kw), with the logarithm of a learned diagonal's
@@ -44,7 +49,7 @@ class TriangularConv(InvertibleConv):
     Raises:
         TypeError: if a side of the kernel is no integer.
         ValueError: if C is not a multiple of the number of groups, a side of the kernel is below
-            1, std is negative, or the anchor or a choice is unknown.
+            1, std is negative, max_growth not above 1, or the anchor or a choice is unknown.
     """
 
     solve_direction = "inverse"
@@ -66,6 +71,7 @@ class TriangularConv(InvertibleConv):
         std: float = 0.05,
         bias: bool = False,
         inverse_method: str = "auto",
+        max_growth: float | None = None,
     ) -> None:
         super().__init__(channels)
         groups = 1 if isinstance(corners, str) else max(1, len(corners))
@@ -74,12 +80,15 @@ class TriangularConv(InvertibleConv):
             check_kernel_size(side)
         if not std >= 0:
             raise ValueError(f"std must be at least 0, not {std}")
+        if max_growth is not None and not 1 < max_growth < math.inf:
+            raise ValueError(f"max_growth must be above 1 and finite, or None, not {max_growth}")
         if channels % groups:
             raise ValueError(
                 f"{type(self).__name__} splits the channels into {groups} groups: channels must "
                 f"be a multiple of {groups}, not {channels}"
             )
         self.kernel, self.corners, self.upper, self.bias = kernel, corners, upper, bias
+        self.max_growth = max_growth
         self.anchor = parse_anchor(anchor, *kernel)
         self.diagonal = check_choice(diagonal, DIAGONALS, "diagonal")
         known = ("published", *known_methods())
@@ -99,7 +108,7 @@ class TriangularConv(InvertibleConv):
         self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
         taps = std * torch.randn(channels, per_group, *kernel)
         if diagonal == "learned":
-            self.register_buffer("sign", (1 + taps)[on_diagonal].sign())
+            self.register_buffer("sign", self._diagonal_of(1 + taps).sign())
         self.weight = nn.Parameter(torch.where(on_diagonal, (1 + taps).abs().log(), taps))
         self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
         self._cache = EvalCache()
@@ -112,13 +121,26 @@ class TriangularConv(InvertibleConv):
     def _constrain(self) -> Tensor:
         taps = torch.where(self._free, self.weight, 0.0)
         if self.diagonal == "unit":
-            return torch.where(self._on_diagonal, 1.0, taps)
+            return torch.where(self._on_diagonal, 1.0, self._bounded(taps, 1.0))
         diagonal = torch.where(self._on_diagonal, self.weight, 0.0).exp()
+        taps = self._bounded(taps, diagonal)
         return torch.where(self._on_diagonal, diagonal * self.sign[:, None, None, None], taps)
 
+    def _bounded(self, taps: Tensor, diagonal: Tensor | float) -> Tensor:
+        if self.max_growth is None:
+            return taps
+        if isinstance(diagonal, Tensor):  # exp(0) = 1 wherever it is not
+            diagonal = torch.where(self._on_diagonal, diagonal, 0.0).sum((1, 2, 3), keepdim=True)
+        allowed = (1 - 1 / self.max_growth) * diagonal
+        total = taps.abs().sum((1, 2, 3), keepdim=True)
+        return taps * (allowed / total.clamp(min=allowed))
+
     def _log_diagonal(self) -> Tensor:
+        return self._diagonal_of(self.weight)
+
+    def _diagonal_of(self, taps: Tensor) -> Tensor:
         row, column = self.anchor
-        groups = self.weight[:, :, row, column].unflatten(0, (-1, self.weight.shape[1]))
+        groups = taps[:, :, row, column].unflatten(0, (-1, taps.shape[1]))
         return groups.diagonal(dim1=1, dim2=2).flatten()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,13 +168,16 @@ class TriangularConv(InvertibleConv):
     def inverse(self, z: Tensor, *, check: bool = False, overwrite: bool = False) -> Tensor:
         """x, by one solve for all groups; ``overwrite`` as in `convolve`."""
         self.check_input(z, "z")
+        overwrite = overwrite and not check
+        y = z
         if self.shift is not None:
-            z, overwrite = z - self.shift[:, None, None], True
+            y, overwrite = z - self.shift[:, None, None], True
         weight = self.triangular_weight()
-        out = z if overwrite and _can_be_written(z, weight) else None
-        return solve_triangular_conv2d(
-            z, weight, **self._geometry(), method=self._method, out=out, check=check
-        )
+        out = y if overwrite and _can_be_written(y, weight) else None
+        x = solve_triangular_conv2d(y, weight, **self._geometry(), method=self._method, out=out)
+        if check:
+            self.check_inverse(x, z)
+        return x
 
     def solver(self, device: torch.device) -> str:
         """The method of `solve_triangular_conv2d` that runs on ``device``."""

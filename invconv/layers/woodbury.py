@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, Shape, register
-from invconv.solvers import check_inverse
-from invconv.validation import check_choice, check_finite, check_shape
+from invconv.numerical import solved
+from invconv.validation import check_choice, check_shape
 
 INVERSE_METHODS = ("auto", "published")
 Terms = tuple[Tensor, ...]
@@ -59,9 +59,11 @@ class LowRankUpdate(nn.Module):
         return self._cache.get(name, (self.u, self.v), self.training, lambda: self._terms(inverse))
 
     def _terms(self, inverse: bool) -> Terms:
-        u, v = self.u, self.v
+        u: Tensor = self.u
+        v: Tensor = self.v
         if inverse:
-            v = -torch.linalg.solve(self._capacitance(torch.float64), v.double()).to(u.dtype)
+            small = self._capacitance(torch.float64)
+            v = -solved("I + V·U", torch.linalg.solve, small, v.double()).to(u.dtype)
         size, rank = u.shape
         if 2 * rank < size:
             return u, v
@@ -73,7 +75,8 @@ class LowRankUpdate(nn.Module):
         In float32 for half precision, which cannot be inverted.
         """
         dtype = torch.promote_types(self.u.dtype, torch.float32)
-        return -self.u @ torch.linalg.inv(self._capacitance(dtype)).to(self.u.dtype), self.v
+        inverse = solved("I + V·U", torch.linalg.inv, self._capacitance(dtype))
+        return -self.u @ inverse.to(self.u.dtype), self.v
 
 
 def transpose(terms: Terms) -> Terms:
@@ -129,14 +132,12 @@ class _LowRankConv(InvertibleConv):
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by the same products as the forward pass with other factors."""
         self._check_shape(z, "z")
-        if check:
-            check_finite(z)
         published = self.inverse_method == "published"
         x = self._multiply(
             z, lambda part: part.published_terms() if published else part.terms(inverse=True)
         )
         if check:
-            check_inverse(x, self.forward(x)[0], z)
+            self.check_inverse(x, z)
         return x
 
     def solver(self, device: torch.device) -> str:

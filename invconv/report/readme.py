@@ -1,31 +1,28 @@
 """What the README shows of the newest rows: table 2, and what the figures say."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, read_table, write_text_atomically
+from invconv.bench import newest, write_text_atomically
 from invconv.report.figure4 import BATCHES
 from invconv.report.names import LAYERS
 from invconv.report.published import published
 from invconv.report.table2 import in_order, quick_table
 
 
-def write_readme(results: Path, path: Path) -> None:
-    """Updates the README in place, atomically, from the rows in ``results/data``."""
-    write_text_atomically(with_rows(path.read_text(), results), path)
+def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Updates the README in place, atomically, from the rows of every table."""
+    write_text_atomically(with_rows(path.read_text(), rows), path)
 
 
-def with_rows(readme: str, results: Path) -> str:
+def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
     """``readme`` with what stands between its markers made anew from the rows.
 
     Raises:
         ValueError: if a marker is missing.
     """
-    rows = {
-        table: read_table(results / "data" / f"{table}.csv")
-        for table in ("table2", "scaling", "figure4")
-    }
     shown = in_order(rows["table2"])
     shown = shown[shown["method"].isin(LAYERS)]
     readme = _between(readme, "table2", quick_table(shown, LAYERS, brief=True))

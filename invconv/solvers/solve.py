@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from invconv.numerical import check_inverse
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.operator import needs_formulas, triangular, triangular_out_op
 from invconv.solvers.problem import Problem, keep_structure, parse_problem
-from invconv.solvers.verify import check_inverse
 from invconv.validation import check_finite
 
 
@@ -100,7 +100,7 @@ def solve_triangular_conv2d(
         TypeError: if z or weight is no floating-point tensor or the dtypes differ.
         ValueError: if shapes, anchor, corners, devices, method or ``out`` do not fit; under
             ``check`` also if z is not finite or the anchor tap is singular.
-        InverseError: under ``check``, if the result overflowed or its residual is too large.
+        NumericalError: under ``check``, if the result is not finite or its residual too large.
     """
     z, weight = autocast_to_float32(z, weight)
     problem = parse_problem(z, weight, anchor, corners, upper, "z")
@@ -111,8 +111,7 @@ def solve_triangular_conv2d(
     reference = z.clone() if check and out is not None else z
     x = _apply(z, weight, problem, True, name, out)
     if check:
-        with torch.no_grad():
-            _check_residual(x, reference, weight, problem)
+        _check_result(x, reference, weight.detach().double(), problem)
     return x
 
 
@@ -174,5 +173,11 @@ def _check_anchor(weight: Tensor, problem: Problem) -> None:
         )
 
 
-def _check_residual(x: Tensor, z: Tensor, weight: Tensor, problem: Problem) -> None:
-    check_inverse(x, convolve_torch(x.double(), weight.double(), problem), z)
+def _check_result(x: Tensor, z: Tensor, weight: Tensor, problem: Problem) -> None:
+    def forward(x: Tensor) -> Tensor:
+        return convolve_torch(x.double(), weight, problem)
+
+    def inverse(z: Tensor) -> Tensor:
+        return run_method(z, weight, problem, True, resolve("auto", z.device))
+
+    check_inverse(x, z, forward, lambda: (forward, inverse), "solve_triangular_conv2d")

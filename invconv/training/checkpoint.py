@@ -1,14 +1,17 @@
 """Checkpoints that are never half written, and what is said about those that do not fit."""
 
-import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from invconv.files import replacing
+from invconv.files import brief, replacing
+
+PLAIN = (bool, int, float, str, type(None))
 
 
 class CheckpointError(ValueError):
@@ -21,57 +24,100 @@ def save_atomically(value: Any, path: Path) -> None:
         torch.save(value, file)
 
 
-def read_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
+def read_checkpoint(path: Path, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
     """The dictionary at ``path``, on the CPU; tensors and plain values only, nothing executed.
 
+    Args:
+        path: a file that `save_atomically` wrote; its checksums are compared, which `torch.load`
+            does not do.
+        kinds: name of an entry → its type; of a `dict` only names and plain values are taken.
+
     Raises:
-        CheckpointError: if it cannot be read or lacks one of ``keys``.
+        CheckpointError: if it cannot be read, was damaged, or has no such entries.
     """
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise CheckpointError(f"there is no checkpoint {path}: it {what}")
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}") from error
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            saved = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
         raise CheckpointError(
-            f"{path} is not a whole checkpoint ({reason}): remove it to start anew"
+            f"{path} is not a whole checkpoint ({brief(error)}): remove it to start anew"
         ) from error
-    missing = [key for key in keys if not isinstance(saved, Mapping) or key not in saved]
-    if missing:
-        raise CheckpointError(f"{path} is not a checkpoint of this kind: it has no {missing[0]!r}")
-    return saved
+    for key, kind in kinds.items():
+        if not isinstance(saved, Mapping) or key not in saved:
+            raise CheckpointError(f"{path} is not a checkpoint of this kind: it has no {key!r}")
+        value = saved[key]
+        if not isinstance(value, kind) or (kind is dict and not _is_plain(value)):
+            raise CheckpointError(
+                f"{path} is not a checkpoint of this kind: its {key!r} holds what it cannot hold"
+            )
+    return dict(saved)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) -> None:
     """``module.load_state_dict``, with one sentence where the architecture is another.
 
     Raises:
-        CheckpointError: naming the first entry that is missing, unknown or of another shape;
-            nothing is loaded then.
+        CheckpointError: as `check_weights`; nothing is loaded then.
+    """
+    check_weights(module, weights, origin)
+    module.load_state_dict(weights)
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) -> None:
+    """Refuses weights that ``module`` cannot load, or could but not compute with.
+
+    Raises:
+        CheckpointError: naming the first entry that is missing, unknown, of another shape or
+            kind, or not finite.
     """
     wanted = module.state_dict()
     for name, value in wanted.items():
         if name not in weights:
             raise CheckpointError(f"{origin} is of another architecture: it has no {name!r}")
-        shape = tuple(weights[name].shape)
-        if shape != tuple(value.shape):
+        found = weights[name]
+        if not isinstance(found, Tensor) or found.layout is not torch.strided:
+            raise CheckpointError(f"{origin} is not a checkpoint: its {name!r} is no tensor")
+        if found.shape != value.shape:
             raise CheckpointError(
-                f"{origin} is of another architecture: its {name!r} has shape {shape}, "
-                f"not {tuple(value.shape)}"
+                f"{origin} is of another architecture: its {name!r} has shape "
+                f"{tuple(found.shape)}, not {tuple(value.shape)}"
             )
+        if found.is_floating_point() != value.is_floating_point() or found.is_complex():
+            raise CheckpointError(
+                f"{origin} is of another architecture: its {name!r} is {found.dtype}, "
+                f"not {value.dtype}"
+            )
+        if not torch.isfinite(found).all():
+            raise CheckpointError(f"{origin} cannot be used: its {name!r} holds NaN or infinity")
     unknown = [name for name in weights if name not in wanted]
     if unknown:
         raise CheckpointError(
             f"{origin} is of another architecture: {unknown[0]!r} has no place in this one"
         )
-    module.load_state_dict(weights)
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError if what an optimiser keeps of a parameter has another shape than it."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(f"its {name} has shape {tuple(value.shape)}")
 
 
 def check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:

@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from invconv.data import ImageSet, label, load
+from invconv.files import brief
 from invconv.flows import LevelFlow, MaCowFG, MultiScaleFlow
-from invconv.training.checkpoint import CheckpointError, load_weights, read_checkpoint
+from invconv.training.checkpoint import (
+    CheckpointError,
+    check_weights,
+    load_weights,
+    read_checkpoint,
+)
 from invconv.training.distributed import ALONE, World
 from invconv.validation import check_choice
 
@@ -89,13 +95,46 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[LevelFlow
     Raises:
         CheckpointError: if the file is broken or says nothing about its architecture.
     """
-    saved = read_checkpoint(path, "flow", "recipe")
+    saved = read_checkpoint(path, flow=Mapping, recipe=dict)
     recipe = saved["recipe"]
     if "flow" not in recipe:
         raise CheckpointError(f"{path} does not say of which architecture its weights are")
-    flow = build_flow(recipe["flow"])
-    load_weights(flow, saved.get("best") or saved["flow"], str(path))
+    best = saved.get("best", {})
+    if not isinstance(best, Mapping):
+        raise CheckpointError(f"{path} is not a checkpoint of this kind: its 'best' is no mapping")
+    weights = best or saved["flow"]
+    try:
+        flow = _built(recipe["flow"], weights, str(path))
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"the architecture that {path} names cannot be built ({brief(error)})"
+        ) from error
+    load_weights(flow, weights, str(path))
     return flow.to(device), recipe
+
+
+def _built(architecture: Mapping[str, Any], weights: Mapping[str, Any], origin: str) -> LevelFlow:
+    """The flow, first without memory: what a file says may be larger than what it holds."""
+    if _steps(architecture) > len(weights):
+        raise CheckpointError(f"{origin} names an architecture of more steps than it has weights")
+    try:
+        with torch.device("meta"):
+            planned = build_flow(architecture)
+    except NotImplementedError:  # a layer of the user's own whose construction needs values
+        return build_flow(architecture)
+    check_weights(planned, weights, origin)
+    return build_flow(architecture)
+
+
+def _steps(value: Any, counts: bool = False) -> int:
+    """The sum of all numbers below a name "steps"."""
+    if isinstance(value, Mapping):
+        return sum(_steps(part, counts or name == "steps") for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return sum(_steps(part, counts) for part in value)
+    return max(value, 0) if counts and isinstance(value, int) else 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +183,15 @@ def assess(
     """
     path = path / "best.pt" if path.is_dir() else path
     flow, recipe = load_flow(path, device)
-    data = load(split=split, root=root, **recipe["data"])
+    kinds: dict[str, type] = {"data": dict, "method": str, "seed": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(recipe.get(name), kind)]
+    if wrong:
+        raise CheckpointError(f"{path} does not say of which {wrong[0]} it is")
+    try:
+        data = load(split=split, root=root, **recipe["data"])
+        bits = bits_per_image(flow, data, batch_size, seed, samples=samples)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be evaluated: {brief(error)}") from error
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
     return Assessment(
         path=path,
@@ -155,5 +202,5 @@ def assess(
         split=split,
         dequantization=recipe["flow"].get("dequantization", "uniform"),
         samples=samples,
-        bits=bits_per_image(flow, data, batch_size, seed, samples=samples),
+        bits=bits,
     )

@@ -1,7 +1,10 @@
 """What a training run leaves to read: `log.csv`, and TensorBoard's files where wanted."""
 
 import csv
+import io
 from pathlib import Path
+
+from invconv.files import write_atomically
 
 COLUMNS = ("step", "train_bpd", "valid_bpd", "learning_rate", "grad_norm", "images_per_s")
 
@@ -23,10 +26,11 @@ class TrainingLog:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in _read(self.path) if int(line["step"]) <= step]
-        with self.path.open("w", newline="") as file:
-            lines = csv.DictWriter(file, COLUMNS)
-            lines.writeheader()
-            lines.writerows(kept)
+        text = io.StringIO(newline="")
+        lines = csv.DictWriter(text, COLUMNS)
+        lines.writeheader()
+        lines.writerows(kept)
+        write_atomically(text.getvalue().encode(), self.path)
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -81,6 +85,16 @@ def _read(path: Path) -> list[dict[str, str]]:
     """The whole lines of a log; one that a killed process left half written is dropped."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    return [line for line in lines if line.get("images_per_s") is not None]
+    try:
+        with path.open(newline="") as file:
+            found = csv.DictReader(file)
+            lines = [line for line in found if line.get("images_per_s") is not None]
+        if lines and (found.fieldnames != list(COLUMNS) or any(None in line for line in lines)):
+            raise ValueError("its columns are others")
+        for line in lines:
+            int(line["step"])
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is not the log of a training ({error}): remove it to begin a new one"
+        ) from error
+    return lines

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from invconv.data import ImageSet
 from invconv.data.loader import Loader
-from invconv.files import remove_partial
+from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
 from invconv.training.checkpoint import (
+    CheckpointError,
+    check_moments,
     check_settings,
+    check_weights,
     load_weights,
     read_checkpoint,
     save_atomically,
@@ -40,6 +43,12 @@ class TrainingState:
     step: int = 0
     best_step: int = 0
     best_valid_bpd: float = math.inf
+
+    def __post_init__(self) -> None:
+        if any(type(step) is not int or step < 0 for step in (self.step, self.best_step)):
+            raise ValueError("step and best_step must be integers from 0")
+        if type(self.best_valid_bpd) is not float:
+            raise ValueError(f"best_valid_bpd must be a float, not {self.best_valid_bpd!r}")
 
 
 class _Objective(nn.Module):
@@ -93,6 +102,8 @@ class Run:
             self.flow.initialize(whole.batch(0), self.noise)
         else:
             load_weights(self.flow, saved["flow"], f"{self.folder}/last.pt")
+            if saved["best"]:
+                check_weights(self.flow, saved["best"], f"the best of {self.folder}/last.pt")
         if self.options.ema:
             self.average = AveragedModel(
                 self.flow, multi_avg_fn=get_ema_multi_avg_fn(self.options.ema)
@@ -189,19 +200,39 @@ class Run:
             return None
         path = self.folder / "last.pt"
         remove_partial(self.folder)
-        keys = ("flow", "optimizer", "average", "random", "state", "settings", "recipe", "best")
-        saved = read_checkpoint(path, *keys)
+        saved = read_checkpoint(
+            path,
+            flow=Mapping,
+            optimizer=Mapping,
+            average=(Mapping, type(None)),
+            random=Tensor,
+            state=dict,
+            settings=dict,
+            recipe=dict,
+            best=Mapping,
+        )
         check_settings(saved["settings"], self.settings, path)
         check_settings(saved["recipe"], self.recipe, path)
         return saved
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
-        torch.set_rng_state(saved["random"])
-        self.state = TrainingState(**saved["state"])
-        self.best = saved["best"]
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            check_moments(self.optimizer)
+            if (self.average is None) != (saved["average"] is None):
+                raise ValueError("its average of the weights is there, or is not, against ema")
+            if self.average is not None:
+                self.average.load_state_dict(saved["average"])
+            torch.set_rng_state(saved["random"])
+            if saved["state"].keys() != asdict(self.state).keys():
+                raise ValueError(f"its state holds {', '.join(saved['state']) or 'nothing'}")
+            self.state = TrainingState(**saved["state"])
+            if bool(saved["best"]) != (self.state.best_valid_bpd < math.inf):
+                raise ValueError("its best weights and their bits per dimension do not fit")
+        except Exception as error:
+            why = f"cannot be gone on from ({brief(error)}): remove it to start anew"
+            raise CheckpointError(f"{self.folder}/last.pt {why}") from error
+        self.best = dict(saved["best"])
 
     def _seed_noise(self, step: int, piece: int) -> None:
         """Noise by seed, step and slice: there is no state of it to keep."""

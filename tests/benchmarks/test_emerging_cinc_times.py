@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from invconv import TriangularConv, build
 from invconv.bench import time_interleaved
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 from invconv.solvers.problem import FLIPS, parse_corners
 
 pytestmark = pytest.mark.full

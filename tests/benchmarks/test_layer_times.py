@@ -14,7 +14,7 @@ import torch
 
 from invconv import available, build
 from invconv.conv import layer_class
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 from invconv.testing.values import dense_jacobian
 
 CHANNELS, BATCH = 12, 100

@@ -6,7 +6,7 @@ import torch
 from invconv import solve_triangular_conv2d
 from invconv.bench import time_interleaved
 from invconv.bench.baselines import corner_weight
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 from invconv.solvers.problem import CORNERS
 
 pytestmark = pytest.mark.full

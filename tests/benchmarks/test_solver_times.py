@@ -5,7 +5,8 @@ import torch
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench.baselines import corner_weight
-from invconv.solvers import FORWARD_METHODS, METHODS, relative_error, resolve
+from invconv.numerical import relative_error
+from invconv.solvers import FORWARD_METHODS, METHODS, resolve
 from invconv.solvers.problem import CORNERS
 
 CHANNELS, BATCH = 12, 100

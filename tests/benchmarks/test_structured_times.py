@@ -5,7 +5,7 @@ import torch
 
 from invconv import build
 from invconv.bench import time_interleaved
-from invconv.solvers import relative_error
+from invconv.numerical import relative_error
 
 pytestmark = pytest.mark.full
 

@@ -1,0 +1,114 @@
+"""Whether what was computed is an inverse, and how far an inverse magnifies small changes."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+PROBE = 1e-6
+"""The size of the change that `growth` follows, relative to the input."""
+
+Map = Callable[[Tensor], Tensor]
+
+
+class NumericalError(ArithmeticError):
+    """A result that is not what it stands for: not finite, or an inverse that is none.
+
+    Attributes:
+        layer: the layer in which it was found, with its place in a flow; "" if unknown.
+        residual: ‖f(x) − z‖ / ‖z‖ of an inverse x of z; NaN where x or f(x) is not finite.
+        growth: see `growth`; NaN where it was not estimated.
+    """
+
+    def __init__(
+        self, what: str, layer: str = "", residual: float = math.nan, growth: float = math.nan
+    ) -> None:
+        super().__init__(what, layer, residual, growth)
+        self.what, self.layer, self.residual, self.growth = what, layer, residual, growth
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.what}" if self.layer else self.what
+
+
+def allowed_residual(dtype: torch.dtype) -> float:
+    """What ‖f(x) − z‖ / ‖z‖ of an inverse x of z may be: eps^(2/3), 2.4e-5 in float32."""
+    return torch.finfo(dtype).eps ** (2 / 3)
+
+
+@torch.no_grad()
+def check_inverse(
+    x: Tensor, z: Tensor, forward: Map, float64: Callable[[], tuple[Map, Map]], layer: str = ""
+) -> None:
+    """Raises unless x is finite and f(x) is z, up to the rounding of the dtype of x.
+
+    Args:
+        x: the inverse of z.
+        z: what was inverted, finite.
+        forward: f.
+        float64: makes f and its inverse in float64; called where the check fails, to say how far
+            the inverse grows and whether float64 would help.
+        layer: what f is called.
+
+    Raises:
+        NumericalError: if x is not finite, or ‖f(x) − z‖ / ‖z‖ exceeds `allowed_residual`.
+    """
+    residual = math.nan
+    if bool(torch.isfinite(x).all()):
+        residual = relative_error(forward(x), z)
+        if residual <= allowed_residual(x.dtype):
+            return
+        what = (
+            f"the inverse is not one: its relative residual is {residual:.1e}, more than "
+            f"{allowed_residual(x.dtype):.1e} for {x.dtype}"
+        )
+    else:
+        bad = x.numel() - int(torch.isfinite(x).sum())
+        what = f"the inverse overflowed: {bad} of {x.numel()} values are not finite in {x.dtype}"
+    z = z.detach().double()
+    exact_forward, exact_inverse = float64()
+    exact = exact_inverse(z)
+    error = relative_error(exact_forward(exact), z) if exact.isfinite().all() else math.nan
+    helps = x.dtype != torch.float64 and error <= allowed_residual(x.dtype)
+    factor = max(growth(exact_inverse, z), growth(exact_forward, exact))
+    said = f"{factor:.1e}-fold" if math.isfinite(factor) else "beyond what float64 holds"
+    raise NumericalError(
+        f"{what}; small changes grow {said} in it; use smaller weights (max_growth "
+        "bounds those of a triangular convolution)"
+        + (f", or float64, where the residual is {error:.1e}" if helps else ""),
+        layer,
+        residual,
+        factor,
+    )
+
+
+def growth(function: Map, x: Tensor) -> float:
+    """An estimate from below of how far ``function`` magnifies small changes.
+
+    max|f(x + δ) − f(x)| / max|δ| for a small random δ; of a linear function at most its ∞-norm.
+    Infinity where a result is not finite.
+
+    Args:
+        function: f, often a layer's inverse, best in float64.
+        x: (B, C, H, W), where to look.
+    """
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(x.shape, dtype=torch.float64, generator=generator).to(x)
+    change *= PROBE * x.abs().max().clamp(min=1)
+    found = (function(x + change) - function(x)).abs().max() / change.abs().max()
+    return found.item() if found.isfinite() else math.inf
+
+
+def solved(layer: str, solve: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """``solve(*arguments)`` of `torch.linalg`; NumericalError if the matrix is singular."""
+    try:
+        return solve(*arguments)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise NumericalError("the matrix is singular: it has no inverse", layer) from error
+
+
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    """‖value − truth‖ / ‖truth‖ in float64; 0 if both vanish."""
+    truth = truth.detach().double()
+    error = torch.linalg.vector_norm(value.detach().double() - truth).item()
+    return error / torch.linalg.vector_norm(truth).item() if error else 0.0
