@@ -103,7 +103,7 @@ def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
     [
         (-0.1, "FInC is better than Glow"),
         (0.1, "FInC is worse than Glow"),
-        (0.0, "resolve no difference between FInC and Glow"),
+        (0.0, "resolve no difference between Glow and FInC"),
     ],
 )
 def test_differences_are_paired_by_seed(gap, sentence):
@@ -124,7 +124,11 @@ def test_paired_interval_by_hand():
     assert found.mean == pytest.approx(0.2)
     # t(0.975, 2) = 4.3027, standard error 0.1 / √3
     assert found.high == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4)
-    assert found.resolved is False
+    assert not found.resolved()
+    # 0.3 is 5.2 standard errors: more than 4.30, less than t(1 − 0.05/4, 2) = 6.21
+    clearer = paired_difference(ours.assign(bpd=ours["bpd"] + 0.1), theirs, "bpd")
+    assert clearer.resolved()
+    assert not clearer.resolved(among=2)
     assert paired_difference(ours[:1], theirs, "bpd") is None
 
 
@@ -203,7 +207,7 @@ def test_the_readme_says_what_the_rows_say():
 
 def test_readme_markers():
     with pytest.raises(ValueError, match="markers"):
-        with_rows("# no markers", {})
+        with_rows("# no markers", dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv")))
 
 
 def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():

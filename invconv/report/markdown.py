@@ -112,26 +112,37 @@ def bits_with_interval(row: pd.Series | None) -> str:
 
 
 def times_as_fast(row: pd.Series, baseline: pd.Series | None, field: str) -> str:
-    """A time of ``baseline`` ÷ that of ``row``, bold above the larger A/A spread of the two."""
-    text = quotient(baseline, field, row, field)
-    if baseline is None or not isinstance(text, Cell):
-        return text
-    spread = max(row["aa_spread"], baseline["aa_spread"])
-    if not float(text) > 1 + spread:
-        return text
-    marks = source(row, "aa_spread"), source(baseline, "aa_spread")
-    return Cell(f"**{text}**", *text.sources, *marks)
+    """A time of ``baseline`` ÷ that of ``row``, bold as `_bold` says.
 
-
-def times_faster(row: pd.Series | None, slow: str, fast: str, spread: str = "aa_spread") -> str:
-    """How many times as long the field ``slow`` of a row is as ``fast``.
-
-    Bold where that is more than the row's A/A ``spread``: below, it is no difference.
+    Rows of different commits were measured at different times: never bold.
     """
-    text = quotient(row, slow, row, fast)
-    if row is None or not isinstance(text, Cell) or not float(text) > 1 + row[spread]:
+    text = quotient(baseline, field, row, field)
+    if baseline is None or not isinstance(text, Cell) or row["commit"] != baseline["commit"]:
         return text
-    return Cell(f"**{text}**", *text.sources, source(row, spread))
+    return _bold(text, (baseline, field), (row, field))
+
+
+def times_faster(row: pd.Series | None, slow: str, fast: str) -> str:
+    """How many times as long the field ``slow`` of a row is as ``fast``; bold as `_bold` says."""
+    text = quotient(row, slow, row, fast)
+    if row is None or not isinstance(text, Cell):
+        return text
+    return _bold(text, (row, slow), (row, fast))
+
+
+def _bold(text: Cell, slow: tuple[pd.Series, str], fast: tuple[pd.Series, str]) -> Cell:
+    """A ratio in bold where it exceeds both rows' A/A spread and the quartiles do not overlap."""
+    below, above = (
+        (row, quartile if quartile in row and not pd.isna(row[quartile]) else field)
+        for (row, field), part in ((slow, "q25"), (fast, "q75"))
+        for quartile in [f"{field.removesuffix('_s')}_{part}_s"]
+    )
+    spread = max(row["aa_spread"] for row, _ in (slow, fast))
+    if not (float(text) > 1 + spread and below[0][below[1]] > above[0][above[1]]):
+        return text
+    marks = [source(row, "aa_spread") for row, _ in (slow, fast)]
+    marks += [source(row, field) for row, field in (below, above)]
+    return Cell(f"**{text}**", *dict.fromkeys([*text.sources, *marks]))
 
 
 def against(row: pd.Series | None, field: str, published: str) -> str:

@@ -17,17 +17,22 @@ class Difference:
         mean: of the differences.
         low, high: the 95 % interval by Student's t.
         pairs: how many.
+        error: the standard error of the mean.
     """
 
     mean: float
     low: float
     high: float
     pairs: int
+    error: float
 
-    @property
-    def resolved(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+    def resolved(self, among: int = 1) -> bool:
+        """Whether the 95 % interval excludes zero, widened for ``among`` comparisons at once.
+
+        By Bonferroni: each of m intervals at 1 − 0.05/m, so that all of them hold together with
+        at least 95 %.
+        """
+        return abs(self.mean) > _reach(self.pairs, among) * self.error
 
 
 def paired_difference(
@@ -44,12 +49,16 @@ def mean_difference(difference: pd.Series) -> Difference | None:
     n = len(difference)
     if n < 2:
         return None
+    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(n)
+    reach = _reach(n) * error
+    return Difference(mean, mean - reach, mean + reach, n, error)
+
+
+def _reach(pairs: int, among: int = 1) -> float:
+    """Standard errors to each side of the mean in one of ``among`` intervals."""
     from scipy import stats  # not at the top: every job of a sweep would load it
 
-    mean = float(difference.mean())
-    error = float(difference.std(ddof=1)) / math.sqrt(n)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
-    return Difference(mean, mean - reach, mean + reach, n)
+    return float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / among, pairs - 1))
 
 
 def setting(config: str, *apart: str) -> str:

@@ -1,7 +1,7 @@
 """The page `results/table2.md`: bits per dimension, forward and sampling time."""
 
 import json
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ from invconv.report import markdown as md
 from invconv.report import pages
 from invconv.report.names import METHODS
 from invconv.report.published import published
-from invconv.report.seeds import paired_difference, setting
+from invconv.report.seeds import Difference, paired_difference, setting
 
 EMBEDDED = {"digits": "digits 8×8", "patches": "patches 32×32"}
 PAPER = {
@@ -47,7 +47,8 @@ def page(rows: pd.DataFrame) -> str:
         "many images as the column says, median [quartiles], interleaved, after warm-up, "
         "synchronised on a GPU. bpd ±: half of the 95 % interval over the test images. A ratio "
         "is bold where it exceeds A/A, by how much the same forward pass, timed twice in the same "
-        "block, differs from itself; bpd of one seed never is.",
+        "block, differs from itself, the quartiles do not overlap, and both rows are of one "
+        "commit; bpd of one seed never is.",
         "## Embedded data, a few minutes on a CPU",
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         "these data. Histogram: the bpd of one histogram per pixel, a model without any "
@@ -170,6 +171,7 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
         config = json.loads(first["config"])
         title = EMBEDDED.get(first["dataset"], first["dataset"])
         glow = group[group["method"] == "glow"]
+        differences = {}
         for method, members in group.groupby("method", sort=False):
             name = _named(METHODS.get(str(method), str(method)), members.iloc[0])
             difference = None if method == "glow" else paired_difference(members, glow, "bpd")
@@ -192,19 +194,31 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
                 }
             )
             if difference is not None:
-                sentences.append(_verdict(title, name, difference.mean, difference.resolved))
+                differences[name] = difference
+        sentences += _verdicts(title, differences)
     return [
         "bpd: mean ± standard deviation over the seeds. minus Glow: mean difference to Glow with "
-        "the same seed, [95 % interval by Student's t].",
+        "the same seed, [95 % interval by Student's t]. In the sentences below the table the "
+        "intervals are widened for as many comparisons as are made at once (Bonferroni).",
         md.table(lines),
         " ".join(sentences),
     ]
 
 
-def _verdict(data: str, name: str, mean: float, resolved: bool) -> str:
-    if not resolved:
-        return f"On {data} these seeds resolve no difference between {name} and Glow."
-    return f"On {data} {name} is {'better' if mean < 0 else 'worse'} than Glow."
+def _verdicts(data: str, differences: Mapping[str, Difference]) -> list[str]:
+    """Which methods differ from Glow, all comparisons taken together, and which do not."""
+    among = len(differences)
+    sentences, unresolved = [], []
+    for name, difference in differences.items():
+        if difference.resolved(among):
+            better = "better" if difference.mean < 0 else "worse"
+            sentences.append(f"On {data} {name} is {better} than Glow.")
+        else:
+            unresolved.append(name)
+    if unresolved:
+        names = ", ".join(unresolved)
+        sentences.append(f"On {data} these seeds resolve no difference between Glow and {names}.")
+    return sentences
 
 
 def paper_table(rows: pd.DataFrame) -> str:

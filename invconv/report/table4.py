@@ -36,10 +36,10 @@ def page(rows: pd.DataFrame) -> str:
         "timed interleaved, each after its round trip was proved. Algorithm 1: one corner at a "
         "time, a step per diagonal and channel. Algorithm 2: the same, four corners in one GPU "
         "launch. A ratio is bold where it exceeds A/A, by how much our own time differs from "
-        "itself in the same block. Published times are from the authors' GPU, which they do not "
-        "name. The rest of the flow costs the same with every inverse, so that ratios of whole "
-        "flows are smaller "
-        "than those of the inverses alone ([scaling.md](scaling.md)).",
+        "itself in the same block, and the quartiles do not overlap. Published times are from "
+        "the authors' GPU, which they do not name. The rest of the flow costs the same with every "
+        "inverse, so that ratios of whole flows are smaller than those of the inverses alone "
+        "([scaling.md](scaling.md)).",
     ]
     found = pages.blocks(rows, "size", "images")
     for block in found or [rows]:
