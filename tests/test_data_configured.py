@@ -34,18 +34,18 @@ def test_what_may_not_be_compared_has_another_name(table2):
     published = configured("dataset=imagenet32")
     other = configured("dataset=imagenet32", "dataset.version=2021", "dataset.bits=5")
     assert table2.label(other) == "tiny-imagenet32_2021_5bit-glow-s0"
-    assert identify(published, "")[0] != identify(other, "")[0]
+    assert identify(published, "cell")[0] != identify(other, "cell")[0]
 
 
 def test_where_the_files_are_is_no_part_of_a_cell(table2):
     assert table2.label(configured("dataset=cifar10")) == "tiny-cifar10-glow-s0"
     cells = {
-        identify(configured("dataset=cifar10", f"dataset.root={root}"), "")[0]
+        identify(configured("dataset=cifar10", f"dataset.root={root}"), "cell")[0]
         for root in ("null", "/a", "/b")
     }
     assert len(cells) == 1
     mine = {
-        identify(configured("dataset=folder", f"dataset.path={path}"), "")[0]
+        identify(configured("dataset=folder", f"dataset.path={path}"), "cell")[0]
         for path in ("/a", "/b")
     }
     assert len(mine) == 2

@@ -273,7 +273,7 @@ def test_pictures_of_a_cell(chromium, rows, tmp_path):
     folder = tmp_path / "runs" / "cell"
     folder.mkdir(parents=True)
     row = rows.iloc[0]
-    names = ("machine", "commit")
+    names = ("machine", "commit", "date")
     written = {"cell": row["cell"], "table": "table2", "status": "ok"}
     source = {name: row[name] for name in names}
     (folder / "row.json").write_text(json.dumps(written | {"provenance": source}))
@@ -296,7 +296,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     for i in range(3):
         folder = tmp_path / f"cell{i}"
         folder.mkdir()
-        source = {"machine": "m", "commit": "c"}
+        source = {"machine": "m", "commit": "c", "date": "2026-01-01"}
         written = {"cell": f"cell{i}", "table": "table2", "status": "ok", "provenance": source}
         (folder / "row.json").write_text(json.dumps(written))
         for name in ("samples", "reconstructions"):
