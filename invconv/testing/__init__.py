@@ -51,7 +51,7 @@ def check_invertible_conv(
         shapes: of the images.
         dtypes: of parameters and images. Gradients are compared with finite differences for
             float64 alone, and `float32_error` and `autocast` run for float32.
-        device: where the layer runs.
+        device: where the layer runs; on a GPU switch TF32 off, or `float32_error` sees it.
         skip: name of a check → the reason why the layer is excused.
         perturb: the standard deviation of the noise that is added to every parameter first:
             whatever an optimiser may do must leave the layer invertible.
