@@ -54,7 +54,7 @@ def main(folder, steps, mode="whole", accumulate="1"):
     with process_group(torch.device("cpu")) as world:
         train(flow, small("train"), small("valid"), options, 0, Path(folder), False, world=world)
         bpd = evaluate(flow, small("test"), world=world)
-    print(f"{bpd:.17g}")
+    sys.stdout.write(f"{bpd:.17g}\n")  # at once: print writes the end of the line apart
     if world.size > 1:
         torch.save(flow.state_dict(), Path(folder) / f"rank{world.rank}.pt")
 
