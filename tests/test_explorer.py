@@ -11,9 +11,9 @@ from explorer_rows import many
 
 from invconv.__main__ import main
 from invconv.bench import read_table
-from invconv.report import PAGES
+from invconv.report import PAGES, figure4
 from invconv.report.explorer import write_explorer
-from invconv.report.explorer.figures import TIMES
+from invconv.report.explorer.figures import TIMES, figures
 from invconv.report.explorer.samples import find_pictures
 from invconv.report.explorer.tables import table_data
 
@@ -359,3 +359,16 @@ def _png():
 
 
 PNG = _png()
+
+
+def test_a_line_goes_from_one_size_to_the_next():
+    sizes = list(reversed(figure4.SIZES))
+    shuffled = [*sizes[3:], *sizes[:3]]
+    here = {"status": "ok", "width": 16, "st_1_s": 1.0}
+    rows = pd.DataFrame(
+        [here | {"method": m, "size": s} for s in shuffled for m in ("macow", "glow", "finc")]
+    )
+    drawn = next(f for f in figures("figure4", rows) if f["title"].endswith("batch 1"))
+    for number, look in enumerate(drawn["series"]):
+        places = [p["x"] for p in drawn["points"] if p["series"] == number]
+        assert "published" in look["name"] or places == list(figure4.SIZES)

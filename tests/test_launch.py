@@ -225,7 +225,10 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
         "missing: attempt 1, SLURM job 5_1 on n1, interrupted"
     )
     assert main(["list", str(tmp_path / "nonsense")]) == 2
-    assert "'nonsense' is no table, which are: accuracy, figure4, scaling, table1" in capsys.readouterr().err
+    assert (
+        "'nonsense' is no table, which are: accuracy, figure4, scaling, table1"
+        in capsys.readouterr().err
+    )
 
 
 def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from invconv.report import figure4, table3, table4
+from invconv.report import figure4, pages, table3, table4
 from invconv.report.explorer.points import (
     Figure,
     figure,
@@ -125,7 +125,7 @@ def _figure4(rows: pd.DataFrame) -> Iterator[Figure]:
     for batch in (*figure4.BATCHES, figure4.RGB_BATCH):
         rgb = batch == figure4.RGB_BATCH
         sizes = figure4.RGB_SIZES if rgb else figure4.SIZES
-        here = rows[rows["size"].isin(sizes)]
+        here = pages.in_order(rows[rows["size"].isin(sizes)], "size", sizes)
         points = list(method_points(here, f"st_{batch}_s", "size", ("width",)))
         metric = "st_s" if rgb else f"st_{batch}_s"
         if points:

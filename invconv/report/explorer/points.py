@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from invconv.report import pages
 from invconv.report.names import LAYERS, METHODS
 from invconv.report.published import published
 from invconv.report.style import LOOKS, OTHER, style
@@ -94,12 +95,11 @@ def series_points(
 def method_points(
     rows: pd.DataFrame, field: str, column: str, apart: tuple[str, ...]
 ) -> Iterator[tuple[Look, Point]]:
-    """One field of each row against a column, in the colour of the row's method."""
-    order = {name: i for i, name in enumerate(METHODS)}
-    rows = rows.sort_values(
-        "method", key=lambda names: names.map(lambda name: order.get(name, len(order)))
-    )
-    for i, row in rows.iterrows():
+    """One field of each row against a column, in the colour of the row's method.
+
+    Methods in their order, the rows of one method in that of ``rows``, in which a line joins them.
+    """
+    for i, row in pages.in_order(rows, "method", list(METHODS)).iterrows():
         look = style(row["method"])
         found = point(i, row, look.title if column == "method" else row[column], field, apart)
         if found is not None:
