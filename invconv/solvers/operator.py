@@ -92,15 +92,10 @@ class _Triangular(torch.autograd.Function):
         problem = Problem((ctx.anchor[0], ctx.anchor[1]), tuple(ctx.corners), ctx.upper)
         adjoint = None
         if ctx.inverse or ctx.needs_input_grad[0]:
-            adjoint = triangular(
-                grad,
-                transpose_channels(weight, problem.groups),
-                ctx.anchor,
-                list(problem.opposite),
-                not ctx.upper,
-                ctx.inverse,
-                ctx.method,
-            )
+            transposed = transpose_channels(weight, problem.groups)
+            corners, upper = list(problem.opposite), not ctx.upper
+            apply = triangular if needs_formulas(grad, transposed) else _run
+            adjoint = apply(grad, transposed, ctx.anchor, corners, upper, ctx.inverse, ctx.method)
         grad_weight = None
         if ctx.needs_input_grad[1]:
             if ctx.inverse and adjoint is not None:
