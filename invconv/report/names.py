@@ -20,3 +20,6 @@ METHODS = LAYERS | {
     if name != "emerging_raster"
 }
 """The same, and those inside their own paper's step."""
+
+EMBEDDED = {"digits": "digits 8×8", "patches": "patches 32×32"}
+"""Data set → its name on a page, of those that come with the package."""

@@ -159,3 +159,10 @@ def published_notes(figures: pd.DataFrame) -> list[str]:
 def title(method: str) -> str:
     """A method's name on the page."""
     return METHODS.get(method, method)
+
+
+def named(name: str, row: pd.Series) -> str:
+    """``name``, with the dequantisation where it is not the uniform one."""
+    dequantization = row.get("dequantization")
+    plain = pd.isna(dequantization) or dequantization == "uniform"
+    return name if plain else f"{name}, {dequantization}"

@@ -1,7 +1,7 @@
 """The page `results/table2.md`: bits per dimension, forward and sampling time."""
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +9,10 @@ import pandas as pd
 from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages
-from invconv.report.names import METHODS
+from invconv.report.names import EMBEDDED, METHODS
 from invconv.report.published import published
-from invconv.report.seeds import Difference, paired_difference, setting
+from invconv.report.ranked import seeds_section
 
-EMBEDDED = {"digits": "digits 8×8", "patches": "patches 32×32"}
 PAPER = {
     "mnist": "MNIST",
     "cifar10": "CIFAR-10",
@@ -124,7 +123,7 @@ def _titles(
 
 
 def _quick_line(title: str, name: str, row: pd.Series, glow: pd.Series | None) -> dict[str, str]:
-    line = {"data": title, "method": _named(name, row), "status": str(row["status"])}
+    line = {"data": title, "method": pages.named(name, row), "status": str(row["status"])}
     if row["status"] != "ok":
         return line | {"device": row["device"]}
     steps = json.loads(row["config"])["budget"]["training"]["steps"]
@@ -148,77 +147,6 @@ def _quick_line(title: str, name: str, row: pd.Series, glow: pd.Series | None) -
         "solver": md.ABSENT if pd.isna(row.get("solver")) else row["solver"],
         "device": row["device"],
     }
-
-
-def _named(name: str, row: pd.Series) -> str:
-    """``name``, with the dequantisation where it is not the uniform one."""
-    dequantization = row.get("dequantization")
-    plain = pd.isna(dequantization) or dequantization == "uniform"
-    return name if plain else f"{name}, {dequantization}"
-
-
-def seeds_section(rows: pd.DataFrame) -> list[str]:
-    """Means over seeds, and differences to Glow paired by seed with their interval."""
-    rows = rows[rows["status"] == "ok"] if len(rows) else rows
-    if rows.empty:
-        return [
-            "missing: no such run yet. `python reproductions/table2.py -m preset=embedded_long`."
-        ]
-    lines, sentences = [], []
-    settings = rows["config"].map(lambda text: setting(text, "method", "seed"))
-    for keys, group in rows.groupby([settings, "machine"], sort=False):
-        first = group.iloc[0]
-        config = json.loads(first["config"])
-        title = EMBEDDED.get(first["dataset"], first["dataset"])
-        glow = group[group["method"] == "glow"]
-        differences = {}
-        for method, members in group.groupby("method", sort=False):
-            name = _named(METHODS.get(str(method), str(method)), members.iloc[0])
-            difference = None if method == "glow" else paired_difference(members, glow, "bpd")
-            mean = f"{members['bpd'].mean():.3f} ± {members['bpd'].std():.3f}"
-            minus = md.ABSENT
-            if difference is not None:
-                both = pd.concat([members, glow[glow["seed"].isin(members["seed"])]])
-                interval = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
-                minus = md.over_rows(f"{difference.mean:+.4f} {interval}", both, "bpd")
-            lines.append(
-                {
-                    "data": title,
-                    "method": name,
-                    "seeds": str(len(members)),
-                    "bpd measured": md.over_rows(mean, members, "bpd"),
-                    "histogram": md.value(first, "histogram_bpd", md.bits),
-                    "minus Glow": minus,
-                    "steps": str(config["budget"]["training"]["steps"]),
-                    "machine": str(keys[1]),
-                }
-            )
-            if difference is not None:
-                differences[name] = difference
-        sentences += _verdicts(title, differences)
-    return [
-        "bpd: mean ± standard deviation over the seeds. minus Glow: mean difference to Glow with "
-        "the same seed, [95 % interval by Student's t]. In the sentences below the table the "
-        "intervals are widened for as many comparisons as are made at once (Bonferroni).",
-        md.table(lines),
-        " ".join(sentences),
-    ]
-
-
-def _verdicts(data: str, differences: Mapping[str, Difference]) -> list[str]:
-    """Which methods differ from Glow, all comparisons taken together, and which do not."""
-    among = len(differences)
-    sentences, unresolved = [], []
-    for name, difference in differences.items():
-        if difference.resolved(among):
-            better = "better" if difference.mean < 0 else "worse"
-            sentences.append(f"On {data} {name} is {better} than Glow.")
-        else:
-            unresolved.append(name)
-    if unresolved:
-        names = ", ".join(unresolved)
-        sentences.append(f"On {data} these seeds resolve no difference between Glow and {names}.")
-    return sentences
 
 
 def paper_table(rows: pd.DataFrame) -> str:
@@ -246,7 +174,7 @@ def paper_table(rows: pd.DataFrame) -> str:
 def _paper_line(model: str, row: pd.Series | None, theirs: dict[str, str]) -> dict[str, str]:
     random = row is not None and pd.isna(row["bpd"])
     line = {
-        "model": model if row is None else _named(model, row),
+        "model": model if row is None else pages.named(model, row),
     }
     for metric, label in METRICS.items():
         form = md.bits if metric == "bpd" else md.number
