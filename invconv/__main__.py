@@ -2,18 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from invconv.bench import collect, merge, provenance, read_rows, read_table
+from invconv.bench import add, collect, provenance, read_rows, read_table, table_of
 from invconv.bench.contributed import import_rows
 from invconv.bench.pytest_rows import TABLE, rows_from_benchmarks
-from invconv.bench.rows import RowsError, write_text_atomically
+from invconv.bench.rows import RowsError
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.report import PAGES, assessments
@@ -161,13 +159,9 @@ def _collect(options: argparse.Namespace) -> int:
         if found and table not in found:
             continue
         data = options.results / "data" / f"{table}.csv"
-        frame = collect(options.runs, data, table, partial(_write, write_page, options.results))
+        frame = collect(options.runs, data, table, write_page)
         print(f"{table}: {len(frame)} rows, {options.results / table}.md")
     return 1 if unknown else 0
-
-
-def _write(page: Callable[[pd.DataFrame, Path], Path], results: Path, rows: pd.DataFrame) -> None:
-    page(rows, results)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -197,10 +191,9 @@ def _explorer(tables: dict[str, pd.DataFrame], options: argparse.Namespace) -> i
 def _from_benchmark(options: argparse.Namespace) -> int:
     rows, others = rows_from_benchmarks(options.from_benchmark)
     data = options.results / "data" / f"{TABLE}.csv"
-    frame = merge(read_table(data), rows)
-    write_text_atomically(frame.to_csv(index=False), data)
-    path = PAGES[TABLE](read_table(data), options.results)
-    print(f"{TABLE}: {len(rows)} rows added, {others} benchmarks of other things left out, {path}")
+    add(lambda: table_of(rows), data, PAGES[TABLE])
+    page = options.results / f"{TABLE}.md"
+    print(f"{TABLE}: {len(rows)} rows added, {others} benchmarks of other things left out, {page}")
     return 0
 
 
@@ -210,7 +203,7 @@ def _import(options: argparse.Namespace) -> int:
     except RowsError as error:
         print(f"{options.rows}: {error}", file=sys.stderr)
         return 1
-    print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
+    print(f"{table}: {len(frame)} rows, {options.results / table}.md")
     return 0
 
 

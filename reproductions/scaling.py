@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench import Incorrect, time_interleaved
+from invconv.bench import Incorrect, spread, time_interleaved
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
 from invconv.bench.config import Sweep
 from invconv.bench.memory import peak_extra_bytes
@@ -109,11 +109,8 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
         min((times[name] for name in points), key=lambda timing: timing.median),
     )
     for name in ("torch_forward", "pointwise", "forward", "inverse", "fresh", *slow):
-        timing = times[name]
-        values[f"{name}_s"] = timing.median
-        values[f"{name}_q25_s"] = timing.q25
-        values[f"{name}_q75_s"] = timing.q75
-    values["aa_spread"] = abs(1 - times["again"].median / times["inverse"].median)
+        values |= times[name].values(name)
+    values["aa_spread"] = spread(times["inverse"], times["again"])
     values["fastest_torch_forward"] = fastest
     values["gflops"] = 1e-9 * flops(x, weight) / times["inverse"].median
     return values

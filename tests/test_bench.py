@@ -21,6 +21,7 @@ from invconv.bench import (
     read_row,
     read_table,
     run_cell,
+    table_of,
     time_flow,
     time_interleaved,
     write_row,
@@ -172,16 +173,18 @@ def row(cell="a", machine="m", commit="1", status="ok", date="2026-01-01", **val
 
 
 def test_merging_keeps_other_machines_and_commits():
-    stored = merge(pd.DataFrame(), [row(bpd=1.0), row(machine="other", bpd=2.0)])
-    merged = merge(stored, [row(bpd=3.0, date="2026-01-02"), row(commit="2", bpd=4.0)])
+    stored = merge(pd.DataFrame(), table_of([row(bpd=1.0), row(machine="other", bpd=2.0)]))
+    merged = merge(stored, table_of([row(bpd=3.0, date="2026-01-02"), row(commit="2", bpd=4.0)]))
     found = {(r.machine, r.commit): r.bpd for r in merged.itertuples()}
     assert found == {("m", "1"): 3.0, ("other", "1"): 2.0, ("m", "2"): 4.0}
 
 
 def test_an_ok_row_outlives_a_newer_failure():
-    merged = merge(pd.DataFrame(), [row(bpd=1.0), row(status="error", date="2027-01-01")])
+    merged = merge(
+        pd.DataFrame(), table_of([row(bpd=1.0), row(status="error", date="2027-01-01")])
+    )
     assert merged["status"].tolist() == ["ok"]
-    merged = merge(merged, [row(bpd=2.0, date="2026-06-01")])
+    merged = merge(merged, table_of([row(bpd=2.0, date="2026-06-01")]))
     assert merged["bpd"].tolist() == [2.0]
 
 

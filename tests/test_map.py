@@ -163,14 +163,10 @@ def rows_of(table):
     ]
 
 
-def scaling_page(rows):
-    return scaling.page(scaling._groups(rows))
-
-
 PAGES = {
     "table1": table1.page,
     "benchmark": benchmark.page,
-    "scaling": scaling_page,
+    "scaling": scaling.page,
     "gpu": gpu.page,
     "faults": faults.page,
     "table2": table2.page,

@@ -4,14 +4,15 @@ from invconv.bench.cells import Incorrect, Unsupported, run_cell
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.provenance import provenance
 from invconv.bench.rows import Row, cell_id, read_row, write_row, write_text_atomically
-from invconv.bench.store import collect, merge, newest, read_rows, read_table
-from invconv.bench.timing import Timing, time_interleaved
+from invconv.bench.store import add, collect, merge, newest, read_rows, read_table, table_of
+from invconv.bench.timing import Timing, spread, time_interleaved
 
 __all__ = [
     "Incorrect",
     "Row",
     "Timing",
     "Unsupported",
+    "add",
     "cell_id",
     "collect",
     "merge",
@@ -21,6 +22,8 @@ __all__ = [
     "read_rows",
     "read_table",
     "run_cell",
+    "spread",
+    "table_of",
     "time_flow",
     "time_interleaved",
     "write_row",

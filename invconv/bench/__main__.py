@@ -65,8 +65,8 @@ def _gpu(options: argparse.Namespace) -> int:
         if device.type == "cuda":
             torch.cuda.empty_cache()
     results = options.out / "results"
-    frame = collect(options.out / "gpu", results / "data" / "gpu.csv")
-    print(f"the page is {gpu_page.write_page(frame, results)}")
+    collect(options.out / "gpu", results / "data" / "gpu.csv", write_page=gpu_page.write_page)
+    print(f"the page is {results / 'gpu.md'}")
     return 1 if bad else 0
 
 

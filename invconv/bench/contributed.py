@@ -4,13 +4,11 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from invconv.bench.rows import STATUSES, RowsError, write_text_atomically
-from invconv.bench.store import KEY, merge_frames, read_table
-from invconv.files import brief
+from invconv.bench.rows import STATUSES, RowsError
+from invconv.bench.store import KEY, add, read_table
 
 REQUIRED: tuple[str, ...] = (
     "cell",
@@ -96,8 +94,8 @@ def import_rows(
     Args:
         path: a CSV file as in ``results/data``.
         label: of the contributor.
-        data: the folder ``results/data``.
-        pages: table → what writes its page from all rows into a folder; tried elsewhere first.
+        data: the folder ``results/data``; the pages are beside it.
+        pages: table → what writes its page from all rows into a folder.
 
     Returns:
         The table's name, and all of its rows.
@@ -115,14 +113,4 @@ def import_rows(
     check_rows(rows, tuple(pages))
     table = str(rows["table"].iloc[0])
     rows["machine"] = f"{label}: " + rows["machine"].astype(str)
-    target = data / f"{table}.csv"
-    merged = merge_frames(read_table(target), rows)
-    with TemporaryDirectory() as folder:
-        try:
-            pages[table](merged, Path(folder))
-        except Exception as error:
-            raise RowsError(
-                f"no page can be made with these rows ({type(error).__name__}: {brief(error)})"
-            ) from error
-    write_text_atomically(merged.to_csv(index=False), target)
-    return table, merged
+    return table, add(lambda: rows, data / f"{table}.csv", pages[table])

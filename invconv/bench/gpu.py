@@ -18,7 +18,7 @@ from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwa
 from invconv.bench.cells import Incorrect
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize, tf32
-from invconv.bench.timing import Timing, time_interleaved
+from invconv.bench.timing import Timing, spread, time_interleaved
 from invconv.flows import MultiScaleFlow
 from invconv.layers import FInC
 from invconv.numerical import relative_error
@@ -169,7 +169,7 @@ def time_layer(
     for name in (*calls, *plain, *slow, "torch_forward", "pointwise"):
         values |= _seconds(name, times[name])
     inverse = times["inverse"].median
-    values["aa_spread"] = abs(1 - times["again"].median / inverse)
+    values["aa_spread"] = spread(times["inverse"], times["again"])
     values["inverse_bytes_per_s"] = 2 * values["input_bytes"] / inverse
     values["inverse_flop_per_s"] = flops(x, weight) / inverse
     if device.type == "cuda" and "diagonal_channel_4" in slow:
@@ -224,7 +224,7 @@ def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> dict
         times = time_interleaved(calls | {"again": calls["graph_ft"]}, device, 2, repeats)
     for name in calls:
         values |= _seconds(name, times[name])
-    values["graph_aa_spread"] = abs(1 - times["again"].median / times["graph_ft"].median)
+    values["graph_aa_spread"] = spread(times["graph_ft"], times["again"])
     return values
 
 
@@ -251,9 +251,4 @@ def fastest(
 
 
 def _seconds(name: str, timing: Timing) -> dict[str, float]:
-    name = name.replace(" ", "_").replace("-", "_")
-    return {
-        f"{name}_s": timing.median,
-        f"{name}_q25_s": timing.q25,
-        f"{name}_q75_s": timing.q75,
-    }
+    return timing.values(name.replace(" ", "_").replace("-", "_"))

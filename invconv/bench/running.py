@@ -124,7 +124,7 @@ def _finish(application: Application) -> int:
     table = application.table
     data = results / "data" / f"{table}.csv"
     try:
-        collect(runs, data, table, lambda frame: application.write_page(frame, results))
+        collect(runs, data, table, application.write_page)
     except RowsError as error:
         print(f"{table}: nothing was collected: {error}", file=sys.stderr)
         return 1

@@ -3,11 +3,12 @@
 import fcntl
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from invconv.bench.rows import Row, RowsError, read_row, write_text_atomically
-from invconv.files import brief
+from invconv.files import brief, write_atomically
 
 KEY = ["cell", "machine", "commit"]
 FIRST = ["cell", "table", "status", "reason"]
@@ -43,16 +44,16 @@ def read_table(path: Path) -> pd.DataFrame:
     return rows
 
 
-def merge(stored: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
-    """Adds ``rows``, one per (cell, machine, commit): an "ok" one wins, then the newest.
+def table_of(rows: Iterable[Row]) -> pd.DataFrame:
+    """The rows as a table, a line for each."""
+    return pd.DataFrame([row.flat() for row in rows])
+
+
+def merge(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``new``, one row per (cell, machine, commit): an "ok" one wins, then the newest.
 
     Rows of other machines, commits and cells stay as they are.
     """
-    return merge_frames(stored, pd.DataFrame([row.flat() for row in rows]))
-
-
-def merge_frames(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """`merge` of rows that are a frame already."""
     parts = [frame for frame in (stored, new) if len(frame)]
     if not parts:
         return stored
@@ -74,24 +75,59 @@ def collect(
     runs: Path,
     path: Path,
     table: str = "",
-    then: Callable[[pd.DataFrame], object] = lambda frame: None,
+    write_page: Callable[[pd.DataFrame, Path], object] | None = None,
 ) -> pd.DataFrame:
-    """Merges the rows below ``runs`` into the table at ``path``, atomically, and returns it.
-
-    Several processes may do so at the same time, one after the other: they wait for each other
-    by a POSIX lock, which ends with its process and works on NFS.
+    """Adds the rows below ``runs`` to the table at ``path``, see `add`.
 
     Args:
         runs: any folder; rows are found at any depth.
         path: of the CSV file.
         table: whose rows; "" for all.
-        then: what to do with the result before the next process has its turn.
+        write_page: as for `add`.
+    """
+    return add(
+        lambda: table_of(row for row in read_rows(runs) if table in ("", row.table)),
+        path,
+        write_page,
+    )
+
+
+def add(
+    rows: Callable[[], pd.DataFrame],
+    path: Path,
+    write_page: Callable[[pd.DataFrame, Path], object] | None = None,
+) -> pd.DataFrame:
+    """Merges rows into the table at ``path``, atomically, and returns it.
+
+    Several processes may do so at the same time, one after the other: they wait for each other
+    by a POSIX lock, which ends with its process and works on NFS.
+
+    Args:
+        rows: gives them, once it is this process's turn.
+        path: ``results/data/<table>.csv``.
+        write_page: makes the page of all rows in a folder. It does so before they are stored,
+            elsewhere; then its files go to ``results``.
+
+    Raises:
+        RowsError: if no page can be made of them, or what is at ``path`` are no rows; nothing is
+            changed then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("a") as lock:
+    with path.with_name(f".{path.name}.lock").open("a") as lock, TemporaryDirectory() as made:
         fcntl.lockf(lock, fcntl.LOCK_EX)
-        rows = [row for row in read_rows(runs) if table in ("", row.table)]
-        write_text_atomically(merge(read_table(path), rows).to_csv(index=False), path)
-        frame = read_table(path)
-        then(frame)
+        text = merge(read_table(path), rows()).to_csv(index=False)
+        stored = Path(made, path.name)
+        stored.write_text(text)
+        frame = read_table(stored)
+        pages = Path(made, "results")
+        if write_page is not None:
+            try:
+                write_page(frame, pages)
+            except Exception as error:
+                raise RowsError(
+                    f"no page can be made with these rows ({type(error).__name__}: {brief(error)})"
+                ) from error
+        write_text_atomically(text, path)
+        for file in sorted(pages.rglob("*.*")):
+            write_atomically(file.read_bytes(), path.parents[1] / file.relative_to(pages))
     return frame

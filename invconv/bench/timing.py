@@ -26,6 +26,19 @@ class Timing:
     q75: float
     repeats: int
 
+    def values(self, name: str) -> dict[str, float]:
+        """A row's values: ``name_s``, ``name_q25_s`` and ``name_q75_s``."""
+        return {
+            f"{name}_s": self.median,
+            f"{name}_q25_s": self.q25,
+            f"{name}_q75_s": self.q75,
+        }
+
+
+def spread(one: Timing, again: Timing) -> float:
+    """A/A: |1 − ratio| of two timings of the same call."""
+    return abs(1 - again.median / one.median)
+
 
 def time_interleaved(
     calls: Mapping[str, Callable[[], object]],

@@ -1,15 +1,14 @@
 """The page `results/scaling.md`: one FInC layer against image size and kernel size."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages
-from invconv.report.seeds import setting
 from invconv.report.style import label_ends, save_for_page
 
 if TYPE_CHECKING:
@@ -29,31 +28,13 @@ THEORY = {"n": 2, "k": 2}
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
-    """Writes ``results/scaling.md`` and its figure, and returns the page's path."""
-    groups = _groups(rows)
-    for i, (name, group) in enumerate(groups):
-        save_for_page(draw(group), results, _figure(name, i))
-    return pages.write("scaling", lambda: page(groups), results)
+    """Writes ``results/scaling.md`` and its figures, and returns the page's path."""
+    for name, block in _figures(rows).items():
+        save_for_page(draw(block), results, name)
+    return pages.write("scaling", lambda: page(rows), results)
 
 
-def _groups(rows: pd.DataFrame) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
-    """The newest row of each cell, by machine and all of the configuration but the point."""
-    if rows.empty:
-        return []
-    kept = newest(rows)
-    size = pd.to_numeric(kept["point"].str[1:], errors="coerce")
-    kept = kept.assign(_axis=kept["point"].str[0] == "k", _size=size)
-    kept = kept.sort_values(["_axis", "_size"], kind="stable")
-    groups = []
-    kept = kept.assign(_setting=kept["config"].map(lambda text: setting(text, "point")))
-    for _, group in kept.groupby(["machine", "channels", "batch", "_setting"]):
-        first = group.iloc[0]
-        name = (str(first["machine"]), int(first["channels"]), int(first["batch"]))
-        groups.append((name, group))
-    return groups
-
-
-def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
+def page(rows: pd.DataFrame) -> str:
     """The whole page, a pure function of the rows."""
     parts = [
         "# One layer against image size and kernel size",
@@ -65,19 +46,20 @@ def page(groups: list[tuple[tuple[str, int, int], pd.DataFrame]]) -> str:
         "conv2d and matmul. Both our directions write into a reused output, as torch's "
         "concatenation and matmul do; fresh: our inverse into newly allocated memory.",
     ]
-    if not groups:
+    figures = _figures(rows)
+    if not figures:
         parts.append("missing: no rows yet.")
-    for i, (name, group) in enumerate(groups):
-        machine, channels, batch = name
-        good = group[group["status"] == "ok"]
+    for figure, block in figures.items():
+        first = block.iloc[0]
+        good = block[block["status"] == "ok"]
         parts += [
-            f"## C = {channels}, batch {batch}, {machine}",
-            f"{pages.origin(group)} Our inverse by "
+            f"## C = {first['channels']:g}, batch {first['batch']:g}, {first['machine']}",
+            f"{pages.origin(block)} Our inverse by "
             f"{', '.join(sorted(set(good.get('solver', pd.Series(dtype=str)).dropna())))}.",
-            f"![time against n and k](figures/{_figure(name, i)}.svg)",
+            f"![time against n and k](figures/{figure}.svg)",
             "Milliseconds:",
-            md.table([_line(row) for _, row in group.iterrows()]),
-            *pages.footnotes(group),
+            md.table([_line(row) for _, row in block.iterrows()]),
+            *pages.footnotes(block),
         ]
         if good.empty:
             continue
@@ -186,10 +168,16 @@ def draw(rows: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _figure(name: tuple[str, int, int], index: int) -> str:
-    machine, channels, batch = name
-    text = "".join(c if c.isalnum() else "-" for c in machine.lower())
-    while "--" in text:
-        text = text.replace("--", "-")
-    again = f"-{index + 1}" if index else ""
-    return f"scaling-{text.strip('-')}-c{channels}-b{batch}{again}"
+def _figures(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Each figure's name and its rows, in n and then in k."""
+    found: dict[str, pd.DataFrame] = {}
+    for block in pages.blocks(rows, "point"):
+        size = pd.to_numeric(block["point"].str[1:], errors="coerce")
+        block = block.assign(_axis=block["point"].str[0] == "k", _size=size)
+        block = block.sort_values(["_axis", "_size"], kind="stable")
+        first = block.iloc[0]
+        machine = re.sub(r"[\W_]+", "-", first["machine"].lower()).strip("-")
+        name = f"scaling-{machine}-c{first['channels']:g}-b{first['batch']:g}"
+        again = f"-{len(found) + 1}" if found else ""
+        found[name + again] = block
+    return found
