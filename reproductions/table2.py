@@ -186,7 +186,8 @@ def measure_untrained(config: DictConfig, device: torch.device) -> dict[str, Any
     """Times the flow as initialised, on random images of the data set's shape; needs no data."""
     name, timing = config.dataset.name, config.timing
     if name in EMBEDDED:
-        shape, levels = load(name, "test").shape, load(name, "test").levels
+        embedded = load(name, "test")
+        shape, levels = embedded.shape, embedded.levels
     else:
         shape, levels = PRESETS[data_label(name, config.dataset.version)].shape, 256
     torch.manual_seed(config.seed)

@@ -18,7 +18,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv.bench import time_flow
-from invconv.bench.config import Sweep
+from invconv.bench.config import ModelTiming
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
 from invconv.report import table3
@@ -38,17 +38,11 @@ class Flow:
 
 
 @dataclass
-class Table3(Sweep):
+class Table3(ModelTiming):
     """One model, and where its results go; no coupling is wider than ``width``."""
 
     flow: Flow = field(default_factory=Flow)
-    width: int = MISSING
-    preset: str = MISSING
     images: int = 100
-    warmup: int = 1
-    repeats: int = 5
-    seed: int = 0
-    device: str = "auto"
 
 
 ConfigStore.instance().store(name="table3_schema", node=Table3)

@@ -43,3 +43,23 @@ class Sweep:
     force: bool = False
     force_changed: bool = False
     launch: Launch = field(default_factory=Launch)
+
+
+@dataclass
+class ModelTiming(Sweep):
+    """A whole model with random weights that is timed.
+
+    Attributes:
+        width: hidden channels of its couplings.
+        preset: which sizes.
+        warmup, repeats: of each pass.
+        seed: of the weights.
+        device: "auto" for a GPU where there is one.
+    """
+
+    width: int = MISSING
+    preset: str = MISSING
+    warmup: int = 1
+    repeats: int = 5
+    seed: int = 0
+    device: str = "auto"

@@ -27,7 +27,6 @@ RGB_SIZES = (
     "rgb-64x64",
 )
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
-PAPER_WIDTH = 512
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
@@ -64,7 +63,9 @@ def page(rows: pd.DataFrame) -> str:
         parts += ["missing: no rows yet.", *_tables(rows, figures)]
     for i, block in enumerate(found):
         width = int(block["width"].iloc[0])
-        size = "as published" if width == PAPER_WIDTH else f"reduced from {PAPER_WIDTH}"
+        size = (
+            "as published" if width == pages.PAPER_WIDTH else f"reduced from {pages.PAPER_WIDTH}"
+        )
         parts += [
             f"## Coupling width {width}, {size}",
             pages.origin(block),

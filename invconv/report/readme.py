@@ -44,8 +44,7 @@ def _sampling(rows: pd.DataFrame) -> str:
     figures = published("table2")
     times = figures.pivot_table("value", ["model", "dataset"], "metric", aggfunc="first")
     worst = (times["st_s"].astype(float) / times["ft_s"].astype(float)).max()
-    if not rows.empty:
-        rows = rows[(rows["status"] == "ok") & (rows["preset"] == "smoke") & rows["st_s"].notna()]
+    rows = rows[(rows["status"] == "ok") & (rows["preset"] == "smoke") & rows["st_s"].notna()]
     if rows.empty:
         return ""
     ratios = rows["st_s"] / rows["ft_s"]

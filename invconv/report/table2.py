@@ -69,6 +69,7 @@ def page(rows: pd.DataFrame) -> str:
         paper_table(rows),
         *pages.published_notes(published("table2")),
         "## Where each row comes from",
+        *pages.memory_note(rows[rows["ft_s"].notna()]),
         pages.provenance_table(rows),
     ]
     return "\n\n".join(parts) + "\n"
@@ -77,7 +78,8 @@ def page(rows: pd.DataFrame) -> str:
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """The newest row of each cell on each machine, data sets and methods in their order."""
     if rows.empty:
-        return rows.reindex(columns=[*rows.columns, "preset", "dataset", "method", "seed"])
+        names = [*rows.columns, "preset", "dataset", "method", "seed", *TIMES]
+        return rows.reindex(columns=list(dict.fromkeys(names)))
     kept = newest(rows)
     kept = kept.reindex(columns=list(dict.fromkeys([*kept.columns, *TIMES])))
     order = {name: i for i, name in enumerate([*EMBEDDED, *PAPER, *METHODS])}

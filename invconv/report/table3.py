@@ -14,7 +14,6 @@ MODELS = {
     "finc_k28": ("FInC", "uniform"),
 }
 """Name of a row's model → its name on the page and in the paper, and its dequantisation."""
-PAPER_WIDTH = 512
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
@@ -46,8 +45,12 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
     if block.empty:
         return ["missing: no rows yet.", _table(block, figures, False)]
     width, images = int(block["width"].iloc[0]), int(block["images"].iloc[0])
-    full = width == PAPER_WIDTH
-    size = "as published" if full else f"reduced from {PAPER_WIDTH}: parameters are not equal here"
+    full = width == pages.PAPER_WIDTH
+    size = (
+        "as published"
+        if full
+        else f"reduced from {pages.PAPER_WIDTH}: parameters are not equal here"
+    )
     return [
         f"## {images} images, coupling width {width}, {size}",
         pages.origin(block),

@@ -16,7 +16,6 @@ SIZES = {
 }
 """The models of the table, with their (L, K)."""
 IMAGES = (1, 100)
-PAPER_WIDTH = 512
 ALGORITHMS = {"algorithm_1": "algorithm 1", "algorithm_2": "algorithm 2"}
 
 
@@ -51,8 +50,8 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
     if block.empty:
         return ["missing: no rows yet.", _table(block, figures, False)]
     width = int(block["width"].iloc[0])
-    full = width == PAPER_WIDTH
-    size = "as published" if full else f"reduced from {PAPER_WIDTH}: not the published model"
+    full = width == pages.PAPER_WIDTH
+    size = "as published" if full else f"reduced from {pages.PAPER_WIDTH}: not the published model"
     return [
         f"## Coupling width {width}, {size}",
         pages.origin(block),

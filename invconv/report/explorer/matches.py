@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from invconv.report import table3
+from invconv.report import pages, table3, table4
 from invconv.report.names import METHODS
 from invconv.report.published import published
 
@@ -15,8 +15,7 @@ COUNTED = {
     "inverse": "exact",
 }
 """A metric of Table 1 → the field of a row that counts it."""
-ALGORITHMS = {"algorithm 1": "algorithm_1_s", "algorithm 2": "algorithm_2_s"}
-PAPER_WIDTH = 512
+ALGORITHMS = {title: f"{name}_s" for name, title in table4.ALGORITHMS.items()}
 
 
 def matches(table: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -77,4 +76,4 @@ def _rows(rows: pd.DataFrame, field: str, labels: dict[str, Any]) -> pd.DataFram
 
 def _full(table: str, row: pd.Series) -> bool:
     """Whether a row has the published size, so that a ratio means something."""
-    return table != "table1" and ("width" not in row or row["width"] == PAPER_WIDTH)
+    return table != "table1" and ("width" not in row or row["width"] == pages.PAPER_WIDTH)
