@@ -20,11 +20,12 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from invconv.bench import time_interleaved
-from invconv.bench.config import Method, Sweep
+from invconv.bench import spread, time_interleaved
+from invconv.bench.config import Method, ModelTiming
 from invconv.bench.flow_timing import prove_round_trip, use_method
+from invconv.bench.memory import keep_freed_memory
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
 from invconv.flows import MultiScaleFlow
@@ -34,18 +35,13 @@ INITIAL_IMAGES = 16
 
 
 @dataclass
-class Figure4(Sweep):
+class Figure4(ModelTiming):
     """One method at one size, and where its results go."""
 
     method: Method = field(default_factory=Method)
     size: str = "32x32"
     batches: list[int] = field(default_factory=lambda: list(figure4.BATCHES))
-    width: int = MISSING
-    preset: str = MISSING
-    warmup: int = 1
     repeats: int = 3
-    seed: int = 0
-    device: str = "auto"
 
 
 ConfigStore.instance().store(name="figure4_schema", node=Figure4)
@@ -78,6 +74,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     flow.initialize(images)
     values: dict[str, Any] = {"height": shape[1], "image_width": shape[2]}
     values["parameters"] = sum(parameter.numel() for parameter in flow.parameters())
+    values["memory_kept"] = keep_freed_memory(device)
     values |= prove_round_trip(flow, images)
     rgb = config.size.startswith("rgb")
     for batch in [figure4.RGB_BATCH] if rgb else config.batches:
@@ -85,15 +82,12 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
         times = time_interleaved(
             {"st": sample, "again": sample}, device, config.warmup, config.repeats
         )
-        values[f"aa_spread_{batch}"] = abs(1 - times["again"].median / times["st"].median)
+        values[f"aa_spread_{batch}"] = spread(times["st"], times["again"])
         if use_method(flow, "published"):
             times |= time_interleaved({"published": sample}, device, 0, 1)
             use_method(flow, "auto")
             values[f"st_published_{batch}_s"] = times["published"].median
-        timing = times["st"]
-        values[f"st_{batch}_s"] = timing.median
-        values[f"st_{batch}_q25_s"] = timing.q25
-        values[f"st_{batch}_q75_s"] = timing.q75
+        values |= times["st"].values(f"st_{batch}")
     values["repeats"] = config.repeats
     return values
 

@@ -17,12 +17,13 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig
+from omegaconf import DictConfig
 from torch import Tensor
 
-from invconv.bench import time_interleaved
-from invconv.bench.config import Sweep
+from invconv.bench import spread, time_interleaved
+from invconv.bench.config import ModelTiming
 from invconv.bench.flow_timing import prove_round_trip, use_method
+from invconv.bench.memory import keep_freed_memory
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
 from invconv.data.presets import PRESETS
@@ -37,17 +38,11 @@ INITIAL_IMAGES = 16
 
 
 @dataclass
-class Table4(Sweep):
+class Table4(ModelTiming):
     """One model sampling, and where its results go."""
 
     size: str = "mnist"
     images: int = 100
-    width: int = MISSING
-    preset: str = MISSING
-    warmup: int = 1
-    repeats: int = 5
-    seed: int = 0
-    device: str = "auto"
 
 
 ConfigStore.instance().store(name="table4_schema", node=Table4)
@@ -71,6 +66,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     values: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
         "solver": resolve("auto", device),
+        "memory_kept": keep_freed_memory(device),
     }
     methods = {"ours": "auto"}
     for name, method in ALGORITHMS.items():
@@ -95,10 +91,8 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     times = time_interleaved(calls, device, config.warmup, config.repeats)
     again = times.pop("again")
     for name, timing in times.items():
-        values[f"{name}_s"] = timing.median
-        values[f"{name}_q25_s"] = timing.q25
-        values[f"{name}_q75_s"] = timing.q75
-    values["aa_spread"] = abs(1 - again.median / times["ours"].median)
+        values |= timing.values(name)
+    values["aa_spread"] = spread(times["ours"], again)
     values["repeats"] = config.repeats
     return values
 

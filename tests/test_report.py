@@ -17,6 +17,14 @@ from invconv.report.seeds import paired_difference
 from invconv.report.table2 import METRICS, PAPER, page
 
 
+def test_memory_that_was_kept_is_told_where_rows_know_it():
+    rows = pd.DataFrame([make_row(), make_row("glow")])
+    assert "Freed memory" not in page(rows)
+    assert "Freed memory stays with the process (" in page(rows.assign(memory_kept=True))
+    rows["memory_kept"] = [True, None]
+    assert "Freed memory stays with the process in 1 of 2 rows" in page(rows)
+
+
 def make_row(method="finc", status="ok", preset="smoke", dataset="digits", seed=0, **values):
     config = {
         "method": method,

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from invconv.bench.cells import Incorrect
 from invconv.bench.counting import outermost_convolutions
-from invconv.bench.memory import peak_extra_bytes
-from invconv.bench.timing import time_interleaved
+from invconv.bench.memory import keep_freed_memory, peak_extra_bytes
+from invconv.bench.timing import spread, time_interleaved
 from invconv.flows import LevelFlow
 from invconv.numerical import relative_error
 
@@ -99,12 +99,14 @@ def time_flow(
         Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
         (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
         train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `prove_round_trip` found; on a GPU peak_memory_bytes of the block.
+        `prove_round_trip` found; memory_kept, see `keep_freed_memory`; on a GPU
+        peak_memory_bytes of the block.
     """
     device = images.device
     n = len(images)
     flow.eval()
-    values: dict[str, Any] = {**prove_round_trip(flow, images[:PROVED])}
+    values: dict[str, Any] = {"memory_kept": keep_freed_memory(device)}
+    values |= prove_round_trip(flow, images[:PROVED])
 
     @torch.no_grad()
     def forward() -> Tensor:
@@ -138,10 +140,8 @@ def time_flow(
             use_method(flow, "auto")
     again = timings.pop("again")
     for name, timing in timings.items():
-        values[f"{name}_s"] = timing.median
-        values[f"{name}_q25_s"] = timing.q25
-        values[f"{name}_q75_s"] = timing.q75
-    values["aa_spread"] = abs(1 - again.median / timings["ft"].median)
+        values |= timing.values(name)
+    values["aa_spread"] = spread(timings["ft"], again)
     values["timed_images"] = n
     values["repeats"] = repeats
     return values

@@ -1,4 +1,4 @@
-"""Peak memory of one call."""
+"""Peak memory of one call, and memory that is kept between calls."""
 
 import ctypes
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | None:
@@ -32,6 +33,25 @@ def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | 
         return None
     del result
     return 1024 * max(0, peak - before)
+
+
+def keep_freed_memory(device: torch.device) -> bool:
+    """From now on this process keeps what it frees: a GPU's memory by torch, other by glibc.
+
+    By itself glibc maps every block above a threshold, at most 32 MB, anew and unmaps it when it
+    is freed. The activations of a whole model are above it: each pass then faults in and zeroes
+    gigabytes, for as long as the arithmetic takes, and where the threshold stands depends on what
+    the process has freed before.
+
+    Returns:
+        Whether it does.
+    """
+    if device.type == "cuda":
+        return True
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def _give_back_free_memory() -> None:

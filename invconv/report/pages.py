@@ -10,6 +10,8 @@ from invconv.report import markdown as md
 from invconv.report.names import METHODS
 from invconv.report.seeds import setting
 
+PAPER_WIDTH = 512
+"""Hidden channels of the published models' couplings."""
 MAP = ["table", "line", "column", "text", "cell", "machine", "commit", "field", "published"]
 """Columns of ``results/map/*.csv``: tables and lines of a page are counted from 1."""
 
@@ -71,7 +73,17 @@ def origin(block: pd.DataFrame) -> str:
         for name in names
     )
     place = where(device, str(block["machine"].iloc[0]))
-    return f"{place}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
+    source = f"{place}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
+    return " ".join([source, *memory_note(block)])
+
+
+def memory_note(rows: pd.DataFrame) -> list[str]:
+    """What is to be said of the memory between two calls; nothing of rows that do not know it."""
+    if "memory_kept" not in rows or rows["memory_kept"].isna().all():
+        return []
+    kept = rows["memory_kept"] == True  # noqa: E712 - a column of objects
+    which = "" if kept.all() else f" in {kept.sum()} of {len(rows)} rows"
+    return [f"Freed memory stays with the process{which} ([why](README.md))."]
 
 
 def where(device: str, machine: str) -> str:
