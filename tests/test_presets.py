@@ -4,6 +4,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from invconv.bench import sweep
 from invconv.bench.provenance import ROOT
 from invconv.data import ImageSet
 
@@ -38,6 +39,30 @@ def test_every_budget_of_the_paper_is_here():
     timed = {name for name in names if name.startswith("paper_timing_")}
     assert names - timed == set(PUBLISHED)
     assert timed == {f"paper_timing_{dataset}" for dataset in SHAPES}
+
+
+@pytest.mark.parametrize(
+    ("table", "preset", "cells"),
+    [
+        ("table2", "smoke", 20),
+        ("table2", "embedded_long", 100),
+        ("table2", "paper", 40),
+        ("table2", "paper_timing", 24),
+        ("table3", "paper", 3),
+        ("table4", "paper", 8),
+        ("figure4", "paper", 70),
+    ],
+)
+def test_a_preset_alone_is_a_whole_sweep(table, preset, cells):
+    script = ROOT / "reproductions" / f"{table}.py"
+    assert len(sweep.compose(script, [f"preset={preset}"])) == cells
+
+
+def test_a_preset_that_does_not_know_the_data_set(reproduce):
+    done = reproduce("table2.py", "preset=embedded_long", "dataset=mnist", "method=glow")
+    assert done.returncode == 2
+    assert "there is no value for budget.levels, budget.steps" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_paper_timing_needs_no_data(table2, tmp_path):

@@ -150,7 +150,17 @@ class RecordGrid(Callback):
 
 
 def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:
-    """A cell's name, and the part of its configuration that can change its result."""
+    """A cell's name, and the part of its configuration that can change its result.
+
+    Raises:
+        CellError: if a setting has no value.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise CellError(
+            f"{label}: there is no value for {', '.join(missing)}: choose a preset and data set "
+            "that go together (reproductions/conf/budget), or set these"
+        )
     kept: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for path in NOT_IDENTITY:
         _drop(kept, path)
