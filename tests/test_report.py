@@ -25,6 +25,19 @@ def test_memory_that_was_kept_is_told_where_rows_know_it():
     assert "Freed memory stays with the process in 1 of 2 rows" in page(rows)
 
 
+def test_samples_that_cannot_be_trusted_are_named():
+    errors = {"round_trip_error": 340.0, "round_trip_error_float64": 1.1e-6}
+    text = page(pd.DataFrame([make_row(), make_row("glow", dataset="cifar10", **errors)]))
+    assert text.count("decoding what was encoded") == 1
+    note = (
+        "`smoke-cifar10-glow-0`: decoding what was encoded is off by 3.4e+02 of the images and by"
+    )
+    assert note + " 1.1e-06 in float64" in text.partition("## The paper's data sets")[2]
+    del errors["round_trip_error_float64"]
+    text = page(pd.DataFrame([make_row("glow", **errors)]))
+    assert "off by 3.4e+02 of the images, because" in text
+
+
 def make_row(method="finc", status="ok", preset="smoke", dataset="digits", seed=0, **values):
     config = {
         "method": method,

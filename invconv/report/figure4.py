@@ -72,6 +72,7 @@ def page(rows: pd.DataFrame) -> str:
             f"![sampling time](figures/{_figure(i)}.svg)",
             *_tables(block, figures),
             *pages.footnotes(block),
+            *pages.lossy_notes(block),
         ]
     return "\n\n".join([*parts, *pages.published_notes(figures)]) + "\n"
 

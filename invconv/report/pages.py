@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.bench import newest, write_text_atomically
+from invconv.bench.flow_timing import TRUSTED
 from invconv.report import markdown as md
 from invconv.report.names import METHODS
 from invconv.report.seeds import setting
@@ -114,6 +115,22 @@ def footnotes(rows: pd.DataFrame) -> list[str]:
         return []
     bad = rows[rows["status"] != "ok"]
     lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
+    return ["\n".join(lines)] if lines else []
+
+
+def lossy_notes(rows: pd.DataFrame) -> list[str]:
+    """A line for every model whose samples are not what its latents stand for."""
+    if "round_trip_error" not in rows:
+        return []
+    lines = []
+    for _, row in rows[rows["round_trip_error"] > TRUSTED].iterrows():
+        exact = row.get("round_trip_error_float64")
+        known = "" if exact is None or pd.isna(exact) else f" and by {exact:.1e} in float64"
+        lines.append(
+            f"- `{row['cell']}`: decoding what was encoded is off by "
+            f"{row['round_trip_error']:.1e} of the images{known}, because rounding errors grow "
+            "from layer to layer. Its times count; its samples are exact only so far."
+        )
     return ["\n".join(lines)] if lines else []
 
 

@@ -58,7 +58,7 @@ def page(rows: pd.DataFrame) -> str:
         "block; the rows are timed minutes apart, on a machine that drifts by more than A/A "
         "shows, so that small differences between rows are none.",
         quick_table(rows),
-        *pages.footnotes(rows),
+        *_notes(rows[~rows["dataset"].isin(PAPER)]),
         "## Embedded data, several seeds and thousands of steps",
         *seeds_section(rows[rows["preset"] == RANKED]),
         "## The paper's data sets: published | measured",
@@ -67,12 +67,17 @@ def page(rows: pd.DataFrame) -> str:
         "as methods. Random weights: as initialised, timed at the published size without training "
         "(`preset=paper_timing`).",
         paper_table(rows),
+        *_notes(rows[rows["dataset"].isin(PAPER)]),
         *pages.published_notes(published("table2")),
         "## Where each row comes from",
         *pages.memory_note(rows[rows["ft_s"].notna()]),
         pages.provenance_table(rows),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(rows: pd.DataFrame) -> list[str]:
+    return [*pages.footnotes(rows), *pages.lossy_notes(rows)]
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:

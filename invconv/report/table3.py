@@ -56,6 +56,7 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
         pages.origin(block),
         _table(block, figures, full and images == 100),
         *pages.footnotes(block),
+        *pages.lossy_notes(block),
     ]
 
 
