@@ -122,7 +122,8 @@ def time_flow(
         Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
         (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
         train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `prove_round_trip` found; memory_kept, see `keep_freed_memory`; on a GPU
+        `prove_round_trip` found; samples_not_finite, of as many as were drawn once more;
+        memory_kept, see `keep_freed_memory`; on a GPU
         peak_memory_bytes of the block.
     """
     device = images.device
@@ -142,7 +143,7 @@ def time_flow(
         flow.eval()
 
     def sample() -> Tensor:
-        return flow.sample(n)
+        return flow.sample(n, only_finite=True)
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -161,6 +162,7 @@ def time_flow(
             )
         finally:
             use_method(flow, "auto")
+    values["samples_not_finite"] = n - len(sample())
     again = timings.pop("again")
     for name, timing in timings.items():
         values |= timing.values(name)

@@ -131,6 +131,12 @@ def lossy_notes(rows: pd.DataFrame) -> list[str]:
             f"{row['round_trip_error']:.1e} of the images{known}, because rounding errors grow "
             "from layer to layer. Its times count; its samples are exact only so far."
         )
+    if "samples_not_finite" in rows:
+        lines += [
+            f"- `{row['cell']}`: {row['samples_not_finite']:.0f} of {row['timed_images']:.0f} "
+            "samples were not finite, since an inverse overflowed."
+            for _, row in rows[rows["samples_not_finite"] > 0].iterrows()
+        ]
     return ["\n".join(lines)] if lines else []
 
 
