@@ -11,6 +11,7 @@ from PIL import Image
 
 from invconv.data.formats import blocks
 from invconv.data.presets import Prepare
+from invconv.files import brief
 
 MODES = ("L", "RGB")
 
@@ -96,7 +97,7 @@ def _picture(source: Any, where: str) -> Image.Image:
         with Image.open(source) as picture:
             picture.load()
     except Exception as error:
-        raise ValueError(f"{where} is no image that can be read: {error}") from error
+        raise ValueError(f"{where} is no image that can be read: {brief(error)}") from error
     if picture.mode not in MODES:
         raise ValueError(
             f"{where} has Pillow's mode {picture.mode}, but L (grey) or RGB, eight bits each, is "

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from invconv.files import brief
+
 CHUNK = 256
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FORMATS = ((".parquet",), (".npz",), IMAGES)
@@ -112,7 +114,7 @@ def _parquet(file: str) -> Any:
     try:
         return parquet.ParquetFile(file)
     except Exception as error:
-        raise ValueError(f"{file} is no parquet file that can be read: {error}") from error
+        raise ValueError(f"{file} is no parquet file that can be read: {brief(error)}") from error
 
 
 def _parquet_blocks(file: str) -> Iterator[Block]:
@@ -127,7 +129,9 @@ def _parquet_blocks(file: str) -> Iterator[Block]:
         try:
             batch = next(batches, None)
         except Exception as error:
-            raise ValueError(f"{file} cannot be read beyond row {first}: {error}") from error
+            raise ValueError(
+                f"{file} cannot be read beyond row {first}: {brief(error)}"
+            ) from error
         if batch is None:
             return
         values = getattr(batch.column(0), "storage", batch.column(0))
@@ -186,7 +190,9 @@ def _npz_blocks(file: str) -> Iterator[Block]:
                 data = np.frombuffer(stream.read(size * width), np.uint8)
                 images = data.reshape(size, channels, side, side)
             except Exception as error:
-                raise ValueError(f"{file} cannot be read beyond row {first}: {error}") from error
+                raise ValueError(
+                    f"{file} cannot be read beyond row {first}: {brief(error)}"
+                ) from error
             yield Block(images.transpose(0, 2, 3, 1), _place(file, first))
 
 
@@ -194,10 +200,13 @@ def _npz_shape(file: str) -> tuple[int, int]:
     try:
         with zipfile.ZipFile(file) as archive, archive.open("data.npy") as stream:
             shape, fortran, dtype = _header(stream)
+            size = archive.getinfo("data.npy").file_size - stream.tell()
     except Exception as error:
-        raise ValueError(f"{file} is no .npz file with an array 'data': {error}") from error
-    if dtype != np.uint8 or len(shape) != 2 or fortran:
+        raise ValueError(f"{file} is no .npz file with an array 'data': {brief(error)}") from error
+    if dtype != np.uint8 or len(shape) != 2 or fortran or min(shape) < 1:
         raise ValueError(f"{file}: 'data' must be uint8, (N, C·H·W), not {dtype}, {shape}")
+    if math.prod(shape) != size:
+        raise ValueError(f"{file} is damaged: 'data' says {shape} and has {size} bytes")
     return shape[0], shape[1]
 
 
