@@ -73,6 +73,19 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path):
     assert states.attempts(tmp_path) == ["died", "interrupted"]
 
 
+def test_processes_are_known_without_proc(monkeypatch, tmp_path):
+    """As on macOS, where ps tells what /proc does on Linux."""
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    me = processes.myself()
+    assert me["started"] and processes.lives_here(me)
+    assert not processes.lives_here({**me, "started": "Mon Jan  1 00:00:00 2001"})
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not processes.lives_here({**me, "pid": child.pid})  # its corpse
+    child.wait()
+    assert not processes.lives_here({**me, "pid": child.pid})
+
+
 def test_a_number_that_another_process_has_now_is_not_the_holder(tmp_path):
     path = foreign(tmp_path, pids=processes.process_table(), pid=os.getpid(), started="1")
     assert holder(tmp_path) == ""

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+PROC = Path("/proc")
+
 
 def myself() -> dict[str, Any]:
     """What a claim of this process says."""
@@ -60,8 +62,10 @@ def describe(held: dict[str, Any]) -> str:
 
 def process_table() -> str:
     """What tells two tables of processes apart: the boot and the namespace of process numbers."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    if not (PROC / "self").exists():  # not Linux: process numbers are the machine's
+        return socket.gethostname()
+    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink(PROC / 'self/ns/pid')}"
 
 
 def now() -> str:
@@ -70,12 +74,18 @@ def now() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks; None if there is none, or only its corpse.
+    """When the process started; None if there is none, or only its corpse.
 
     Process numbers are used again; the number and this are not.
     """
+    if not (PROC / "self").exists():
+        said = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True
+        ).stdout
+        state, _, started = said.strip().partition(" ")
+        return None if state[:1] in ("", "Z") else started.strip()
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else fields[19]

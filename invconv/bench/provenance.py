@@ -38,7 +38,7 @@ def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's with the number of cores that may be used."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{processor()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{processor()}, {_cores()} cores"
 
 
 def machine() -> str:
@@ -50,6 +50,12 @@ def machine() -> str:
     if torch.cuda.is_available():
         hardware.append(f"{torch.cuda.device_count()}x {torch.cuda.get_device_name(0)}")
     return " + ".join(hardware)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)
