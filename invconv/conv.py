@@ -4,6 +4,7 @@ import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
@@ -14,6 +15,9 @@ from invconv.validation import check_choice, check_finite, check_images, check_s
 
 Shape = tuple[int, int, int]
 """Channels, height and width of one image."""
+
+GROUP = "invconv.layers"
+"""The group of entry points in which an installed package names its layers: name → class."""
 
 
 class InvertibleConv(nn.Module, ABC):
@@ -29,6 +33,20 @@ class InvertibleConv(nn.Module, ABC):
         exact: whether `inverse` is exact up to rounding.
         constant_log_det: whether log_det depends on the shape of x alone, not on its values.
         solve_direction: which direction has to solve a system: "forward", "inverse" or "none".
+
+    >>> import torch
+    >>> from invconv import InvertibleConv
+    >>> class Sign(InvertibleConv):
+    ...     def forward(self, x):
+    ...         self.check_input(x)
+    ...         return -x, x.new_zeros(len(x))
+    ...
+    ...     def inverse(self, z, *, check=False):
+    ...         self.check_input(z, "z")
+    ...         return -z
+    >>> z, log_det = Sign(3)(torch.ones(2, 3, 4, 4))
+    >>> z.shape, log_det
+    (torch.Size([2, 3, 4, 4]), tensor([0., 0.]))
     """
 
     exact: ClassVar[bool] = True
@@ -132,6 +150,16 @@ def register(name: str) -> Callable[[type[Layer]], type[Layer]]:
     Raises:
         TypeError: if the class is no `InvertibleConv`.
         ValueError: if the name is taken by another class.
+
+    >>> from invconv import FInC, build, register
+    >>> @register("finc_1x1")
+    ... class FInC1x1(FInC):
+    ...     '''FInC without neighbours.'''
+    ...
+    ...     def __init__(self, channels):
+    ...         super().__init__(channels, kernel_size=1)
+    >>> build("finc_1x1", (4, 8, 8)).kernel_size
+    1
     """
 
     def add(layer: type[Layer]) -> type[Layer]:
@@ -148,7 +176,7 @@ def register(name: str) -> Callable[[type[Layer]], type[Layer]]:
 
 
 def available() -> tuple[str, ...]:
-    """The names of all registered layers, sorted.
+    """The names of all registered layers, sorted; `entry_points` of `GROUP` may name more.
 
     >>> import invconv
     >>> "finc" in invconv.available()
@@ -158,14 +186,29 @@ def available() -> tuple[str, ...]:
 
 
 def layer_class(name: str) -> type[InvertibleConv]:
-    """The class registered under ``name``; ValueError lists the known names."""
-    return _REGISTRY[check_choice(name, available(), "layer")]
+    """The class registered under ``name``, or that an installed package names in `GROUP`.
+
+    Raises:
+        ImportError: if that package's module cannot be imported.
+        ValueError: for an unknown name.
+    """
+    if name not in _REGISTRY:
+        others = {entry.name: entry for entry in entry_points(group=GROUP)}
+        check_choice(name, sorted({*available(), *others}), "layer")
+        try:
+            register(name)(others[name].load())
+        except ImportError as error:
+            raise ImportError(
+                f"the layer {name!r} is {others[name].value}, which cannot be imported: {error}"
+            ) from error
+    return _REGISTRY[name]
 
 
 def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
     """Builds the layer ``name`` for images of ``shape`` = (C, H, W).
 
     Raises:
+        ImportError: if another package has the layer and cannot be imported.
         TypeError: for an option that the layer does not have.
         ValueError: for an unknown name, a shape that is not (C, H, W), or values that the layer
             refuses.

@@ -19,6 +19,17 @@ class NumericalError(ArithmeticError):
         layer: the layer in which it was found, with its place in a flow; "" if unknown.
         residual: ‖f(x) − z‖ / ‖z‖ of an inverse x of z; NaN where x or f(x) is not finite.
         growth: see `growth`; NaN where it was not estimated.
+
+    >>> import torch
+    >>> from invconv import FInC, NumericalError
+    >>> layer = FInC(4)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.fill_(4.0)
+    >>> try:
+    ...     layer.inverse(torch.ones(1, 4, 64, 64), check=True)
+    ... except NumericalError as error:
+    ...     print(error.layer)
+    FInC
     """
 
     def __init__(

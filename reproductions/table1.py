@@ -22,7 +22,6 @@ from invconv.bench.config import Method, Sweep
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application
-from invconv.integrations import PEERS, register_peers
 from invconv.numerical import relative_error
 from invconv.report import table1
 
@@ -51,8 +50,6 @@ def measure(config: DictConfig) -> dict[str, Any]:
     """Counts one layer, after its round trip was proved."""
     shape = (config.channels, config.n, config.n)
     options: dict[str, Any] = OmegaConf.to_container(config.method.options)  # type: ignore[assignment]
-    if config.method.conv in PEERS:
-        register_peers(config.method.conv)
     torch.manual_seed(0)
     layer = build(config.method.conv, shape, **options)
     double = copy.deepcopy(layer).double()

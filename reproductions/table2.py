@@ -34,7 +34,6 @@ from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, loa
 from invconv.data import label as data_label
 from invconv.data.presets import PRESETS
 from invconv.flows import LevelFlow
-from invconv.integrations import PEERS, register_peers
 from invconv.report import table2
 from invconv.training import TrainingOptions, build_flow, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
@@ -123,8 +122,6 @@ def measure(
     config: DictConfig, device: torch.device, folder: Path, world: World = ALONE
 ) -> dict[str, Any]:
     """Trains, evaluates, proves the round trip and times one cell; only rank 0 does the latter."""
-    if config.method.conv in PEERS:
-        register_peers(config.method.conv)
     if not config.trained:
         return {} if world.rank else measure_untrained(config, device)
     chosen = {name: value for name, value in config.dataset.items() if value is not None}

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-import invconv
+import invconv.integrations
+import invconv.testing
 from invconv.__main__ import main
 from invconv.bench.provenance import ROOT
 from invconv.solvers import compiled
@@ -38,9 +39,13 @@ def test_files_are_rooms():
         assert len(path.read_text().splitlines()) <= 260, f"{path} is too long"
 
 
-def test_public_names_exist():
-    for name in invconv.__all__:
-        assert getattr(invconv, name).__doc__
+@pytest.mark.parametrize("module", [invconv, invconv.testing, invconv.integrations])
+def test_what_a_user_calls_has_an_example_that_runs(module):
+    """Their docstrings are doctests."""
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if callable(thing):
+            assert ">>> " in thing.__doc__, name
 
 
 def test_doctor_fails_where_something_required_is_missing(capsys, monkeypatch):

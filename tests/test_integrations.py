@@ -19,8 +19,6 @@ from invconv import build
 from invconv.bench.provenance import ROOT
 from invconv.conv import _REGISTRY, available
 from invconv.integrations import (
-    PEERS,
-    register_peers,
     to_distributions,
     to_nflows,
     to_normflows,
@@ -222,13 +220,6 @@ def test_a_missing_package_is_named(package, monkeypatch):
         wrap(build("glow", SHAPE))
 
 
-@pytest.fixture
-def peers():
-    yield register_peers()
-    for name in PEERS:
-        del _REGISTRY[name]
-
-
 def failed(name, dtypes, skip=(), **options):
     reasons = dict.fromkeys({"torch_compile", *skip}, "not asked")
     try:
@@ -246,16 +237,33 @@ def failed(name, dtypes, skip=(), **options):
 BOTH = (torch.float64, torch.float32)
 
 
-def test_peers_are_registered_on_request():
-    assert not set(PEERS) & set(available())
-    with pytest.raises(ValueError, match="unknown peer 'glow'; known: nflows_1x1, normflows_1x1"):
-        register_peers("glow")
-    try:
-        assert register_peers("nflows_1x1") == ("nflows_1x1",)
-        assert "nflows_1x1" in available()
-        assert "normflows_1x1" not in available()
-    finally:
-        del _REGISTRY["nflows_1x1"]
+@pytest.fixture
+def unregistered():
+    """No layer of another package is registered yet, nor afterwards."""
+    yield
+    for name in ("nflows_1x1", "normflows_1x1", "theirs"):
+        _REGISTRY.pop(name, None)
+
+
+def test_a_layer_of_another_package_is_found_by_its_entry_point(
+    tmp_path, monkeypatch, unregistered
+):
+    (tmp_path / "theirs-1.dist-info").mkdir()
+    (tmp_path / "theirs-1.dist-info" / "METADATA").write_text("Name: theirs\nVersion: 1\n")
+    (tmp_path / "theirs-1.dist-info" / "entry_points.txt").write_text(
+        "[invconv.layers]\ntheirs = theirs:Theirs\nlost = nowhere_at_all:Lost\n"
+    )
+    (tmp_path / "theirs.py").write_text(
+        "from invconv import FInC\nclass Theirs(FInC):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "theirs" not in available()
+    assert type(build("theirs", (4, 3, 3))).__name__ == "Theirs"
+    assert "theirs" in available()
+    with pytest.raises(ImportError, match="'lost' is nowhere_at_all:Lost, which cannot be"):
+        build("lost", (4, 3, 3))
+    with pytest.raises(ValueError, match=r"unknown layer 'none'; known: .*lost.*nflows_1x1"):
+        build("none", (4, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -266,16 +274,17 @@ def test_peers_are_registered_on_request():
         ("normflows_1x1", {"use_lu": True}),
     ],
 )
-def test_peers_that_keep_the_contract(name, options, peers):
+@pytest.mark.usefixtures("unregistered")
+def test_peers_that_keep_the_contract(name, options):
     assert failed(name, BOTH, **options) == set()
 
 
-def test_a_matrix_stored_by_columns_cannot_be_flattened(peers):
+def test_a_matrix_stored_by_columns_cannot_be_flattened():
     """normflows' W stays as QR left it, so that `parameters_to_vector` refuses it."""
     assert failed("normflows_1x1", BOTH) == {"cache_after_reused_memory"}
 
 
-def test_nflows_cache_is_dropped_by_train_alone(peers):
+def test_nflows_cache_is_dropped_by_train_alone():
     torch.set_default_dtype(torch.float32)  # the cached inverse is always of this dtype
     stale = {name for name in CHECKS if name.startswith("cache_after")}
     found = failed("nflows_1x1", [torch.float32], using_cache=True, identity_init=False)
@@ -283,7 +292,7 @@ def test_nflows_cache_is_dropped_by_train_alone(peers):
     assert "inverse_of_forward" in failed("nflows_1x1", [torch.float64], using_cache=True)
 
 
-def test_the_lines_of_the_readme(peers):
+def test_the_lines_of_the_readme():
     section = (ROOT / "README.md").read_text().split("## Use a layer elsewhere")[1]
     exec(section.split("```")[1].removeprefix("python\n"), {})
 

@@ -38,6 +38,16 @@ class MultiScaleFlow(LevelFlow):
     Raises:
         TypeError: for an option that the convolution or the dequantisation does not have.
         ValueError: for an unknown convolution or step, or a shape that does not fit.
+
+    >>> import torch
+    >>> from invconv.flows import MultiScaleFlow
+    >>> flow = MultiScaleFlow("finc", (1, 8, 8), levels=2, steps=2, width=8)
+    >>> images = torch.randint(256, (16, 1, 8, 8))
+    >>> flow.initialize(images)
+    >>> flow.bits_per_dim(images).shape
+    torch.Size([16])
+    >>> flow.eval().sample(4).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     def __init__(

@@ -1,6 +1,8 @@
 """Layers in other libraries, and their invertible 1×1 convolutions as layers.
 
-None of the libraries is needed by invconv; each is imported when it is first asked for.
+None of the libraries is needed by invconv; each is imported when it is first asked for. Their
+convolutions are named in the entry points of this package, as anyone's can be in their own:
+``invconv.build("nflows_1x1", shape)``, ``invconv.build("normflows_1x1", shape)``.
 
 >>> import torch
 >>> from invconv import FInC
@@ -17,9 +19,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from invconv.conv import InvertibleConv, register
 from invconv.integrations.distributions import LayerTransform
-from invconv.validation import check_choice
 
 if TYPE_CHECKING:
     from invconv.integrations.nflows import NflowsTransform
@@ -27,25 +27,26 @@ if TYPE_CHECKING:
     from invconv.integrations.zuko import LazyLayerTransform
 
 __all__ = [
-    "PEERS",
-    "register_peers",
     "to_distributions",
     "to_nflows",
     "to_normflows",
     "to_zuko",
 ]
 
-PEERS = {
-    "nflows_1x1": ("nflows", "NflowsOneByOne"),
-    "normflows_1x1": ("normflows", "Normflows1x1"),
-}
-"""Name of a layer of another library → the library, and the class here that wraps it."""
-
 
 def to_distributions(layer: nn.Module) -> LayerTransform:
     """``layer`` as a `torch.distributions.Transform` from data to latents.
 
     A `torch.distributions.TransformedDistribution` goes from latents to data: it takes ``.inv``.
+
+    >>> import torch
+    >>> from torch.distributions import Independent, Normal, TransformedDistribution
+    >>> from invconv import FInC
+    >>> from invconv.integrations import to_distributions
+    >>> base = Independent(Normal(torch.zeros(4, 6, 6), 1.0), 3)
+    >>> density = TransformedDistribution(base, [to_distributions(FInC(4)).inv])
+    >>> density.log_prob(density.sample((2,))).shape
+    torch.Size([2])
     """
     return LayerTransform(layer)
 
@@ -55,6 +56,13 @@ def to_zuko(layer: nn.Module) -> "LazyLayerTransform":
 
     Raises:
         ImportError: if zuko is not installed.
+
+    >>> import torch
+    >>> from invconv import FInC
+    >>> from invconv.integrations import to_zuko
+    >>> transform = to_zuko(FInC(4))()
+    >>> transform(torch.randn(2, 4, 6, 6)).shape
+    torch.Size([2, 4, 6, 6])
     """
     return _room("zuko").LazyLayerTransform(layer)
 
@@ -64,6 +72,13 @@ def to_nflows(layer: nn.Module) -> "NflowsTransform":
 
     Raises:
         ImportError: if nflows is not installed.
+
+    >>> import torch
+    >>> from invconv import FInC
+    >>> from invconv.integrations import to_nflows
+    >>> z, log_det = to_nflows(FInC(4))(torch.randn(2, 4, 6, 6))
+    >>> z.shape, log_det.shape
+    (torch.Size([2, 4, 6, 6]), torch.Size([2]))
     """
     return _room("nflows").NflowsTransform(layer)
 
@@ -73,31 +88,15 @@ def to_normflows(layer: nn.Module) -> "NormflowsFlow":
 
     Raises:
         ImportError: if normflows is not installed.
+
+    >>> import torch
+    >>> from invconv import FInC
+    >>> from invconv.integrations import to_normflows
+    >>> x, log_det = to_normflows(FInC(4))(torch.randn(2, 4, 6, 6))  # from latents to data
+    >>> x.shape, log_det.shape
+    (torch.Size([2, 4, 6, 6]), torch.Size([2]))
     """
     return _room("normflows").NormflowsFlow(layer)
-
-
-def register_peers(*names: str) -> tuple[str, ...]:
-    """Makes the layers of other libraries available to `invconv.build`.
-
-    Args:
-        names: which of `PEERS`; all of them if none is given.
-
-    Returns:
-        The names that were registered.
-
-    Raises:
-        ImportError: if a library is not installed.
-        ValueError: for an unknown name.
-    """
-    for name in names:
-        check_choice(name, PEERS, "peer")
-    wanted = names or tuple(PEERS)
-    for name in wanted:
-        package, layer = PEERS[name]
-        found: type[InvertibleConv] = getattr(_room(package), layer)
-        register(name)(found)
-    return wanted
 
 
 def _room(package: str) -> ModuleType:

@@ -32,6 +32,13 @@ class CInC(TriangularConv):
 
     Raises:
         ValueError: if k is below 1, max_growth not above 1 or a choice unknown.
+
+    >>> import torch
+    >>> from invconv import CInC
+    >>> layer = CInC(3, bias=True)
+    >>> z, log_det = layer(torch.randn(2, 3, 8, 8))
+    >>> layer.inverse(z).shape, log_det.shape
+    (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
     def __init__(

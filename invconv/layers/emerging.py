@@ -45,6 +45,15 @@ class Emerging(InvertibleConv):
 
     Raises:
         ValueError: if k is even, max_growth not above 1, or a choice unknown.
+
+    >>> import torch
+    >>> from invconv import Emerging
+    >>> layer = Emerging(3, kernel_size=5, mask="raster")
+    >>> layer.second.weight.shape  # two rows above, and this one up to its pixel
+    torch.Size([3, 3, 3, 5])
+    >>> z, log_det = layer(torch.randn(2, 3, 8, 8))
+    >>> layer.inverse(z).shape, log_det.shape
+    (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
     solve_direction = "inverse"

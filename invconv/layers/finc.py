@@ -29,6 +29,15 @@ class FInC(TriangularConv):
     Raises:
         ValueError: if C is not a multiple of 4, k is below 1, max_growth not above 1 or the
             method unknown.
+
+    >>> import torch
+    >>> from invconv import FInC
+    >>> layer = FInC(12, kernel_size=5)
+    >>> z, log_det = layer(torch.randn(2, 12, 8, 8))
+    >>> log_det
+    tensor([0., 0.])
+    >>> layer.inverse(z).shape
+    torch.Size([2, 12, 8, 8])
     """
 
     published = "diagonal_channel"

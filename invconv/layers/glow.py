@@ -29,6 +29,13 @@ class Glow1x1(InvertibleConv):
     Attributes:
         weight: W itself for "plain"; for "plu" the strict triangles of L and U around a diagonal
             of log|s|, packed into one C×C matrix.
+
+    >>> import torch
+    >>> from invconv import Glow1x1
+    >>> layer = Glow1x1(3)
+    >>> z, log_det = layer(torch.randn(2, 3, 8, 8))
+    >>> layer.inverse(z).shape, log_det.shape
+    (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
     permutation: Tensor

@@ -35,6 +35,14 @@ class InverseFlow(InvertibleConv):
 
     Raises:
         ValueError: if k is below 1, max_growth not above 1 or the method unknown.
+
+    >>> import torch
+    >>> from invconv import InverseFlow
+    >>> layer = InverseFlow(3)
+    >>> z, log_det = layer(torch.randn(2, 3, 8, 8))  # solves
+    >>> x = layer.inverse(z)  # convolves
+    >>> torch.allclose(layer.convolution(z)[0], x)
+    True
     """
 
     solve_direction = "forward"

@@ -37,6 +37,15 @@ class MaCow(InvertibleConv):
     Raises:
         TypeError: if the kernel size is not two integers.
         ValueError: for an unknown order or method, or sizes that do not fit.
+
+    >>> import torch
+    >>> from invconv import MaCow
+    >>> layer = MaCow(3, orders="AB", hidden_channels=8)
+    >>> x = torch.randn(2, 3, 8, 8)
+    >>> layer.initialize(x)
+    >>> z, log_det = layer(x)
+    >>> torch.allclose(z, x * torch.sigmoid(torch.tensor(2.0)) ** 2, atol=1e-5)
+    True
     """
 
     constant_log_det = False

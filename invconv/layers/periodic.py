@@ -40,6 +40,14 @@ class Periodic(InvertibleConv):
 
     Raises:
         ValueError: if k is below 1 or the method is unknown.
+
+    >>> import torch
+    >>> from invconv import Periodic
+    >>> layer = Periodic(3)
+    >>> x = torch.randn(2, 3, 8, 8)
+    >>> z, log_det = layer(x)
+    >>> torch.allclose(layer(x.roll(1, -1))[0], z.roll(1, -1), atol=1e-5)
+    True
     """
 
     solve_direction = "inverse"

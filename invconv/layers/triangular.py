@@ -50,6 +50,15 @@ class TriangularConv(InvertibleConv):
         TypeError: if a side of the kernel is no integer.
         ValueError: if C is not a multiple of the number of groups, a side of the kernel is below
             1, std is negative, max_growth not above 1, or the anchor or a choice is unknown.
+
+    >>> import torch
+    >>> from invconv import TriangularConv
+    >>> layer = TriangularConv(4, kernel=(2, 3), corners=("tr", "bl"), diagonal="learned")
+    >>> layer.weight.shape
+    torch.Size([4, 2, 2, 3])
+    >>> z, log_det = layer(torch.randn(2, 4, 8, 8))
+    >>> layer.inverse(z, check=True).shape
+    torch.Size([2, 4, 8, 8])
     """
 
     solve_direction = "inverse"

@@ -175,6 +175,13 @@ class Woodbury(_LowRankConv):
 
     Raises:
         ValueError: for a shape that is not (C, H, W), ranks below 1 or an unknown method.
+
+    >>> import torch
+    >>> from invconv import Woodbury
+    >>> layer = Woodbury((3, 8, 8), channel_rank=2)
+    >>> z, log_det = layer(torch.randn(2, 3, 8, 8))
+    >>> layer.inverse(z).shape, log_det.shape
+    (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
     def __init__(
@@ -208,6 +215,13 @@ class MEWoodbury(_LowRankConv):
 
     Raises:
         ValueError: for a shape that is not (C, H, W), ranks below 1 or an unknown method.
+
+    >>> import torch
+    >>> from invconv import MEWoodbury, Woodbury
+    >>> def numbers(layer):
+    ...     return sum(parameter.numel() for parameter in layer.parameters())
+    >>> numbers(Woodbury((3, 32, 32))), numbers(MEWoodbury((3, 32, 32)))
+    (32864, 2144)
     """
 
     def __init__(

@@ -54,6 +54,15 @@ def triangular_conv2d(
         RuntimeError: if a method that was named is not available here.
         TypeError: if x or weight is no floating-point tensor or the dtypes differ.
         ValueError: if shapes, anchor, corners, devices, the method or ``out`` do not fit.
+
+    >>> import torch
+    >>> from invconv import triangular_conv2d
+    >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
+    >>> weight = torch.tensor([[[[0.0, 0.0], [1.0, 1.0]]]])  # a pixel and the one on its left
+    >>> triangular_conv2d(x, weight)
+    tensor([[[[ 0.,  1.,  3.],
+              [ 3.,  7.,  9.],
+              [ 6., 13., 15.]]]])
     """
     x, weight = autocast_to_float32(x, weight)
     problem = parse_problem(x, weight, anchor, corners, upper, "x")
@@ -101,6 +110,15 @@ def solve_triangular_conv2d(
         ValueError: if shapes, anchor, corners, devices, method or ``out`` do not fit; under
             ``check`` also if z is not finite or the anchor tap is singular.
         NumericalError: under ``check``, if the result is not finite or its residual too large.
+
+    >>> import torch
+    >>> from invconv import solve_triangular_conv2d, triangular_conv2d
+    >>> x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    >>> weight = 0.1 * torch.randn(3, 3, 3, 3, dtype=torch.float64)
+    >>> weight[:, :, -1, -1] = torch.eye(3)
+    >>> z = triangular_conv2d(x, weight)
+    >>> torch.allclose(solve_triangular_conv2d(z, weight), x)
+    True
     """
     z, weight = autocast_to_float32(z, weight)
     problem = parse_problem(z, weight, anchor, corners, upper, "z")

@@ -61,6 +61,11 @@ def check_invertible_conv(
         AssertionError: if a check fails. Each failed check has one line, its name in brackets,
             with the first shape and dtype at which it fails; the cause holds the tracebacks.
         ValueError: for a name in ``skip`` that is no check, a missing reason, or no shapes.
+
+    >>> from invconv import FInC
+    >>> from invconv.testing import check_invertible_conv
+    >>> why = {"torch_compile": "takes seconds"}
+    >>> check_invertible_conv(lambda shape: FInC(shape[0]), [(4, 3, 2)], skip=why)
     """
     excused = dict(skip or {})
     for name, reason in excused.items():
