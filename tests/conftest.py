@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import packaged
 import pytest
 import single_node
 import torch
@@ -50,6 +51,13 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 def pytest_benchmark_update_commit_info(config, commit_info):
     """The commit as a row has it: that of the code which was loaded, `results/` aside."""
     commit_info["id"], commit_info["dirty"] = revision()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _which_code(record_testsuite_property):
+    """Into the JUnit report, from which tests/trust.py makes results/trust.md."""
+    commit, dirty = revision()
+    record_testsuite_property("commit", f"{commit}{'+changes' if dirty else ''}")
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +111,24 @@ def poisoned_empty(monkeypatch):
 
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         monkeypatch.setattr(owner, name, poison(getattr(owner, name)))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """The package's source archive."""
+    return packaged.source_archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="session")
+def pure_wheel(archive, tmp_path_factory):
+    """The wheel that is built where there is no compiler."""
+    return packaged.wheel(archive, tmp_path_factory.mktemp("wheel"), compiler=False)
+
+
+@pytest.fixture(scope="session")
+def installed(pure_wheel, tmp_path_factory):
+    """A new environment with that wheel, beside the packages of this one."""
+    return packaged.Environment(tmp_path_factory.mktemp("installed") / "there", pure_wheel)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import time
 import pytest
 import torch
 
-from invconv.bench.provenance import ROOT
 from invconv.solvers import methods, resolve
 from invconv.solvers.cuda import driver, nvrtc
 from invconv.solvers.cuda.plan import H100, Geometry
@@ -45,41 +44,10 @@ print(len(nvrtc.machine_code(plan.source, plan.options, 90)))
 """
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The package from a wheel that was built without a compiler, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    nowhere = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}
-    build = [*pip, "wheel", "--no-deps", "-w", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, env=os.environ | nowhere, capture_output=True, timeout=300)
-    (wheel,) = folder.glob("invconv-*.whl")
-    install = [*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True, timeout=300)
-    return folder / "site"
-
-
-def run_installed(installed, folder, code, *arguments):
-    """Runs ``code`` with the installed package and without this repository's."""
-    own = "sys.meta_path = [f for f in sys.meta_path if 'Redirecting' not in type(f).__name__]"
-    start = f"import sys; {own}; sys.path.insert(0, {str(installed)!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{start}\n{code}", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def check_resources(installed, folder, chip, elements):
-    origin, rows = json.loads(
-        run_installed(installed, folder, MEASURE, json.dumps([chip, elements]))
-    )
-    assert origin.startswith(str(installed))
+def check_resources(installed, cache, chip, elements):
+    asked = json.dumps([chip, elements])
+    origin, rows = json.loads(installed.code(MEASURE, asked, INVCONV_CACHE=cache))
+    assert installed.owns(origin)
     kernels = {(row["kernel"], row["channels"], row["kernel_size"]) for row in rows}
     for channels in (3, 6, 12, 24, 48):
         assert ("solve", channels, 3) in kernels and ("convolve", channels, 3) in kernels
