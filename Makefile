@@ -1,4 +1,5 @@
 SHELL := /bin/bash -o pipefail
+.DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
@@ -20,11 +21,21 @@ setup: $(READY)
 table2: setup
 	$(BIN)/python reproductions/table2.py -m
 
-# Both go on where they stopped, and go on after a sweep whose cells are not all ok.
-results: setup
+# Both go on where they stopped, and go on after a sweep whose cells are not all ok. Two pages have
+# commands of their own: trust.md is made by test-full, faults.md by slurm/faults.py.
+results: setup runs/benchmark.json runs/cuda_resources
 	code=0; for sweep in table1 table2 table3 table4 figure4 accuracy scaling; do \
 	  $(RUN)/$$sweep.py -m || code=1; done; \
-	$(BIN)/python -m invconv report --readme; exit $$code
+	$(BIN)/python -m invconv report --from-benchmark runs/benchmark.json || code=1; \
+	$(BIN)/python -m invconv report --readme || code=1; exit $$code
+
+runs/benchmark.json: | setup
+	mkdir -p runs
+	$(BIN)/python -m pytest --benchmark-only --benchmark-json=$@ tests/benchmarks
+
+runs/cuda_resources: | setup
+	$(BIN)/python -m invconv.bench cuda_resources
+	mkdir -p runs && touch $@
 
 results-full: results
 	code=0; $(RUN)/table2.py -m preset=paper_timing || code=1; \
@@ -36,16 +47,16 @@ tiny: setup
 	  $(RUN)/$$sweep.py -m preset=tiny force=true || exit 1; done
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --junitxml runs/trust/quick.xml
 
+# under coverage, which makes the tests about a third slower; with the page results/trust.md
 test-full: setup
-	mkdir -p runs
-	git describe --always --dirty --abbrev=10 > runs/test-full.commit
-	$(BIN)/python -m pytest -m "not gpu" --hypothesis-profile full | tee runs/test-full.log; \
-	code=$$?; \
-	{ echo "# The last run of \`make test-full\`"; echo; \
-	  echo "$$(date -u +%FT%TZ), commit $$(cat runs/test-full.commit):"; echo; \
-	  tail -n 1 runs/test-full.log | tr -d '='; } > results/test-full.md; exit $$code
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not gpu" --hypothesis-profile full \
+	  --junitxml runs/trust/full.xml; code=$$?; \
+	$(BIN)/python -m coverage combine --quiet && \
+	$(BIN)/python -m coverage json --quiet -o runs/trust/coverage.json && \
+	$(BIN)/python tests/trust.py runs/trust || code=1; exit $$code
 
 lint: setup
 	$(BIN)/ruff check .
@@ -53,5 +64,5 @@ lint: setup
 	$(BIN)/mypy
 
 benchmark: setup
-	mkdir -p runs
-	$(BIN)/python -m pytest --benchmark-only --benchmark-json=runs/benchmark.json tests/benchmarks
+	rm -f runs/benchmark.json
+	$(MAKE) runs/benchmark.json

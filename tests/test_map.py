@@ -20,6 +20,7 @@ from invconv.report import (
     table2,
     table3,
     table4,
+    trust,
 )
 from invconv.report import markdown as md
 
@@ -133,6 +134,23 @@ def rows_of(table):
             for method in ("compiled", "wavefront")
             for n in (8, 16)
         ]
+    if table == "trust":
+        counts = {"tests": 9.0, "passed": 8.0, "failed": 1.0, "skipped": 2.0, "cases": 70.0}
+        counts |= {"suite_s": 600.0}
+        lines = {"lines": 100.0, "covered_lines": 90.0, "branches": 40.0}
+        finding = {"found_by": "chance", "what": "a bug", "guard": "test_it"}
+        parts = [
+            ("finding", "01", {}, finding),
+            ("run", "full", counts | {"tested_commit": "abc"}, {}),
+            ("cases", "layers", counts, {}),
+            ("cases", "solvers", counts, {}),
+            ("coverage", "invconv/layers", lines | {"covered_branches": 30.0}, {}),
+            ("coverage", "invconv/flows", lines | {"covered_branches": 40.0}, {}),
+        ]
+        return [
+            row("trust", f"{part}-{name}", {"part": part, "name": name, **labels}, values)
+            for part, name, values, labels in parts
+        ]
     if table == "table3":
         facts = {"parameters": 1000.0, "aa_spread": 0.02, "round_trip_error": 1e-3}
         facts |= seconds("ft", "st", "st_published")
@@ -174,6 +192,7 @@ PAGES = {
     "table4": table4.page,
     "figure4": figure4.page,
     "accuracy": accuracy.page,
+    "trust": trust.page,
 }
 
 

@@ -16,6 +16,7 @@ from invconv.report import (
     table2,
     table3,
     table4,
+    trust,
 )
 
 PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
@@ -29,5 +30,6 @@ PAGES: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "gpu": gpu.write_page,
     "faults": faults.write_page,
     "benchmark": benchmark.write_page,
+    "trust": trust.write_page,
 }
 """Table name to the function that writes its page from ``results/data/<name>.csv``."""

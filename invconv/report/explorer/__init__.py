@@ -24,6 +24,7 @@ TITLES = {
     "gpu": "Layers and models on a GPU",
     "faults": "What a sweep survives, and what a job costs",
     "benchmark": "pytest --benchmark-only: every layer and solver method",
+    "trust": "What was tried to break this, and what broke",
 }
 """Name of a table → its title; one that is not here is shown under its name."""
 
