@@ -125,11 +125,11 @@ def lossy_notes(rows: pd.DataFrame) -> list[str]:
     lines = []
     for _, row in rows[rows["round_trip_error"] > TRUSTED].iterrows():
         exact = row.get("round_trip_error_float64")
-        known = "" if exact is None or pd.isna(exact) else f" and by {exact:.1e} in float64"
+        known = "" if exact is None or pd.isna(exact) else f" ({exact:.1e} in float64)"
         lines.append(
-            f"- `{row['cell']}`: decoding what was encoded is off by "
-            f"{row['round_trip_error']:.1e} of the images{known}, because rounding errors grow "
-            "from layer to layer. Its times count; its samples are exact only so far."
+            f"- `{row['cell']}`: decoding what was encoded has a relative error of "
+            f"{row['round_trip_error']:.1e}{known}: rounding errors grow from layer to layer. "
+            "Its times count; its samples are exact only so far."
         )
     if "samples_not_finite" in rows:
         lines += [
