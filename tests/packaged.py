@@ -60,7 +60,10 @@ class Environment:
             (site,) = folder.glob("lib/python*/site-packages")
             # a line of a .pth file adds the folder, and does not run the .pth files in it, of
             # which one would bring this repository back
-            (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            others = Path(sysconfig.get_path("purelib"))
+            (site / "borrowed.pth").write_text(f"{others}\n")
+            if (others / "nvidia").exists():  # NVRTC is looked for in the environment's own folder
+                (site / "nvidia").symlink_to(others / "nvidia")
             quietly([*self.pip, "install", "--no-index", "--no-deps", wheel])
 
     @property
