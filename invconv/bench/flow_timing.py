@@ -122,15 +122,15 @@ def time_flow(
         Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
         (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
         train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `prove_round_trip` found; samples_not_finite, of as many as were drawn once more;
-        memory_kept, see `keep_freed_memory`; on a GPU
-        peak_memory_bytes of the block.
+        `prove_round_trip` found; samples_not_finite in the last sampling pass; memory_kept, see
+        `keep_freed_memory`; on a GPU peak_memory_bytes of the block.
     """
     device = images.device
     n = len(images)
     flow.eval()
     values: dict[str, Any] = {"memory_kept": keep_freed_memory(device)}
     values |= prove_round_trip(flow, images[:PROVED])
+    finite = n
 
     @torch.no_grad()
     def forward() -> Tensor:
@@ -142,13 +142,15 @@ def time_flow(
         flow.zero_grad()
         flow.eval()
 
-    def sample() -> Tensor:
-        return flow.sample(n, only_finite=True)
+    def sample() -> None:
+        nonlocal finite
+        finite = len(flow.sample(n, only_finite=True))
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     passes = {"ft": forward, "st": sample, "again": forward}
     timings = time_interleaved(passes, device, warmup, repeats)
+    values["samples_not_finite"] = n - finite
     if training:
         timings |= time_interleaved({"train_step": step}, device, warmup, repeats)
     if device.type == "cuda":
@@ -162,7 +164,6 @@ def time_flow(
             )
         finally:
             use_method(flow, "auto")
-    values["samples_not_finite"] = n - len(sample())
     again = timings.pop("again")
     for name, timing in timings.items():
         values |= timing.values(name)
