@@ -49,7 +49,7 @@ tiny: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu" --junitxml runs/trust/quick.xml
 
-# under coverage, which makes the tests about a third slower; with the page results/trust.md
+# under coverage, and with the page results/trust.md
 test-full: setup
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not gpu" --hypothesis-profile full \

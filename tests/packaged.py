@@ -28,7 +28,7 @@ def quietly(command, timeout=600, **options):
 
 
 def source_archive(folder):
-    """The sdist, made of the files that git knows."""
+    """The sdist, made of the files that git does not ignore."""
     quietly([sys.executable, "-m", "build", "--sdist", "--outdir", folder, ROOT])
     (archive,) = folder.glob("invconv-*.tar.gz")
     return archive

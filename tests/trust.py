@@ -32,7 +32,7 @@ KINDS = {
     ),
     "layers: lives of training, saving, copying, sampling": r"test_state_machine",
     "layers: growth, and what is not finite": r"test_numerical",
-    "solvers against the reference": r"test_(solvers|random_problems|baselines|convolution)\.",
+    "solvers against the reference": r"test_(solvers|random_problems|baselines)\.",
     "CUDA text, compiled and emulated": r"test_cuda",
     "flows and likelihood": r"test_(flows|likelihood)\.",
     "other libraries": r"test_integrations",

@@ -63,11 +63,8 @@ def page(rows: pd.DataFrame) -> str:
         parts += ["missing: no rows yet.", *_tables(rows, figures)]
     for i, block in enumerate(found):
         width = int(block["width"].iloc[0])
-        size = (
-            "as published" if width == pages.PAPER_WIDTH else f"reduced from {pages.PAPER_WIDTH}"
-        )
         parts += [
-            f"## Coupling width {width}, {size}",
+            f"## Coupling width {width}, {pages.size(width)}",
             pages.origin(block),
             f"![sampling time](figures/{_figure(i)}.svg)",
             *_tables(block, figures),

@@ -60,6 +60,11 @@ def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     return [group for _, group in kept.groupby(["machine", "_setting"])]
 
 
+def size(width: int, meaning: str = "") -> str:
+    """Whether a model is as wide as the published one, and what it means if it is not."""
+    return "as published" if width == PAPER_WIDTH else f"reduced from {PAPER_WIDTH}{meaning}"
+
+
 def origin(block: pd.DataFrame) -> str:
     """The machine line of a block; it says so where the rows are of several commits."""
     commits = sorted(

@@ -46,11 +46,7 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
         return ["missing: no rows yet.", _table(block, figures, False)]
     width, images = int(block["width"].iloc[0]), int(block["images"].iloc[0])
     full = width == pages.PAPER_WIDTH
-    size = (
-        "as published"
-        if full
-        else f"reduced from {pages.PAPER_WIDTH}: parameters are not equal here"
-    )
+    size = pages.size(width, ": parameters are not equal here")
     return [
         f"## {images} images, coupling width {width}, {size}",
         pages.origin(block),

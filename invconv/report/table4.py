@@ -51,7 +51,7 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
         return ["missing: no rows yet.", _table(block, figures, False)]
     width = int(block["width"].iloc[0])
     full = width == pages.PAPER_WIDTH
-    size = "as published" if full else f"reduced from {pages.PAPER_WIDTH}: not the published model"
+    size = pages.size(width, ": not the published model")
     return [
         f"## Coupling width {width}, {size}",
         pages.origin(block),

@@ -45,8 +45,8 @@ def page(rows: pd.DataFrame) -> str:
             f"## {block['machine'].iloc[0]}",
             f"{block['date'].iloc[0]}, {pages.origin(block)}",
             *_section(block, "run", "Runs", "", _run),
-            *_section(block, "cases", "Cases", CASES, _kind, _all_kinds),
-            *_section(block, "coverage", "Coverage", COVERAGE, _room, _all_rooms),
+            *_section(block, "cases", "Cases", CASES, _kind, summed=True),
+            *_section(block, "coverage", "Coverage", COVERAGE, _room, summed=True),
             *_section(block, "finding", "Failures found, and fixed", FINDINGS, _finding),
             *pages.footnotes(block),
         ]
@@ -58,14 +58,14 @@ def _section(
     part: str,
     title: str,
     text: str,
-    line: Callable[[pd.Series], dict[str, str]],
-    whole: Callable[[pd.DataFrame], dict[str, str]] | None = None,
+    line: Callable[[pd.DataFrame], dict[str, str]],
+    summed: bool = False,
 ) -> list[str]:
-    """The rows of one part as a table, with a line for all of them where there are several."""
+    """The rows of one part as a table; where they are ``summed`` with a line for all of them."""
     rows = block[(block["part"] == part) & ((block["status"] == "ok") | (part == "finding"))]
-    lines = [line(row) for _, row in rows.iterrows()]
-    if whole is not None and len(rows) > 1:
-        lines.append(whole(rows))
+    lines = [line(rows.iloc[[i]]) for i in range(len(rows))]
+    if summed and len(rows) > 1:
+        lines.append(line(rows))
     return [f"### {title}", *[text] * bool(text), md.table(lines)] if lines else []
 
 
@@ -76,49 +76,42 @@ def _last_runs(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return [group[group["date"] == group["date"].max()] for _, group in rows.groupby("machine")]
 
 
-def _run(row: pd.Series) -> dict[str, str]:
+def _run(rows: pd.DataFrame) -> dict[str, str]:
+    row = rows.iloc[0]
+    counts = {name: md.value(row, name, WHOLE) for name in ("passed", "failed", "skipped")}
     return {
         "command": f"`{RUNS[row['name']]}`",
-        "passed": md.value(row, "passed", WHOLE),
-        "failed": md.value(row, "failed", WHOLE),
-        "skipped": md.value(row, "skipped", WHOLE),
+        **counts,
         "minutes": md.value(row, "suite_s", "{:.1f}".format, 1 / 60),
         "commit": md.Cell(row["tested_commit"], md.source(row, "tested_commit")),
     }
 
 
-def _kind(row: pd.Series) -> dict[str, str]:
-    fields = ("tests", "cases", "failed", "skipped")
-    line = {"what": row["name"], **{name: md.value(row, name, WHOLE) for name in fields}}
-    return line | {"seconds": md.value(row, "suite_s", WHOLE)}
+def _kind(rows: pd.DataFrame) -> dict[str, str]:
+    fields = {name: name for name in ("tests", "cases", "failed", "skipped")}
+    fields["seconds"] = "suite_s"
+    line = {
+        title: md.over_rows(WHOLE(rows[name].sum()), rows, name) for title, name in fields.items()
+    }
+    return {"what": _whose(rows), **line}
 
 
-def _all_kinds(kinds: pd.DataFrame) -> dict[str, str]:
-    fields = ("tests", "cases", "failed", "skipped")
-    line = {name: md.over_rows(WHOLE(kinds[name].sum()), kinds, name) for name in fields}
-    seconds = md.over_rows(WHOLE(kinds["suite_s"].sum()), kinds, "suite_s")
-    return {"what": "**all**", **line, "seconds": seconds}
-
-
-def _room(row: pd.Series) -> dict[str, str]:
-    return {"room": f"`{row['name']}`", **_covered(row.to_frame().T)}
-
-
-def _all_rooms(rooms: pd.DataFrame) -> dict[str, str]:
-    return {"room": "**all**", **_covered(rooms)}
-
-
-def _covered(rooms: pd.DataFrame) -> dict[str, str]:
-    line = {}
+def _room(rows: pd.DataFrame) -> dict[str, str]:
+    line = {"room": _whose(rows, "`")}
     for name in ("lines", "branches"):
-        every, seen = rooms[name].sum(), rooms[f"covered_{name}"].sum()
+        every, seen = rows[name].sum(), rows[f"covered_{name}"].sum()
         share = f"{seen / every:.1%}" if every else md.ABSENT
-        line[name] = md.over_rows(WHOLE(every), rooms, name)
-        line[f"{name} covered"] = md.over_rows(share, rooms, name, f"covered_{name}")
+        line[name] = md.over_rows(WHOLE(every), rows, name)
+        line[f"{name} covered"] = md.over_rows(share, rows, name, f"covered_{name}")
     return line
 
 
-def _finding(row: pd.Series) -> dict[str, str]:
+def _whose(rows: pd.DataFrame, quote: str = "") -> str:
+    return "**all**" if len(rows) > 1 else f"{quote}{rows['name'].iloc[0]}{quote}"
+
+
+def _finding(rows: pd.DataFrame) -> dict[str, str]:
+    row = rows.iloc[0]
     return {
         "found by": row["found_by"],
         "what was wrong": row["what"],
