@@ -97,7 +97,11 @@ def hub(tmp_path, monkeypatch):
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, endpoint)
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("no_proxy", raising=False)
+        huggingface_hub.close_session()  # the next one reads NO_PROXY
         yield *images, asked
+        huggingface_hub.close_session()
         server.shutdown()
         thread.join()
 
