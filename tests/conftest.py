@@ -14,11 +14,22 @@ from hypothesis import HealthCheck, settings
 from invconv.bench.alone import check_alone
 from invconv.bench.provenance import ROOT, provenance, revision
 
+# `make test` draws the same examples each time; `make test-full` looks for new ones
 settings.register_profile(
-    "ci", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "quick",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("full", settings.get_profile("ci"), max_examples=500)
-settings.load_profile("ci")
+settings.register_profile(
+    "full",
+    settings.get_profile("quick"),
+    max_examples=500,
+    derandomize=False,
+    database=settings.get_profile("default").database,
+)
+settings.load_profile("quick")
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where the benchmarks run."""

@@ -52,6 +52,16 @@ def test_damaged_files(whole, tmp_path, name, data):
     read_or_refused(path)
 
 
+def test_a_file_with_fewer_rows_than_it_says_is_refused(whole, tmp_path):
+    """One flipped bit makes the first page one of another kind, which pyarrow passes over."""
+    content = bytearray(whole["arrays.parquet"])
+    assert content[4:6] == b"\x15\x04"
+    content[5] ^= 2
+    (tmp_path / "it.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"it\.parquet is damaged: it says 12 rows and has 0$"):
+        load("folder", "train", path=tmp_path / "it.parquet")
+
+
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @FUNCTION

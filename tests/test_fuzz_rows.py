@@ -12,7 +12,7 @@ from fuzz import JUNK, TEXTS, contents, damaged, one_sentence, untouched
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 from test_map import rows_of
@@ -87,6 +87,7 @@ def test_a_damaged_row_is_refused_or_a_row(place, data):
     assert row is None or row.status in STATUSES
 
 
+@example(value={"\n": None})
 @given(value=JSON)
 def test_any_json_is_refused(place, value):
     assert read_everywhere(place, json.dumps(value).encode()) is None

@@ -133,6 +133,10 @@ def _parquet_blocks(file: str) -> Iterator[Block]:
                 f"{file} cannot be read beyond row {first}: {brief(error)}"
             ) from error
         if batch is None:
+            if first != opened.metadata.num_rows:
+                raise ValueError(
+                    f"{file} is damaged: it says {opened.metadata.num_rows} rows and has {first}"
+                )
             return
         values = getattr(batch.column(0), "storage", batch.column(0))
         items = values.field("bytes") if hasattr(values, "field") else _nested(values, file)
