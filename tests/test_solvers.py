@@ -252,9 +252,10 @@ def test_compile(case):
     z, weight = make(case, poison=False)
     z.requires_grad_()
     weight.requires_grad_()
+    arguments = case.arguments
 
     def loss(z, weight):
-        return solve_triangular_conv2d(z, weight, **case.arguments).square().sum()
+        return solve_triangular_conv2d(z, weight, **arguments).square().sum()
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     found = torch.autograd.grad(compiled(z, weight), (z, weight))

@@ -97,7 +97,7 @@ class LevelFlow(nn.Module):
         if check:
             for latent in latents:
                 check_finite(latent, "a latent")
-        *waiting, y = latents
+        waiting, y = list(latents[:-1]), latents[-1]
         for i, level in reversed(list(enumerate(self.levels))):
             for j, part in reversed(list(enumerate(level.children()))):
                 rest = (waiting.pop(),) if isinstance(part, Split | PlainSplit) else ()
