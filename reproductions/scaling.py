@@ -3,9 +3,9 @@
     python reproductions/scaling.py -m
     python reproductions/scaling.py -m point=n16,k5 channels=24
 
-A point is ``n<size>`` at k = 3 or ``k<size>`` at n = 32. All methods of a point are timed
-interleaved in one cell. The rows go to ``results/data/scaling.csv``, the page made from them is
-``results/scaling.md``.
+A point is ``n<size>`` at k = 3 or ``k<size>`` at n = 32. Torch's forwards and ours are timed
+interleaved, the slow inverses in a block of their own. The rows go to
+``results/data/scaling.csv``, the page made from them is ``results/scaling.md``.
 """
 
 import sys
@@ -67,7 +67,7 @@ def sizes(point: str) -> tuple[int, int]:
 
 
 def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
-    """Proves every inverse, then times everything interleaved."""
+    """Proves every inverse, then times the fast calls interleaved, and the slow ones."""
     n, k = sizes(config.point)
     torch.manual_seed(config.seed)
     weight = corner_weight(config.channels, k, config.std).to(device)

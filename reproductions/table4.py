@@ -77,7 +77,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
             methods[name] = method
     for name, method in methods.items():
         use_method(flow, method)
-        values[f"{name}_round_trip"] = prove_round_trip(flow, images)["round_trip_error"]
+        values[f"{name}_round_trip"] = prove_round_trip(flow, images).get("round_trip_error")
 
     def sample(method: str) -> Callable[[], Tensor]:
         def call() -> Tensor:

@@ -74,7 +74,7 @@ def main() -> int:
         row = Row(name, "faults", status, "", {}, config, values, provenance(device))
         write_row(row, folder / "rows" / name / "row.json")
     data = options.results / "data" / "faults.csv"
-    collect(folder / "rows", data, "faults", lambda rows: faults.write_page(rows, options.results))
+    collect(folder / "rows", data, "faults", faults.write_page)
     print(f"the page is {options.results / 'faults.md'}")
     bad = any(values.get("lost") or values.get("repeated") for values in measured.values())
     if not bad:

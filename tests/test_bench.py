@@ -70,7 +70,7 @@ def test_a_flow_is_timed_only_if_its_round_trip_holds():
 
 
 def test_a_lossy_round_trip_is_told_from_a_wrong_one(monkeypatch):
-    """Rounding vanishes in float64, a wrong inverse does not, and NaN is never accepted."""
+    """Rounding vanishes in float64, and so does an overflow; a wrong inverse does not, nor NaN."""
     torch.manual_seed(0)
     flow = MultiScaleFlow("finc", (1, 32, 32), levels=1, steps=2, width=4, bins=17).eval()
     images = torch.randint(17, (6, 1, 32, 32))
@@ -85,8 +85,17 @@ def test_a_lossy_round_trip_is_told_from_a_wrong_one(monkeypatch):
     with pytest.raises(Incorrect, match="or of every part alone"):
         prove_round_trip(flow, images)
     monkeypatch.setattr(FInC, "inverse", lambda layer, z: z * torch.nan)
-    with pytest.raises(Incorrect, match="round_trip_error nan"):
+    with pytest.raises(Incorrect, match=r"round_trip_error nan.*part_round_trip_error nan"):
         prove_round_trip(flow, images)
+
+    def overflows(layer, z):
+        return inverse(layer, z) * (torch.inf if z.dtype == torch.float32 else 1)
+
+    monkeypatch.setattr(FInC, "inverse", overflows)
+    errors = prove_round_trip(flow, images)
+    assert errors["round_trip_overflows"] is True
+    assert errors["round_trip_error_float64"] < 1e-6
+    assert "round_trip_error" not in errors
 
 
 def test_a_flow_that_loses_more_than_float64_has_is_proved_part_by_part(monkeypatch):

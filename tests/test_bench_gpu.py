@@ -119,5 +119,5 @@ ptxas info    : Used 159 registers, used 1 barriers, 96 bytes cumulative stack s
     options = (("OUTPUTS", 1), ("ROWS", 4), ("TAPS_IN", 0))
     used = Used("FInC", "solve", "float32", 12, 3, "67", "sm_90", options, 159, 20, 96, 56064)
     text = resources_page([used, used._replace(shared=60000)], (13, 0))
-    assert "2 of 2 kernels are float32 and spill" in text
+    assert "2 of 2 compiled kernels spill" in text
     assert text.count("sm_90") == 1 and "60000" in text

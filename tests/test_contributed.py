@@ -25,7 +25,7 @@ def imported(path, tmp_path, label="a cluster"):
 def test_they_are_a_block_of_their_own_and_replace_nothing(tmp_path, capsys):
     data = tmp_path / "results" / "data"
     data.mkdir(parents=True)
-    own = [{**row, "st_s": 7.25} for row in rows_of("table3")]
+    own = [{**row, "st_s": 7.25, "date": "2026-01-01T00:00:00Z"} for row in rows_of("table3")]
     pd.DataFrame(own).to_csv(data / "table3.csv", index=False)
     path = given(tmp_path)
     assert imported(path, tmp_path) == 0
@@ -35,6 +35,23 @@ def test_they_are_a_block_of_their_own_and_replace_nothing(tmp_path, capsys):
     assert "(a cluster: m)" in page
     assert page.count("## 100 images") == 2
     assert "7.25" in page
+
+
+def test_rows_of_ours_in_the_same_file_stay_ours(tmp_path, capsys):
+    data = tmp_path / "results" / "data"
+    data.mkdir(parents=True)
+    ours, theirs = rows_of("table3"), given(tmp_path, machine="their node")
+    pd.DataFrame(ours).to_csv(data / "table3.csv", index=False)
+    both = tmp_path / "both.csv"
+    pd.concat([pd.DataFrame(ours), pd.read_csv(theirs)]).to_csv(both, index=False)
+    assert imported(both, tmp_path) == 0
+    assert "table3: 6 rows" in capsys.readouterr().out
+    assert set(pd.read_csv(data / "table3.csv")["machine"]) == {"m", "a cluster: their node"}
+    before = (data / "table3.csv").read_bytes()
+    pd.DataFrame(ours).to_csv(both, index=False)
+    assert imported(both, tmp_path) == 1
+    assert "all of its 3 rows are here already, without a label" in capsys.readouterr().err
+    assert (data / "table3.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(

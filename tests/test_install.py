@@ -109,11 +109,14 @@ def test_with_a_compiler_the_kernels_are_there(archive, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", [False, True])
 def test_installed_from_a_folder_of_downloads(archive, tmp_path, compiler):
-    """Nothing but what the package asks for, and nothing from an index after the download."""
+    """Nothing but what the package asks for, and nothing from an index after the download.
+
+    As wheels: one of its requirements has but a source archive, which asks for more to be built.
+    """
     built = wheel(archive, tmp_path, compiler)
     house = tmp_path / "house"
     pins = ["--constraint", ROOT / "constraints.txt"]
-    quietly([*PIP, "download", *pins, "--dest", house, built], timeout=1200)
+    quietly([*PIP, "wheel", *pins, "--wheel-dir", house, built], timeout=1200)
     environment = Environment(tmp_path / "there", built, borrowed=False)
     install = [*environment.pip, "install", "--no-index", "--find-links", house, "invconv"]
     quietly(install, timeout=1200, env=os.environ | {"PATH": ""})

@@ -22,7 +22,7 @@ def test_memory_that_was_kept_is_told_where_rows_know_it():
     assert "Freed memory" not in page(rows)
     assert "Freed memory stays with the process (" in page(rows.assign(memory_kept=True))
     rows["memory_kept"] = [True, None]
-    assert "Freed memory stays with the process in 1 of 2 rows" in page(rows)
+    assert f"Freed memory stays with the process, but for `{rows['cell'].iloc[1]}` (" in page(rows)
 
 
 def test_samples_that_cannot_be_trusted_are_named():
@@ -206,25 +206,43 @@ def test_the_readme_says_what_the_rows_say():
     readme = (ROOT / "README.md").read_text()
     nothing = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
     assert "times as long" not in with_rows(readme, nothing).partition("<!-- figures")[2][:300]
-    flows = [make_row("glow", ft_s=1.0, st_s=1.5), make_row("macow", ft_s=1.0, st_s=7.25)]
+    timing = {"dataset": "cifar10", "preset": "paper_timing", "ft_s": 1.0}
+    flows = [
+        make_row("glow", ft_s=1.0, st_s=1.5),
+        make_row("macow", ft_s=1.0, st_s=7.25, timed_images=100, samples_not_finite=3),
+        make_row("glow", **timing, st_s=9.0),  # of which nothing is published
+        make_row("finc", **timing, st_s=1.25),
+        make_row("emerging", **timing, st_s=1.75),
+    ]
     here = {"status": "ok", "machine": "m", "date": "2026-01-01"}
     layer = here | {"channels": 12, "batch": 100, "inverse_s": 1.0, "torch_forward_s": 4.0}
+    layer |= {"fresh_s": 2.0}
     layer |= {"inverse_diagonal_channel_s": 33.0}
     sampling = [
         {**here, "cell": method, "method": method, "width": 16, "size": "8x8"}
+        | {"repeats": 3}
         | {f"st_{batch}_s": seconds * batch for batch in figure4.BATCHES}
+        | {"st_1_s": seconds * (4 if method == "finc" else 1)}
         for method, seconds in (("glow", 2.0), ("finc", 2.5), ("macow", 13.0))
     ]
     rows = {
         "table2": pd.DataFrame(flows),
-        "scaling": pd.DataFrame([{**layer, "cell": "a"}, {**layer, "cell": "b", "inverse_s": 3}]),
+        "scaling": pd.DataFrame(
+            [{**layer, "cell": "a"}, {**layer, "cell": "b", "inverse_s": 3, "torch_forward_s": 3}]
+        ),
         "figure4": pd.DataFrame(sampling),
     }
     said = with_rows(readme, rows)
-    assert "here it takes 1.50 to 7.25 times as long, at most 1.50 but for MaCow" in said
-    assert "takes 0.25 to 0.75 of torch's fastest forward pass" in said
+    assert "models above take 1.50 to 7.25 times as long, at most 1.50 but for MaCow" in said
+    worst = 17.19 / 0.49  # Emerging's figures
+    assert f"takes up to {worst:.0f} times as long as the forward pass (Emerging on CIFAR" in said
+    assert "here the same models take 1.25 to 1.75 times as long" in said
+    assert "3 of 100 samples were not finite" in said.partition("end of table2")[0]
+    assert "takes 0.50 to 0.67 of torch's fastest forward pass" in said
     assert "is 11 to 33 times as fast" in said
-    assert "samples in 1.25 of Glow's time and MaCow's in 6.5 times it" in said
+    assert "samples in 1.25 (1.25 to 5) times Glow's time" in said
+    assert "MaCow flow in 6.5 (6.5 to 6.5) times it" in said
+    assert "couplings 16 wide and 3 repeats" in said
 
 
 def test_readme_markers():

@@ -213,6 +213,9 @@ def test_unread_weights_get_zero_gradient(case, function):
     assert (weight.grad[~unread] != 0).all()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # opcheck's
 @pytest.mark.parametrize("inverse", [True, False])
 @pytest.mark.parametrize("case", GRADIENT_CASES, ids=by_name)
 def test_opcheck(case, inverse):

@@ -89,7 +89,8 @@ def import_rows(
     """Checks the rows at ``path`` and adds them to those in ``data``, marked with ``label``.
 
     The label goes in front of their machine's name, so that they form a block of their own and
-    replace nothing that was measured here; to import them again replaces them.
+    replace nothing that was measured here; to import them again replaces them. Rows that are in
+    ``data`` already, without a label, are left out: a checkout's file holds them too.
 
     Args:
         path: a CSV file as in ``results/data``.
@@ -112,5 +113,14 @@ def import_rows(
     rows = read_table(path)
     check_rows(rows, tuple(pages))
     table = str(rows["table"].iloc[0])
-    rows["machine"] = f"{label}: " + rows["machine"].astype(str)
-    return table, add(lambda: rows, data / f"{table}.csv", pages[table])
+    stored = data / f"{table}.csv"
+
+    def theirs() -> pd.DataFrame:
+        known = read_table(stored)
+        ours = set() if known.empty else set(known[[*KEY, "date"]].itertuples(False, None))
+        kept = [key not in ours for key in rows[[*KEY, "date"]].itertuples(False, None)]
+        if not any(kept):
+            raise RowsError(f"all of its {len(rows)} rows are here already, without a label")
+        return rows[kept].assign(machine=f"{label}: " + rows["machine"].astype(str))
+
+    return table, add(theirs, stored, pages[table])

@@ -24,7 +24,7 @@ def page(rows: Sequence[Used], nvrtc: tuple[int, int]) -> str:
         key = tuple(_line(used).items())
         merged[key] = max(merged.get(key, 0), used.shared)
     lines = [dict(key) | {"shared bytes": str(shared)} for key, shared in merged.items()]
-    spilling = sum(used.element == "float32" and used.spilled > 0 for used in rows)
+    spilling = sum(used.spilled > 0 for used in rows)
     return (
         "\n\n".join(
             (
@@ -33,10 +33,10 @@ def page(rows: Sequence[Used], nvrtc: tuple[int, int]) -> str:
                 f"{nvrtc[0]}.{nvrtc[1]}, without a GPU; do not edit. One line per kernel, "
                 "specialisation and chip that the field's shapes lead to (n from 4 to 512, 1 and "
                 "100 images). Shared memory is the most that a launch asks for; an image larger "
-                "than n in the last column is cut into tiles, which read what they need of "
-                "earlier tiles from the output through the L2 cache. The stack of more than 8 "
+                "than the last column but one says is cut into tiles, which read what they need "
+                "of earlier tiles from the output through the L2 cache. The stack of more than 8 "
                 "channels is the column that is being folded, no spill.",
-                f"{spilling} of {len(rows)} kernels are float32 and spill.",
+                f"{spilling} of {len(rows)} compiled kernels spill registers.",
                 md.table(lines),
             )
         )

@@ -26,6 +26,8 @@ RGB_SIZES = (
     "rgb-32x64",
     "rgb-64x64",
 )
+LOUD = 0.15
+"""An A/A ratio beyond which a time is noise."""
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
 
 
@@ -66,12 +68,28 @@ def page(rows: pd.DataFrame) -> str:
         parts += [
             f"## Coupling width {width}, {pages.size(width)}",
             pages.origin(block),
+            *_noise(block),
             f"![sampling time](figures/{_figure(i)}.svg)",
             *_tables(block, figures),
             *pages.footnotes(block),
             *pages.lossy_notes(block),
         ]
     return "\n\n".join([*parts, *pages.published_notes(figures)]) + "\n"
+
+
+def _noise(block: pd.DataFrame) -> list[str]:
+    """How often a call was timed, and how much one call differs from itself."""
+    good = block[block["status"] == "ok"]
+    spreads = good.filter(regex=r"^aa_spread_\d+$").stack().dropna()
+    if spreads.empty:
+        return []
+    repeats = md.listed(good["repeats"])
+    return [
+        f"{repeats} repeats; models and sizes are timed minutes apart. One call differs from "
+        f"itself, timed twice in the same block, by {spreads.median():.1%} (median over the "
+        f"cells), by more than {LOUD:.0%} in {(spreads > LOUD).sum()} of {len(spreads)}, at most "
+        f"by {spreads.max():.0%}. What is smaller between two columns says nothing."
+    ]
 
 
 def _tables(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:

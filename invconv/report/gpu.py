@@ -9,7 +9,7 @@ from invconv.report import markdown as md
 from invconv.report import pages
 
 INTRODUCTION = (
-    "Made by `python -m invconv.bench gpu`; do not edit. Rows: [data/gpu.csv](data/gpu.csv). "
+    "Made by `python -m invconv.bench gpu`; do not edit. Rows: {rows}. "
     "Medians of interleaved repeats, CUDA events, the L2 cache overwritten before each; "
     "microseconds unless a column says otherwise. Inverse, our forward, torch's forwards and the "
     "1×1 are replays of CUDA graphs; `eager` is a plain call. Every inverse was proved against "
@@ -27,7 +27,7 @@ def write_page(rows: pd.DataFrame, results: Path) -> Path:
 
 def page(rows: pd.DataFrame) -> str:
     """The whole page, a pure function of the rows."""
-    parts = ["# On a GPU", INTRODUCTION]
+    parts = ["# On a GPU", INTRODUCTION.format(rows=pages.rows_link("gpu", rows))]
     if rows.empty:
         return "\n\n".join([*parts, "missing: no rows yet, no GPU could be reached."]) + "\n"
     for (machine, device), group in newest(rows).groupby(["machine", "device"]):

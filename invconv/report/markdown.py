@@ -103,6 +103,11 @@ def quotient(
     return Cell(form(above / below), source(row, field), source(other, other_field))
 
 
+def listed(numbers: pd.Series) -> str:
+    """The different numbers of a column, in order."""
+    return ", ".join(f"{number:g}" for number in sorted(numbers.unique()))
+
+
 def bits_with_interval(row: pd.Series | None) -> str:
     """``bpd`` of a row, with half its 95 % interval over the images where that was measured."""
     if row is None or row["status"] != "ok" or pd.isna(row.get("bpd_interval")):
@@ -131,17 +136,22 @@ def times_faster(row: pd.Series | None, slow: str, fast: str) -> str:
 
 
 def _bold(text: Cell, slow: tuple[pd.Series, str], fast: tuple[pd.Series, str]) -> Cell:
-    """A ratio in bold where it exceeds both rows' A/A spread and the quartiles do not overlap."""
-    below, above = (
-        (row, quartile if quartile in row and not pd.isna(row[quartile]) else field)
-        for (row, field), part in ((slow, "q25"), (fast, "q75"))
-        for quartile in [f"{field.removesuffix('_s')}_{part}_s"]
-    )
+    """A ratio in bold where it exceeds both rows' A/A spread and the quartiles do not overlap.
+
+    A time that was taken once, with quartiles that are equal or none, makes no ratio bold.
+    """
+    found, marks = [], []
+    for row, field in (slow, fast):
+        names = [f"{field.removesuffix('_s')}_{part}_s" for part in ("q25", "q75")]
+        low, high = (row.get(name) for name in names)
+        if low is None or high is None or not low < high:
+            return text
+        found.append((low, high))
+        marks += [source(row, name) for name in ("aa_spread", *names)]
     spread = max(row["aa_spread"] for row, _ in (slow, fast))
-    if not (float(text) > 1 + spread and below[0][below[1]] > above[0][above[1]]):
+    (slow_low, _), (_, fast_high) = found
+    if not (float(text) > 1 + spread and slow_low > fast_high):
         return text
-    marks = [source(row, "aa_spread") for row, _ in (slow, fast)]
-    marks += [source(row, field) for row, field in (below, above)]
     return Cell(f"**{text}**", *dict.fromkeys([*text.sources, *marks]))
 
 

@@ -47,6 +47,12 @@ def sources_of(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=MAP)
 
 
+def rows_link(table: str, rows: pd.DataFrame) -> str:
+    """The name of a table's file of rows, a link where there is such a file."""
+    name = f"data/{table}.csv"
+    return f"`{name}`" if rows.empty else f"[{name}]({name})"
+
+
 def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     """The newest row of each cell on each machine, one block per machine and configuration.
 
@@ -88,7 +94,8 @@ def memory_note(rows: pd.DataFrame) -> list[str]:
     if "memory_kept" not in rows or rows["memory_kept"].isna().all():
         return []
     kept = rows["memory_kept"] == True  # noqa: E712 - a column of objects
-    which = "" if kept.all() else f" in {kept.sum()} of {len(rows)} rows"
+    others = ", ".join(f"`{cell}`" for cell in rows.loc[~kept, "cell"])
+    which = f", but for {others}" if others else ""
     return [f"Freed memory stays with the process{which} ([why](README.md))."]
 
 
@@ -134,8 +141,14 @@ def lossy_notes(rows: pd.DataFrame) -> list[str]:
         lines.append(
             f"- `{row['cell']}`: decoding what was encoded has a relative error of "
             f"{row['round_trip_error']:.1e}{known}: rounding errors grow from layer to layer. "
-            "Its times count; its samples are exact only so far."
+            "In float32 its samples are not those of its latents; only its times count."
         )
+    if "round_trip_overflows" in rows:
+        lines += [
+            f"- `{row['cell']}`: decoding what was encoded overflows, though every layer inverts: "
+            "only its times and its bits per dimension count."
+            for _, row in rows[rows["round_trip_overflows"] == True].iterrows()  # noqa: E712
+        ]
     if "samples_not_finite" in rows:
         lines += [
             f"- `{row['cell']}`: {row['samples_not_finite']:.0f} of {row['timed_images']:.0f} "

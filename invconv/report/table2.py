@@ -45,9 +45,11 @@ def page(rows: pd.DataFrame) -> str:
         "for one forward pass (log-probability) and one sampling pass of the whole model over as "
         "many images as the column says, median [quartiles], interleaved, after warm-up, "
         "synchronised on a GPU. bpd ±: half of the 95 % interval over the test images. A ratio "
-        "is bold where it exceeds A/A, by how much the same forward pass, timed twice in the same "
-        "block, differs from itself, the quartiles do not overlap, and both rows are of one "
-        "commit; bpd of one seed never is.",
+        "is bold where it is above 1 by more than A/A (by how much the same forward pass, timed "
+        "twice in the same block, differs from itself), the quartiles do not overlap, nothing in "
+        "it was timed only once, and both rows are of one commit. What is slower than Glow is "
+        "never marked, nor is bpd of one seed. × own algorithm compares two blocks; at the "
+        "published sizes the own algorithm ran once.",
         "## Embedded data, a few minutes on a CPU",
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         "these data. Histogram: the bpd of one histogram per pixel, a model without any "
@@ -58,7 +60,7 @@ def page(rows: pd.DataFrame) -> str:
         "block; the rows are timed minutes apart, on a machine that drifts by more than A/A "
         "shows, so that small differences between rows are none.",
         quick_table(rows),
-        *_notes(rows[~rows["dataset"].isin(PAPER)]),
+        *notes(rows[~rows["dataset"].isin(PAPER)]),
         "## Embedded data, several seeds and thousands of steps",
         *seeds_section(rows[rows["preset"] == RANKED]),
         "## The paper's data sets: published | measured",
@@ -67,7 +69,7 @@ def page(rows: pd.DataFrame) -> str:
         "as methods. Random weights: as initialised, timed at the published size without training "
         "(`preset=paper_timing`).",
         paper_table(rows),
-        *_notes(rows[rows["dataset"].isin(PAPER)]),
+        *notes(rows[rows["dataset"].isin(PAPER)]),
         *pages.published_notes(published("table2")),
         "## Where each row comes from",
         *pages.memory_note(rows[rows["ft_s"].notna()]),
@@ -76,7 +78,8 @@ def page(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _notes(rows: pd.DataFrame) -> list[str]:
+def notes(rows: pd.DataFrame) -> list[str]:
+    """What is to be said of cells that are not ok, and of samples that are not exact."""
     return [*pages.footnotes(rows), *pages.lossy_notes(rows)]
 
 
@@ -94,6 +97,11 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     return kept.drop(columns=["_d", "_m"]).reset_index(drop=True)
 
 
+def quick(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the quick runs, with one seed."""
+    return rows[~rows["preset"].isin([RANKED, UNTRAINED])]
+
+
 def quick_table(
     rows: pd.DataFrame, expected: dict[str, str] = METHODS, brief: bool = False
 ) -> str:
@@ -104,7 +112,7 @@ def quick_table(
         expected: method → name.
         brief: whether to leave out what is not about speed and quality.
     """
-    rows = rows[~rows["preset"].isin([RANKED, UNTRAINED])]
+    rows = quick(rows)
     lines = []
     for dataset, title in _titles(rows["dataset"], EMBEDDED, set(PAPER)).items():
         for method, name in _titles(rows["method"], expected).items():

@@ -33,9 +33,10 @@ def page(rows: pd.DataFrame) -> str:
     """The whole page, a pure function of the rows."""
     parts = [
         "# Trust: what was tried to break this",
-        "Made by `make test-full`; do not edit. Rows: [data/trust.csv](data/trust.csv). The tests "
-        "that need a GPU are not part of it; what ran on one stands in [gpu.md](gpu.md), and what "
-        "sweeps on SLURM survive in [faults.md](faults.md).",
+        "Made by `make test-full`; do not edit. Rows: "
+        f"{pages.rows_link('trust', rows)}. The tests that need a GPU are not part of it; what "
+        "ran on one stands in [gpu.md](gpu.md), and what sweeps on SLURM survive in "
+        "[faults.md](faults.md).",
     ]
     found = _last_runs(rows)
     if not found:
