@@ -31,6 +31,7 @@ from invconv.bench.provenance import machine, revision
 from invconv.bench.timing import summarize
 from invconv.flows import MultiScaleFlow
 from invconv.layers import FInC
+from invconv.solvers import METHODS
 
 CPU = torch.device("cpu")
 
@@ -67,6 +68,18 @@ def test_a_flow_is_timed_only_if_its_round_trip_holds():
     layer.inverse = lambda z: 2 * z
     with pytest.raises(Incorrect, match="relative error"):
         time_flow(flow, images)
+
+
+def test_a_published_algorithm_that_cannot_run_here_is_not_timed(monkeypatch):
+    flow = MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=1, width=4, bins=17).eval()
+    images = torch.randint(17, (2, 1, 8, 8))
+    arguments = {"warmup": 0, "repeats": 1, "training": False, "published": 1}
+    assert "st_published_s" in time_flow(flow, images, **arguments)
+    method = replace(METHODS["diagonal_channel"], missing=lambda device: "no compiler")
+    monkeypatch.setitem(METHODS, "diagonal_channel", method)
+    values = time_flow(flow, images, **arguments)
+    assert values["st_s"] > 0
+    assert "st_published_s" not in values
 
 
 def test_a_lossy_round_trip_is_told_from_a_wrong_one(monkeypatch):

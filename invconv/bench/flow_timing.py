@@ -13,6 +13,7 @@ from invconv.bench.memory import keep_freed_memory, peak_extra_bytes
 from invconv.bench.timing import spread, time_interleaved
 from invconv.flows import LevelFlow
 from invconv.numerical import relative_error
+from invconv.solvers import METHODS
 
 TRUSTED = 1e-3
 """Beyond this relative error of the round trip in float32, float64 has to show why."""
@@ -86,16 +87,23 @@ def use_method(flow: nn.Module, method: str) -> bool:
         method: "auto", "published", or what the convolutions of the flow know.
 
     Returns:
-        Whether there was any.
+        Whether there was any, and the published one can run here; else nothing was changed.
     """
-    found = False
-    for conv in outermost_convolutions(flow):
-        if hasattr(conv, "inverse_method"):
-            found = True
-            for part in conv.modules():
-                if hasattr(part, "inverse_method"):
-                    part.inverse_method = method  # type: ignore[assignment]
-    return found
+    parts = [
+        part
+        for conv in outermost_convolutions(flow)
+        if hasattr(conv, "inverse_method")
+        for part in conv.modules()
+        if hasattr(part, "inverse_method")
+    ]
+    device = next(flow.parameters()).device
+    named = {getattr(part, "published", None) for part in parts}
+    published = [METHODS[name] for name in METHODS if name in named]
+    if method == "published" and any(algorithm.missing(device) for algorithm in published):
+        return False
+    for part in parts:
+        part.inverse_method = method  # type: ignore[assignment]
+    return bool(parts)
 
 
 def time_flow(
@@ -111,7 +119,7 @@ def time_flow(
     One forward pass is `LevelFlow.log_prob` of ``images`` without gradients, one sampling
     pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A). The
     training step, forward and backward of the same batch, has a block of its own, and so has
-    sampling by the published algorithm, where the convolutions have one.
+    sampling by the published algorithm, where the convolutions have one that can run here.
 
     Args:
         flow: it is in eval mode afterwards.
