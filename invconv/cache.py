@@ -39,7 +39,12 @@ class EvalCache:
             known, owners, _, value = entry
             if known == key and all(a is b for a, b in zip(owners, parameters, strict=True)):
                 return value
-        value = compute()
+        kind = parameters[0].device.type
+        if torch.is_autocast_enabled(kind):  # what is kept serves calls outside of it, too
+            with torch.autocast(kind, enabled=False):
+                value = compute()
+        else:
+            value = compute()
         # The detached tensors hold the memory, so that its address cannot come to mean another.
         held = [p.detach() for p in parameters]
         self._entries[name] = (key, list(parameters), held, value)

@@ -62,11 +62,12 @@ def check_inverse(
         layer: what f is called.
 
     Raises:
-        NumericalError: if x is not finite, or ‖f(x) − z‖ / ‖z‖ exceeds `allowed_residual`.
+        NumericalError: if x is not finite, or ‖f(x) − z‖ exceeds `allowed_residual` times the
+            larger one of ‖z‖ and ‖z − f(0)‖, which is what rounding goes with where f shifts.
     """
     residual = math.nan
     if bool(torch.isfinite(x).all()):
-        residual = relative_error(forward(x), z)
+        residual = _residual(forward, x, z)
         if residual <= allowed_residual(x.dtype):
             return
         what = (
@@ -79,7 +80,7 @@ def check_inverse(
     z = z.detach().double()
     exact_forward, exact_inverse = float64()
     exact = exact_inverse(z)
-    error = relative_error(exact_forward(exact), z) if exact.isfinite().all() else math.nan
+    error = _residual(exact_forward, exact, z) if exact.isfinite().all() else math.nan
     helps = x.dtype != torch.float64 and error <= allowed_residual(x.dtype)
     factor = max(growth(exact_inverse, z), growth(exact_forward, exact))
     said = f"{factor:.1e}-fold" if math.isfinite(factor) else "beyond what float64 holds"
@@ -91,6 +92,16 @@ def check_inverse(
         residual,
         factor,
     )
+
+
+def _residual(forward: Map, x: Tensor, z: Tensor) -> float:
+    """‖f(x) − z‖ / max(‖z‖, ‖z − f(0)‖); f(0) is asked for only where it may matter."""
+    found = forward(x)
+    residual = relative_error(found, z)
+    if not residual <= allowed_residual(x.dtype):
+        linear = z.double() - forward(torch.zeros_like(x)).double()
+        residual = min(residual, relative_error(linear + (found.double() - z.double()), linear))
+    return residual
 
 
 def growth(function: Map, x: Tensor) -> float:
@@ -119,7 +130,8 @@ def solved(layer: str, solve: Callable[..., Tensor], *arguments: Tensor) -> Tens
 
 
 def relative_error(value: Tensor, truth: Tensor) -> float:
-    """‖value − truth‖ / ‖truth‖ in float64; 0 if both vanish."""
+    """‖value − truth‖ / ‖truth‖ in float64; 0 if both vanish, infinity if the truth alone does."""
     truth = truth.detach().double()
     error = torch.linalg.vector_norm(value.detach().double() - truth).item()
-    return error / torch.linalg.vector_norm(truth).item() if error else 0.0
+    size = torch.linalg.vector_norm(truth).item()
+    return 0.0 if not error else error / size if size else math.inf

@@ -107,6 +107,19 @@ def test_every_layer_refuses_what_is_not_finite(name):
         layer.inverse(torch.zeros_like(z), check=True)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-4, 1.0])
+def test_a_layer_that_shifts_is_not_refused_for_its_rounding(size):
+    """A latent of zeros, or far smaller than the shift: the residual goes with the shift."""
+    torch.manual_seed(0)
+    layer = build("cinc", (4, 8, 8), bias=True)
+    with torch.no_grad():
+        layer.shift.normal_()
+    z = size * torch.randn(2, 4, 8, 8)
+    layer.inverse(z, check=True)
+    with pytest.raises(NumericalError, match="the inverse is not one"):
+        layer.check_inverse(layer.inverse(z) + 0.01, z)
+
+
 @pytest.mark.parametrize("name", ["glow", "periodic", "woodbury", "me_woodbury"])
 def test_a_singular_matrix_is_named(name):
     layer = build(name, (2, 4, 4), **({"parametrization": "plain"} if name == "glow" else {}))

@@ -12,8 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from invconv.data import ImageSet, load
 from invconv.flows import MultiScaleFlow
+from invconv.layers import FInC
 from invconv.training import TrainingDiverged, TrainingOptions, evaluate, train
 from invconv.training.checkpoint import CheckpointError, read_checkpoint
+from invconv.training.distributed import World
+from invconv.training.run import Run
 
 OPTIONS = TrainingOptions(
     steps=12, batch_size=8, warmup_steps=2, schedule="cosine", evaluate_every=5, checkpoint_every=4
@@ -113,6 +116,47 @@ def test_a_batch_in_slices():
         run(flow, replace(OPTIONS, accumulate=slices))
     weights = [flow.state_dict() for flow in silent]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+
+
+def test_uneven_slices_count_by_their_images():
+    """Of ten images in four slices, 3 + 3 + 3 + 1, each counts once: a learning rate of 0 and
+    no noise leave the loss of the whole batch."""
+    losses = []
+    for slices in (1, 4):
+        flow = make_flow()
+        flow.dequantization.forward = partial(without_noise, flow.dequantization)
+        options = TrainingOptions(steps=1, batch_size=20, accumulate=slices, learning_rate=0.0)
+        trained = Run(flow, options, 0, None, {}, World())
+        data = small("train")
+        trained.start(data)
+        losses.append(trained.step(next(trained.batches(data))[:10], False)[0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_penalty_of_a_layer_is_trained():
+    class Penalised(FInC):
+        def extra_loss(self, x, z):
+            return 100 * self.weight.square().sum().expand(len(x))
+
+    data = small("train")
+    losses, norms = {}, {}
+    for name, kind in (("plain", FInC), ("penalised", Penalised)):
+        flow = make_flow()
+        for layer in flow.modules():
+            if isinstance(layer, FInC):
+                layer.__class__ = kind
+                last = layer
+        options = replace(OPTIONS, learning_rate=1e-2, grad_clip=0.0)
+        trained = Run(flow, options, 0, None, {}, World())
+        trained.start(data)
+        batches = trained.batches(data)
+        losses[name] = trained.step(next(batches), False)[0]
+        for _ in range(10):
+            trained.step(next(batches), False)
+        norms[name] = last.weight.norm().item()
+        assert not last._forward_hooks
+    assert losses["penalised"] > losses["plain"] + 1
+    assert norms["penalised"] < norms["plain"]
 
 
 @pytest.mark.slow
@@ -273,6 +317,11 @@ def test_evaluation_is_repeatable_and_leaves_the_mode():
     data = small("test")
     assert evaluate(flow, data) == evaluate(flow, data)
     assert evaluate(flow, data, batch_size=7) == pytest.approx(evaluate(flow, data), abs=0.1)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not -1"):
+        evaluate(flow, data, batch_size=-1)
+    flow.bits_per_dim = None
+    with pytest.raises(TypeError):
+        evaluate(flow, data)
     assert flow.training
 
 
@@ -292,6 +341,8 @@ def test_learning_rate():
         TrainingOptions(steps=0)
     with pytest.raises(ValueError, match="accumulate must divide batch_size, 64; 3 does not"):
         TrainingOptions(steps=1, accumulate=3)
+    with pytest.raises(ValueError, match="grad_clip must be 0"):
+        TrainingOptions(steps=1, grad_clip=-1.0)
     with pytest.raises(ValueError, match="ema must be"):
         TrainingOptions(steps=1, ema=1.0)
     with pytest.raises(ValueError, match="known: adam, adamax"):

@@ -1,5 +1,6 @@
 """Checks of how a layer treats what it is given, and of what it gives away."""
 
+import copy
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -124,13 +125,13 @@ def autocast(case: Case) -> None:
     """Under `torch.autocast` to bfloat16, float32 and bfloat16 images come back through f.
 
     z, log_det and the inverse differ from those of float32 by at most 2⁻⁴ of their norm (of the
-    number of dimensions, for log_det). Runs for float32.
+    number of dimensions, for log_det), and leave nothing behind. Runs for float32.
     """
     if case.dtype != torch.float32:
         return
     x = case.images().bfloat16().float()
     for layer, mode in _modes(case):
-        truth = outputs(layer, x)
+        truth = outputs(copy.deepcopy(layer), x)  # what the layer keeps is made under autocast
         with torch.autocast(case.device.type, dtype=torch.bfloat16):
             for images in (x, x.bfloat16()):
                 z, log_det = layer(images)
@@ -140,6 +141,7 @@ def autocast(case: Case) -> None:
         case.same(again, x, f"inverse(forward(x)) {what}", 2**-4)
         error = (log_det - truth.log_det).abs().max().item() / x[0].numel()
         require(error <= 2**-4, f"log_det {what} is off by {error:.1e} per dimension")
+        case.same_outputs(outputs(layer, x), truth, f"after autocast in {mode} mode")
 
 
 def check_argument(case: Case) -> None:

@@ -45,24 +45,28 @@ def bits_per_image(
         samples: draws of noise per image; more than one give the importance-weighted bound.
 
     Raises:
-        ValueError: if flow and data differ in shape or number of levels.
+        ValueError: if flow and data differ in shape or number of levels, or batch_size is below 1.
     """
     if (flow.shape, flow.dequantization.bins) != (data.shape, data.levels):
         raise ValueError(
             f"the flow is made for {_described(flow.shape, flow.dequantization.bins)}, "
             f"{data.name} holds {_described(data.shape, data.levels)}"
         )
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     device = next(flow.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + world.rank)
     was_training = flow.training
     flow.eval()
     bits = torch.zeros(len(data), dtype=torch.float64, device=device)
     starts = range(0, len(data), batch_size)
-    for start in starts[world.rank :: world.size]:
-        chosen = slice(start, start + batch_size)
-        images = data.images[chosen].to(device)
-        bits[chosen] = flow.bits_per_dim(images, generator, samples).double()
-    flow.train(was_training)
+    try:
+        for start in starts[world.rank :: world.size]:
+            chosen = slice(start, start + batch_size)
+            images = data.images[chosen].to(device)
+            bits[chosen] = flow.bits_per_dim(images, generator, samples).double()
+    finally:
+        flow.train(was_training)
     return world.total(bits).cpu()
 
 

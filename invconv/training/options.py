@@ -22,7 +22,7 @@ class TrainingOptions:
         optimizer: "adam" or "adamax".
         learning_rate: after the warm-up.
         warmup_steps: steps over which the learning rate grows linearly from 0.
-        schedule: "constant"; "cosine" down to 0 at the last step; "step", times ``decay`` every
+        schedule: "constant"; "cosine" down to 0 after the last step; "step", times ``decay`` every
             ``decay_every`` steps; or "exponential", the same without jumps.
         decay, decay_every: of the last two.
         grad_clip: the largest gradient norm; 0 for no limit.
@@ -69,6 +69,8 @@ class TrainingOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be from 0 (none) to below 1, not {self.ema}")
+        if not self.grad_clip >= 0:
+            raise ValueError(f"grad_clip must be 0 (none) or a norm above, not {self.grad_clip}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"accumulate must divide batch_size, {self.batch_size}; {self.accumulate} does not"

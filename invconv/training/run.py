@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from invconv.conv import InvertibleConv
 from invconv.data import ImageSet
 from invconv.data.loader import Loader
 from invconv.files import brief, remove_partial
@@ -52,14 +53,36 @@ class TrainingState:
 
 
 class _Objective(nn.Module):
-    """What is compiled and distributed: the mean negative log-likelihood in nats per image."""
+    """What is compiled and distributed: the mean negative log-likelihood in nats per image.
+
+    Plus the `InvertibleConv.extra_loss` of every layer that has one of its own.
+    """
 
     def __init__(self, flow: LevelFlow) -> None:
         super().__init__()
         self.flow = flow
+        self.penalised = [
+            layer
+            for layer in flow.modules()
+            if isinstance(layer, InvertibleConv)
+            and type(layer).extra_loss is not InvertibleConv.extra_loss
+        ]
 
     def forward(self, images: Tensor, noise: torch.Generator) -> Tensor:
-        return -self.flow.log_prob(images, noise).mean()
+        if not self.penalised:
+            return -self.flow.log_prob(images, noise).mean()
+        terms: list[Tensor] = []
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+            terms.append(cast(InvertibleConv, layer).extra_loss(inputs[0], output[0]).mean())
+
+        hooks = [layer.register_forward_hook(keep) for layer in self.penalised]
+        try:
+            terms.append(-self.flow.log_prob(images, noise).mean())
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(terms).sum()
 
 
 class Run:
@@ -144,7 +167,7 @@ class Run:
         for i, part in enumerate(slices):
             self._seed_noise(step, i)
             with nullcontext() if i == len(slices) - 1 else self._without_exchange():
-                loss = self.objective(part, self.noise) / len(slices)
+                loss = self.objective(part, self.noise) * (len(part) / len(images))
                 loss.backward()
             total += loss.detach()
         weights = [weight for weight in self.flow.parameters() if weight.grad is not None]
