@@ -14,6 +14,7 @@ from invconv.bench.pytest_rows import TABLE, rows_from_benchmarks
 from invconv.bench.rows import RowsError
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
+from invconv.files import brief
 from invconv.report import PAGES, assessments
 from invconv.report.explorer import LibraryMissing, write_explorer
 from invconv.report.readme import write_readme
@@ -151,6 +152,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _collect(options: argparse.Namespace) -> int:
+    if not options.runs.is_dir():
+        print(f"there is no folder {options.runs}", file=sys.stderr)
+        return 1
     found = {row.table for row in read_rows(options.runs)}
     unknown = found - set(PAGES)
     if unknown:
@@ -174,7 +178,11 @@ def _report(options: argparse.Namespace) -> int:
         for table, frame in frames.items():
             print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
     if options.readme:
-        write_readme(frames, Path("README.md"))
+        try:
+            write_readme(frames, Path("README.md"))
+        except (OSError, ValueError) as error:
+            print(f"README.md of this repository is not here: {error}", file=sys.stderr)
+            return 1
     return 0
 
 
@@ -209,6 +217,11 @@ def _import(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
+    try:
+        torch.zeros((), device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        print(f"{options.device!r} is no device here: {brief(error)}", file=sys.stderr)
+        return 1
     try:
         found = [assess(path, *arguments, options.root) for path in options.checkpoints]
     except (CheckpointError, OSError, ImportError) as error:

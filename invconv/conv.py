@@ -197,7 +197,7 @@ def layer_class(name: str) -> type[InvertibleConv]:
         check_choice(name, sorted({*available(), *others}), "layer")
         try:
             register(name)(others[name].load())
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise ImportError(
                 f"the layer {name!r} is {others[name].value}, which cannot be imported: {error}"
             ) from error

@@ -110,7 +110,8 @@ ConfigStore.instance().store(name="table2_schema", node=Table2)
 
 def data_name(config: DictConfig) -> str:
     """What the data set is called in rows and names."""
-    return data_label(config.dataset.name, config.dataset.version, config.dataset.bits)
+    asked = config.dataset
+    return data_label(asked.name, asked.version, asked.bits, asked.path)
 
 
 def label(config: DictConfig) -> str:

@@ -134,6 +134,9 @@ def test_a_chip_that_nvrtc_does_not_know_gets_intermediate_code(tmp_path, monkey
     plan = plan_solve(GEOMETRY, H100)
     assert nvrtc.target(90) == "sm_90"
     assert nvrtc.target(999).startswith("compute_")
+    assert nvrtc.target(91) == "compute_90"  # there is no such chip
+    with pytest.raises(RuntimeError, match=r"and newer, not for sm_35.*wavefront"):
+        nvrtc.target(35)
     assert b".target sm_" in nvrtc.machine_code(plan.source, plan.options, 999)
 
 

@@ -321,6 +321,8 @@ def test_levels_of_ones_own(tmp_path):
         load("folder", "train", path=tmp_path, levels=16)
     with pytest.raises(ValueError, match="bits must be 1 to 8, and 8 if levels is given, not 5"):
         load("folder", "train", path=tmp_path, levels=17, bits=5)
+    with pytest.raises(ValueError, match="levels must be 2 to 256, not 0"):
+        load("folder", "train", path=tmp_path, levels=0)
     with pytest.raises(ValueError, match=r"bits must be 1 to 8, .*, not 9"):
         load("folder", "train", path=tmp_path, bits=9)
 

@@ -86,6 +86,10 @@ def test_checkpoints_that_are_none(folder, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "does not say" in captured.err
     assert not captured.out
+    for device in ("nothing", "cuda:99"):
+        assert main(["evaluate", str(folder), "--device", device]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"{device!r} is no device here: ") and said.count("\n") == 1
 
 
 def test_the_command_prints_what_was_measured(folder, tmp_path, capsys):

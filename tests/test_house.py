@@ -70,6 +70,7 @@ def test_commands(command, capsys):
 
 def test_collect_and_report_write_the_page(tmp_path, capsys):
     runs, results = str(tmp_path / "runs"), str(tmp_path / "results")
+    (tmp_path / "runs").mkdir()
     assert main(["collect", runs, "--results", results]) == 0
     page = (tmp_path / "results" / "table2.md").read_text()
     assert main(["report", "--results", results]) == 0

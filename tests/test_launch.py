@@ -237,6 +237,7 @@ def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
     source = {"machine": "m", "commit": "1", "date": "2026", "dirty": False, "device": "d"}
     write_row(Row("a", "nonsense", "ok", provenance=source), tmp_path / "runs" / "a" / "row.json")
     assert main(["collect", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]) == 1
+    assert main(["collect", str(tmp_path / "typo"), "--results", str(tmp_path / "results")]) == 1
     assert "no page for rows of nonsense" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 

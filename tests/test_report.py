@@ -138,6 +138,19 @@ def test_differences_are_paired_by_seed(gap, sentence):
     assert sentence in page(pd.DataFrame(rows))
 
 
+def test_one_method_with_other_options_is_another_line():
+    rows = []
+    for size in (3, 5):
+        for seed in range(3):
+            row = make_row("finc", preset="embedded_long", seed=seed, bpd=size + 0.1 * seed)
+            method = {"name": "finc", "options": {"kernel_size": size}}
+            config = json.dumps({**json.loads(row["config"]), "method": method})
+            rows.append({**row, "config": config, "cell": f"{row['cell']}-{size}"})
+    text = page(pd.DataFrame(rows))
+    assert re.search(r"FInC, kernel_size = 3 +\| +3 \| +3\.100 ± 0\.100", text)
+    assert re.search(r"FInC, kernel_size = 5 +\| +3 \| +5\.100 ± 0\.100", text)
+
+
 def test_paired_interval_by_hand():
     theirs = pd.DataFrame({"seed": [0, 1, 2], "bpd": [1.0, 2.0, 3.0]})
     ours = pd.DataFrame({"seed": [2, 1, 0, 9], "bpd": [3.3, 2.2, 1.1, 0.0]})

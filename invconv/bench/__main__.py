@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from invconv.bench.cells import run_cell
-from invconv.bench.claims import Held
-from invconv.bench.rows import cell_id
+from invconv.bench.claims import ClaimLost, Held
+from invconv.bench.cuda_resources import CHIPS
+from invconv.bench.rows import RowsError, cell_id
 from invconv.bench.store import collect
 from invconv.report import cuda_resources as resources_page
 from invconv.report import gpu as gpu_page
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     gpu.add_argument("--force", action="store_true", help="measure again what has an ok row")
     resources = commands.add_parser("cuda_resources", help="registers and spills, without a GPU")
     resources.add_argument("--results", type=Path, default=Path("results"))
-    resources.add_argument("--chips", nargs="+", default=["sm_80", "sm_90", "sm_100"])
+    resources.add_argument("--chips", nargs="+", choices=CHIPS, default=list(CHIPS))
     options = parser.parse_args(arguments)
     return {"gpu": _gpu, "cuda_resources": _resources}[options.command](options)
 
@@ -37,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _gpu(options: argparse.Namespace) -> int:
     from invconv.bench.gpu import cells
 
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("torch finds no CUDA device; --device cpu --tiny tries the command", file=sys.stderr)
         return 2
+    device = torch.device(options.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     start, bad = time.perf_counter(), 0
     for cell in cells(device, options.tiny):
         if options.only not in cell.label:
@@ -57,6 +60,10 @@ def _gpu(options: argparse.Namespace) -> int:
             )
         except Held as held:
             print(f"{cell.label}: left to {held}")
+            bad += 1
+            continue
+        except (ClaimLost, RowsError) as error:
+            print(f"{cell.label}: {error}", file=sys.stderr)
             bad += 1
             continue
         said = row.reason or f"{row.values.get('inverse_s', 0) * 1e6:.1f} µs"

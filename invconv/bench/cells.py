@@ -110,7 +110,7 @@ def _clear(folder: Path) -> None:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif not entry.name.startswith("claim."):
-            entry.unlink()
+            entry.unlink(missing_ok=True)
 
 
 def classify(error: Exception) -> str:

@@ -207,11 +207,16 @@ def _abandoned(held: dict[str, Any], silence: float) -> bool:
 
 def _silence(path: Path) -> float:
     """Seconds since the last heartbeat, both ends by the file system's clock."""
-    probe = path.with_name(f".{uuid4().hex}.probe")
-    try:
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-    except PermissionError:  # somebody who may only look
-        now = time.time()
+    now = time.time()
+    for _ in range(10):
+        probe = path.with_name(f".{uuid4().hex}.probe")
+        try:
+            probe.touch()
+            now = probe.stat().st_mtime
+            probe.unlink(missing_ok=True)
+            break
+        except FileNotFoundError:  # whoever works on the cell has tidied up
+            continue
+        except OSError:  # somebody who may only look
+            break
     return now - path.stat().st_mtime

@@ -13,6 +13,9 @@ from typing import Any
 STARTING_S = 90
 """SLURM may send its signal a minute early; half a minute is for Python to start."""
 
+ANSWER_S = 60
+"""So long SLURM may take to answer."""
+
 ENDED = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -82,7 +85,11 @@ def accounting() -> str:
     """Why `sacct` does not work; "" if it does."""
     if not shutil.which("sacct"):
         return "there is none on PATH"
-    asked = subprocess.run(["sacct", "-X", "-o", "JobID"], capture_output=True, text=True)
+    command = ["sacct", "-X", "-o", "JobID"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {ANSWER_S} s"
     return _first_line(asked.stderr) if asked.returncode else ""
 
 
@@ -124,7 +131,11 @@ def refusal(error: Exception) -> ClusterError:
 def _ask(*command: str) -> str:
     try:
         asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"}
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+            env={**os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"{command[0]} does not answer: {error}") from error

@@ -1,7 +1,6 @@
 """Rows that somebody else measured: their schema and provenance, checked before they are shown."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -61,8 +60,6 @@ def _reasons(row: pd.Series, tables: tuple[str, ...]) -> list[str]:
             found.append(f"{name} holds characters that cannot be printed")
         if name in NAMES and set("<>|`") & set(str(value)):
             found.append(f"{name} must be without <, >, | and `, not {value!r:.60}")
-        if isinstance(value, float) and math.isinf(value):
-            found.append(f"{name} is infinite")
     if str(row["commit"]) == "unknown":
         found.append("the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT")
     if str(row["dirty"]) not in ("True", "False"):

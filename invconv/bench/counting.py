@@ -59,7 +59,7 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
         for parameter in probe.parameters():
             noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
             parameter.add_(0.01 * noise.to(parameter.device))
-    device = next(probe.parameters()).device
+    device = next((p.device for p in probe.parameters()), torch.device("cpu"))
     x = torch.randn(2, *shape, dtype=torch.float64, generator=generator).to(device)
     with torch.enable_grad():
         z, log_det = probe(x)

@@ -167,13 +167,17 @@ def time_flow(
         values["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
     if training:
         values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
+    chosen = {
+        part: part.inverse_method for part in flow.modules() if hasattr(part, "inverse_method")
+    }
     if published and use_method(flow, "published"):
         try:
             timings |= time_interleaved(
                 {"st_published": sample}, device, min(1, warmup), published
             )
         finally:
-            use_method(flow, "auto")
+            for part, method in chosen.items():
+                part.inverse_method = method
     again = timings.pop("again")
     for name, timing in timings.items():
         values |= timing.values(name)

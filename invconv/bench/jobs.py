@@ -112,7 +112,6 @@ def run(
     for alone in (False, True):
         group = [cell for cell in fresh if (cell in exclusive) == alone]
         jobs |= _submit(main, options, runs, {cell: cells[cell] for cell in group}, alone)
-    states.record_jobs(runs, jobs)
     numbers = sorted({job.partition("_")[0] for job in jobs.values()}, key=int)
     print(f"{len(fresh)} cells submitted, {len(jobs) - len(fresh)} were; jobs {' '.join(numbers)}")
     if launch.detach:
@@ -141,7 +140,7 @@ def _submit(
     cells: Mapping[str, DictConfig],
     exclusive: bool,
 ) -> dict[str, str]:
-    """Submits arrays of the largest size that the cluster takes; the job of each cell."""
+    """Submits and records arrays of the largest size that the cluster takes; each cell's job."""
     if not cells:
         return {}
     parameters = {
@@ -167,7 +166,9 @@ def _submit(
                 array = executor.map_array(job, [cells[name] for name in names], folders)
             except (FailedJobError, FailedSubmissionError) as error:
                 raise cluster.refusal(error) from error
-            jobs |= {name: task.job_id for name, task in zip(names, array, strict=True)}
+            submitted = {name: task.job_id for name, task in zip(names, array, strict=True)}
+            states.record_jobs(runs, submitted)  # at once: the next array may be refused
+            jobs |= submitted
     return jobs
 
 

@@ -47,8 +47,11 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
         "dirty": bool(commit["dirty"]),
         "date": f"{date[:19]}Z",
     }
-    ours = [entry for entry in benchmarks if set(ASKED) <= set(entry["extra_info"])]
-    return [_row(entry, source) for entry in ours], len(benchmarks) - len(ours)
+    try:
+        ours = [entry for entry in benchmarks if set(ASKED) <= set(entry["extra_info"])]
+        return [_row(entry, source) for entry in ours], len(benchmarks) - len(ours)
+    except (KeyError, TypeError) as error:
+        raise RowsError(f"{path} has a benchmark that lacks {error}: measure again") from error
 
 
 def _row(entry: dict[str, Any], source: dict[str, Any]) -> Row:

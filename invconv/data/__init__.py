@@ -79,6 +79,8 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     if name in EMBEDDED:
         return EMBEDDED[name](split)
     bits, levels = options.get("bits", 8), options.get("levels")
+    if levels is not None and levels not in range(2, 257):
+        raise ValueError(f"levels must be 2 to 256, not {levels!r}")
     if bits not in range(1, 9) or (bits < 8 and levels is not None):
         raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {bits!r}")
     if name == "folder":
@@ -101,16 +103,20 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     return ImageSet(name, split, tensor, levels or 2**bits, options.get("version"), source)
 
 
-def label(name: str, version: int | None = None, bits: int | None = None) -> str:
+def label(
+    name: str, version: int | None = None, bits: int | None = None, path: str | Path | None = None
+) -> str:
     """The name under which results on a data set are kept, so that unlike is not compared.
 
     ``name`` alone is what the published figures are about: eight bits, ImageNet's 2016 version.
+    A folder of one's own is known by the last part of its ``path``.
 
     >>> from invconv.data import label
     >>> label("imagenet32", version=2016), label("imagenet32", version=2021, bits=5)
     ('imagenet32', 'imagenet32_2021_5bit')
     """
-    versioned = name if version in (None, 2016) else f"{name}_{version}"
+    own = f"folder_{Path(path).stem}" if name == "folder" and path is not None else name
+    versioned = own if version in (None, 2016) else f"{own}_{version}"
     return versioned if bits in (None, 8) else f"{versioned}_{bits}bit"
 
 

@@ -11,6 +11,13 @@ from invconv.report.names import EMBEDDED, METHODS
 from invconv.report.seeds import Difference, paired_difference, setting
 
 
+def _options(config: str) -> str:
+    """The options of a row's method, in words."""
+    method = json.loads(config)["method"]
+    options = method.get("options") or {} if isinstance(method, dict) else {}
+    return ", ".join(f"{name} = {value}" for name, value in sorted(options.items()))
+
+
 def seeds_section(rows: pd.DataFrame) -> list[str]:
     """Means over seeds, and differences to Glow paired by seed with their interval."""
     rows = rows[rows["status"] == "ok"] if len(rows) else rows
@@ -25,9 +32,12 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
         config = json.loads(first["config"])
         title = EMBEDDED.get(first["dataset"], first["dataset"])
         glow = group[group["method"] == "glow"]
+        options = group["config"].map(_options)
         differences = {}
-        for method, members in group.groupby("method", sort=False):
+        for (method, chosen), members in group.groupby(["method", options], sort=False):
             name = pages.named(METHODS.get(str(method), str(method)), members.iloc[0])
+            if options[group["method"] == method].nunique() > 1:
+                name += f", {chosen or 'no options'}"
             difference = None if method == "glow" else paired_difference(members, glow, "bpd")
             mean = f"{members['bpd'].mean():.3f} ± {members['bpd'].std():.3f}"
             minus = md.ABSENT

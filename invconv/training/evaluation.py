@@ -202,7 +202,7 @@ def assess(
         method=recipe["method"],
         seed=recipe["seed"],
         setting=json.dumps(setting, sort_keys=True),
-        data=label(data.name, data.version, recipe["data"].get("bits")),
+        data=label(data.name, data.version, *map(recipe["data"].get, ("bits", "path"))),
         split=split,
         dequantization=recipe["flow"].get("dequantization", "uniform"),
         samples=samples,

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from invconv.conv import InvertibleConv
 from invconv.data import ImageSet
 from invconv.data.loader import Loader
 from invconv.files import brief, remove_partial
@@ -30,6 +29,7 @@ from invconv.training.checkpoint import (
 from invconv.training.diagnosis import first_bad_gradient, first_non_finite
 from invconv.training.distributed import World
 from invconv.training.evaluation import evaluate
+from invconv.training.objective import Objective
 from invconv.training.options import NOT_SETTINGS, TrainingOptions
 
 
@@ -50,39 +50,6 @@ class TrainingState:
             raise ValueError("step and best_step must be integers from 0")
         if type(self.best_valid_bpd) is not float:
             raise ValueError(f"best_valid_bpd must be a float, not {self.best_valid_bpd!r}")
-
-
-class _Objective(nn.Module):
-    """What is compiled and distributed: the mean negative log-likelihood in nats per image.
-
-    Plus the `InvertibleConv.extra_loss` of every layer that has one of its own.
-    """
-
-    def __init__(self, flow: LevelFlow) -> None:
-        super().__init__()
-        self.flow = flow
-        self.penalised = [
-            layer
-            for layer in flow.modules()
-            if isinstance(layer, InvertibleConv)
-            and type(layer).extra_loss is not InvertibleConv.extra_loss
-        ]
-
-    def forward(self, images: Tensor, noise: torch.Generator) -> Tensor:
-        if not self.penalised:
-            return -self.flow.log_prob(images, noise).mean()
-        terms: list[Tensor] = []
-
-        def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            terms.append(cast(InvertibleConv, layer).extra_loss(inputs[0], output[0]).mean())
-
-        hooks = [layer.register_forward_hook(keep) for layer in self.penalised]
-        try:
-            terms.append(-self.flow.log_prob(images, noise).mean())
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.stack(terms).sum()
 
 
 class Run:
@@ -133,7 +100,7 @@ class Run:
             )
         if saved is not None:
             self._restore(saved)
-        objective: nn.Module = _Objective(self.flow)
+        objective: nn.Module = Objective(self.flow)
         if self.world.size > 1:
             objective = DistributedDataParallel(objective, broadcast_buffers=False)
         if self.options.compile:

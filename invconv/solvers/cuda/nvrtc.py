@@ -47,9 +47,21 @@ def version() -> tuple[int, int]:
 
 
 def target(architecture: int) -> str:
-    """Machine code where NVRTC knows the chip, otherwise the newest intermediate code."""
+    """Machine code where NVRTC knows the chip, otherwise the newest intermediate code for it.
+
+    Raises:
+        RuntimeError: if the chip is older than all that NVRTC knows.
+    """
     known = list(_check(_nvrtc().nvrtcGetSupportedArchs()))
-    return f"sm_{architecture}" if architecture in known else f"compute_{max(known)}"
+    if architecture in known:
+        return f"sm_{architecture}"
+    older = [other for other in known if other < architecture]
+    if not older:
+        raise RuntimeError(
+            f"NVRTC {'.'.join(map(str, version()))} compiles for sm_{min(known)} and newer, not "
+            f'for sm_{architecture}: install an older one, or use method="wavefront"'
+        )
+    return f"compute_{max(older)}"
 
 
 def flags(goal: str, options: Options) -> tuple[str, ...]:
