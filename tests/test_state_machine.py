@@ -42,9 +42,11 @@ class Life(RuleBasedStateMachine):
     """A layer in float64 beside plain copies of its state: what it computes is theirs."""
 
     name: str
+    lives = 0
 
     @initialize(seed=st.integers(0, 1000), bounded=st.booleans(), first=st.booleans())
     def begin(self, seed, bounded, first):
+        type(self).lives += 1
         torch.manual_seed(seed)
         self.options = dict(OPTIONS.get(self.name, {}))
         if bounded and self.name in BOUNDED:
@@ -153,6 +155,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("name", available())
-def test_life_of_a_layer(name):
+def test_life_of_a_layer(name, record_property):
     machine = type(f"Life_{name}", (Life,), {"name": name})
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))
+    record_property("cases", machine.lives)
