@@ -13,7 +13,7 @@ from invconv.report.seeds import Difference, paired_difference, setting
 
 def _options(config: str) -> str:
     """The options of a row's method, in words."""
-    method = json.loads(config)["method"]
+    method = json.loads(config).get("method")
     options = method.get("options") or {} if isinstance(method, dict) else {}
     return ", ".join(f"{name} = {value}" for name, value in sorted(options.items()))
 
