@@ -99,8 +99,8 @@ def _residual(forward: Map, x: Tensor, z: Tensor) -> float:
     found = forward(x)
     residual = relative_error(found, z)
     if not residual <= allowed_residual(x.dtype):
-        linear = z.double() - forward(torch.zeros_like(x)).double()
-        residual = min(residual, relative_error(linear + (found.double() - z.double()), linear))
+        shift = forward(torch.zeros_like(x)).double()
+        residual = min(residual, relative_error(found.double() - shift, z.double() - shift))
     return residual
 
 

@@ -38,12 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _gpu(options: argparse.Namespace) -> int:
     from invconv.bench.gpu import cells
 
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
         print("torch finds no CUDA device; --device cpu --tiny tries the command", file=sys.stderr)
         return 2
-    device = torch.device(options.device)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
     start, bad = time.perf_counter(), 0
     for cell in cells(device, options.tiny):
         if options.only not in cell.label:

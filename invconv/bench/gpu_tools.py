@@ -52,7 +52,7 @@ def captured(call: Callable[[], object], device: torch.device) -> Callable[[], o
             call()
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.device(device), torch.cuda.graph(graph):
         result = call()
 
     def replay() -> object:

@@ -179,17 +179,11 @@ def _drop(config: dict[str, Any], path: str, *values: Any) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """The named device, "auto" being the GPU if there is one; TF32 is switched off.
-
-    It becomes the current one: events and graphs belong to the current device's streams.
-    """
+    """The named device, "auto" being the GPU if there is one; TF32 is switched off."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
-    return device
+    return torch.device(name)
 
 
 def compose(script: Path, overrides: list[str]) -> dict[str, DictConfig]:

@@ -105,9 +105,10 @@ def _cuda_clock(device: torch.device) -> Callable[[Callable[[], object]], float]
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         flush.zero_()
         torch.cuda.synchronize(device)
-        start.record()
-        call()
-        end.record()
+        with torch.cuda.device(device):  # events belong to the current device's stream
+            start.record()
+            call()
+            end.record()
         torch.cuda.synchronize(device)
         return start.elapsed_time(end) / 1000
 
