@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a sweep on a real SLURM survives, and what a job costs: results/faults.md.
 
-    python slurm/faults.py              about ten minutes on two cores
+    python slurm/faults.py              about 17 minutes on two cores
     python slurm/faults.py --cells 8 --trivial 0
 
 Starts slurm/single_node.sh with two emulated nodes in a temporary folder, trains the cells of a

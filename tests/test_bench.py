@@ -1,6 +1,7 @@
 """Timing, rows, their store, and what happens to cells that fail."""
 
 import json
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -263,3 +264,27 @@ def test_provenance(monkeypatch, tmp_path):
     revision.cache_clear()
     assert revision() == ("abc", False)
     revision.cache_clear()
+
+
+def test_what_sweeps_write_is_no_change_of_the_code(monkeypatch, tmp_path):
+    def changes():
+        revision.cache_clear()
+        return revision()[1]
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
+
+    monkeypatch.setattr(sys.modules["invconv.bench.provenance"], "ROOT", tmp_path)
+    names = ("code.py", "README.md", "results/table2.md")
+    (tmp_path / "results").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("")
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "t")
+    found = {}
+    for name in reversed(names):
+        (tmp_path / name).write_text("more")
+        found[name] = changes()
+    revision.cache_clear()
+    assert found == {"results/table2.md": False, "README.md": False, "code.py": True}

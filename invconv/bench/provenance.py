@@ -13,6 +13,7 @@ import torch
 from invconv.solvers.compiled import instruction_set
 
 ROOT = Path(__file__).resolve().parents[2]
+GENERATED = (":!results", ":!README.md")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -72,15 +73,16 @@ def processor() -> str:
 
 @lru_cache(maxsize=1)
 def revision() -> tuple[str, bool]:
-    """The commit and whether the tree differs from it, `results/` aside.
+    """The commit and whether the tree differs from it, `results/` and README.md aside.
 
-    Read once per process, so that a run that lasts hours reports the code that it loaded. Where
-    there is no git, $INVCONV_COMMIT names the commit.
+    Sweeps write into those, and no number depends on them. Read once per process, so that a run
+    that lasts hours reports the code that it loaded. Where there is no git, $INVCONV_COMMIT names
+    the commit.
     """
     if (ROOT / ".git").exists():
         try:
             commit = _git("rev-parse", "--short=10", "HEAD")
-            return commit, bool(_git("status", "--porcelain", "--", ".", ":!results"))
+            return commit, bool(_git("status", "--porcelain", "--", ".", *GENERATED))
         except (OSError, subprocess.CalledProcessError):
             pass
     given = os.environ.get("INVCONV_COMMIT")
