@@ -97,6 +97,34 @@ def test_measured_published_and_ratio():
     assert "| 0.41 | 0.205 | 0.50 |" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "marked"),
+    [
+        ({}, True),
+        ({"aa_spread": 1.5}, False),  # a ratio of 2 comes from nothing
+        ({"st_q75_s": 1.7}, False),  # the quartiles overlap
+        ({"st_published_q75_s": 2.0, "st_published_q25_s": 2.0}, False),  # timed once
+        ({"st_published_q25_s": None}, False),
+        ({"st_s": 4.0}, False),  # it is slower
+    ],
+)
+def test_a_ratio_is_bold_only_where_it_is_sure(changes, marked):
+    times = {"st_s": 1.0, "st_q25_s": 0.9, "st_q75_s": 1.1, "aa_spread": 0.02}
+    own = {"st_published_s": 2.0, "st_published_q25_s": 1.6, "st_published_q75_s": 2.2}
+    row = pd.Series(make_row(**times | own | changes))
+    text = md.times_faster(row, "st_published_s", "st_s")
+    assert text.strip("*") == f"{2 / row['st_s']:.2f}"
+    assert text.startswith("**") == marked
+
+
+def test_a_ratio_of_two_rows_is_never_bold():
+    quartiles = {"st_s": 1.0, "st_q25_s": 0.9, "st_q75_s": 1.1}
+    slower = {name: 5 * seconds for name, seconds in quartiles.items()}
+    text = page(pd.DataFrame([make_row(**quartiles), make_row("glow", **slower)]))
+    assert " 5.00 |" in text
+    assert "**5.00**" not in text
+
+
 def test_a_failed_cell_has_a_footnote():
     text = page(pd.DataFrame([make_row(status="error"), make_row("glow")]))
     assert "`smoke-digits-finc-0`: error: RuntimeError: broke" in text

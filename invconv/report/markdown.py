@@ -116,42 +116,21 @@ def bits_with_interval(row: pd.Series | None) -> str:
     return Cell(text, source(row, "bpd"), source(row, "bpd_interval"))
 
 
-def times_as_fast(row: pd.Series, baseline: pd.Series | None, field: str) -> str:
-    """A time of ``baseline`` ÷ that of ``row``, bold as `_bold` says.
-
-    Rows of different commits were measured at different times: never bold.
-    """
-    text = quotient(baseline, field, row, field)
-    if baseline is None or not isinstance(text, Cell) or row["commit"] != baseline["commit"]:
-        return text
-    return _bold(text, (baseline, field), (row, field))
-
-
 def times_faster(row: pd.Series | None, slow: str, fast: str) -> str:
-    """How many times as long the field ``slow`` of a row is as ``fast``; bold as `_bold` says."""
+    """How many times as long the field ``slow`` of a row is as ``fast``.
+
+    Bold where that exceeds the A/A spread and the quartiles do not overlap. A time that was taken
+    once, with quartiles that are equal or none, makes no ratio bold.
+    """
     text = quotient(row, slow, row, fast)
     if row is None or not isinstance(text, Cell):
         return text
-    return _bold(text, (row, slow), (row, fast))
-
-
-def _bold(text: Cell, slow: tuple[pd.Series, str], fast: tuple[pd.Series, str]) -> Cell:
-    """A ratio in bold where it exceeds both rows' A/A spread and the quartiles do not overlap.
-
-    A time that was taken once, with quartiles that are equal or none, makes no ratio bold.
-    """
-    found, marks = [], []
-    for row, field in (slow, fast):
-        names = [f"{field.removesuffix('_s')}_{part}_s" for part in ("q25", "q75")]
-        low, high = (row.get(name) for name in names)
-        if low is None or high is None or not low < high:
-            return text
-        found.append((low, high))
-        marks += [source(row, name) for name in ("aa_spread", *names)]
-    spread = max(row["aa_spread"] for row, _ in (slow, fast))
-    (slow_low, _), (_, fast_high) = found
-    if not (float(text) > 1 + spread and slow_low > fast_high):
+    names = [f"{name.removesuffix('_s')}_{q}_s" for name in (slow, fast) for q in ("q25", "q75")]
+    slow_low, slow_high, fast_low, fast_high = row.reindex(names).astype(float)
+    clear = fast_low < fast_high < slow_low < slow_high
+    if not (clear and float(text) > 1 + row["aa_spread"]):
         return text
+    marks = (source(row, name) for name in ("aa_spread", *names))
     return Cell(f"**{text}**", *dict.fromkeys([*text.sources, *marks]))
 
 
