@@ -1,20 +1,27 @@
 """Values computed from parameters, kept while they cannot change."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+_steps = 0
+"""How many steps all optimisers took since something was kept for the first time."""
 
 
 class EvalCache:
     """Keeps what was computed from parameters, for sampling in eval mode.
 
     Used only where gradients are off and the caller's module is in eval mode. An entry is valid
-    for the same parameter objects with the same version, device, dtype and memory, so that
-    optimiser steps, `load_state_dict`, `.to()` and in-place changes all drop it. (A change
-    through ``parameter.data`` in place is invisible to torch itself; make it under
-    ``torch.no_grad()`` instead.) Never pickled, never copied.
+    for the same parameter objects with the same version, device, dtype and memory, until any
+    optimiser takes its next step (one with ``fused=True`` does not raise the versions), so that
+    optimiser steps, `load_state_dict`, `.to()` and in-place changes all drop it. What changes
+    parameters behind torch's back is not seen: in place through ``parameter.data``, for which
+    there is ``torch.no_grad()``, the replay of a CUDA graph, or an optimiser that is no
+    `torch.optim.Optimizer` and writes through pointers. Never pickled, never copied.
     """
 
     def __init__(self) -> None:
@@ -28,12 +35,13 @@ class EvalCache:
             training
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
+            or torch._C._get_tracing_state() is not None
             or torch._C._functorch.peek_interpreter_stack() is not None
             or any(p.is_inference() for p in parameters)
         ):
             return compute()
         mode = torch.is_inference_mode_enabled()
-        key = (mode, *((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters))
+        key = (mode, _steps, *((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters))
         entry = self._entries.get(name)
         if entry is not None:
             known, owners, _, value = entry
@@ -47,6 +55,7 @@ class EvalCache:
             value = compute()
         # The detached tensors hold the memory, so that its address cannot come to mean another.
         held = [p.detach() for p in parameters]
+        _count_steps()
         self._entries[name] = (key, list(parameters), held, value)
         return value
 
@@ -55,3 +64,14 @@ class EvalCache:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "EvalCache":
         return EvalCache()
+
+
+@cache
+def _count_steps() -> None:
+    """Lets every step of every optimiser raise `_steps` from now on."""
+    register_optimizer_step_post_hook(_count_step)
+
+
+def _count_step(*_: Any) -> None:
+    global _steps
+    _steps += 1

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from invconv.numerical import Map, check_inverse
-from invconv.validation import check_choice, check_finite, check_images, check_shape
+from invconv.validation import (
+    check_choice,
+    check_count,
+    check_finite,
+    check_images,
+    check_options,
+    check_shape,
+)
 
 Shape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -24,9 +31,10 @@ class InvertibleConv(nn.Module, ABC):
     """An invertible convolution z = f(x) with log p(x) = log p(z) + log_det.
 
     x and z are (B, C, H, W); log_det = log|det dz/dx| is (B,), on the device and in the dtype of
-    x. The input is never changed, and `forward` changes no state. A subclass calls
-    ``super().__init__(channels)`` and keeps its constraint in the parametrisation, so that no
-    optimiser step can break invertibility.
+    x, but in float32 at least under autocast, where x may be half (`log_det_dtype`). The input is
+    never changed, and `forward` changes no state. A subclass calls ``super().__init__(channels)``
+    and keeps its constraint in the parametrisation, so that no optimiser step can break
+    invertibility.
 
     Attributes:
         channels: C.
@@ -55,9 +63,7 @@ class InvertibleConv(nn.Module, ABC):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be an int of at least 1, not {channels!r}")
-        self.channels = channels
+        self.channels = check_count(channels, "channels")
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,12 +125,7 @@ class InvertibleConv(nn.Module, ABC):
     @classmethod
     def known_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         """``options``, if all of them are keyword arguments of the constructor."""
-        known = list(inspect.signature(cls).parameters)[1:]
-        for name in options:
-            if name not in known:
-                raise TypeError(
-                    f"{cls.__name__} has no option {name!r}; known: {', '.join(known) or 'none'}"
-                )
+        check_options(options, list(inspect.signature(cls).parameters)[1:], cls.__name__)
         return options
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
@@ -138,6 +139,13 @@ class InvertibleConv(nn.Module, ABC):
         """The constructor's arguments, as far as they are attributes."""
         names = inspect.signature(type(self)).parameters
         return ", ".join(f"{n}={getattr(self, n)!r}" for n in names if hasattr(self, n))
+
+
+def log_det_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of log_det: that of ``x``; under autocast, which may halve x, at least float32."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.promote_types(x.dtype, torch.float32)
+    return x.dtype
 
 
 Layer = TypeVar("Layer", bound=InvertibleConv)

@@ -17,8 +17,9 @@ class NumericalError(ArithmeticError):
 
     Attributes:
         layer: the layer in which it was found, with its place in a flow; "" if unknown.
-        residual: ‖f(x) − z‖ / ‖z‖ of an inverse x of z; NaN where x or f(x) is not finite.
-        growth: see `growth`; NaN where it was not estimated.
+        residual: ‖f(x) − z‖ / ‖z‖ of an inverse x of z, of the worst image of a batch; NaN where
+            x or f(x) is not finite.
+        growth: see `growth`; NaN where it was not estimated, infinity where there is no inverse.
 
     >>> import torch
     >>> from invconv import FInC, NumericalError
@@ -43,7 +44,7 @@ class NumericalError(ArithmeticError):
 
 
 def allowed_residual(dtype: torch.dtype) -> float:
-    """What ‖f(x) − z‖ / ‖z‖ of an inverse x of z may be: eps^(2/3), 2.4e-5 in float32."""
+    """What ‖f(x) − z‖ / ‖z‖ of an inverse x of an image z may be: eps^(2/3), 2.4e-5 in float32."""
     return torch.finfo(dtype).eps ** (2 / 3)
 
 
@@ -51,7 +52,7 @@ def allowed_residual(dtype: torch.dtype) -> float:
 def check_inverse(
     x: Tensor, z: Tensor, forward: Map, float64: Callable[[], tuple[Map, Map]], layer: str = ""
 ) -> None:
-    """Raises unless x is finite and f(x) is z, up to the rounding of the dtype of x.
+    """Raises unless x is finite and f(x) is z in every image, up to rounding in the dtype of x.
 
     Args:
         x: the inverse of z.
@@ -62,17 +63,19 @@ def check_inverse(
         layer: what f is called.
 
     Raises:
-        NumericalError: if x is not finite, or ‖f(x) − z‖ exceeds `allowed_residual` times the
-            larger one of ‖z‖ and ‖z − f(0)‖, which is what rounding goes with where f shifts.
+        NumericalError: if x is not finite, or the largest of `residuals` exceeds
+            `allowed_residual`.
     """
     residual = math.nan
     if bool(torch.isfinite(x).all()):
-        residual = _residual(forward, x, z)
-        if residual <= allowed_residual(x.dtype):
+        found = residuals(forward, x, z)
+        bad = len(x) - int((found <= allowed_residual(x.dtype)).sum())
+        if not bad:
             return
+        residual = found.max().item()
         what = (
             f"the inverse is not one: its relative residual is {residual:.1e}, more than "
-            f"{allowed_residual(x.dtype):.1e} for {x.dtype}"
+            f"{allowed_residual(x.dtype):.1e} for {x.dtype}, in {bad} of {len(x)} images"
         )
     else:
         bad = x.numel() - int(torch.isfinite(x).sum())
@@ -80,7 +83,7 @@ def check_inverse(
     z = z.detach().double()
     exact_forward, exact_inverse = float64()
     exact = exact_inverse(z)
-    error = _residual(exact_forward, exact, z) if exact.isfinite().all() else math.nan
+    error = residuals(exact_forward, exact, z).max().item() if exact.isfinite().all() else math.nan
     helps = x.dtype != torch.float64 and error <= allowed_residual(x.dtype)
     factor = max(growth(exact_inverse, z), growth(exact_forward, exact))
     said = f"{factor:.1e}-fold" if math.isfinite(factor) else "beyond what float64 holds"
@@ -94,14 +97,19 @@ def check_inverse(
     )
 
 
-def _residual(forward: Map, x: Tensor, z: Tensor) -> float:
-    """‖f(x) − z‖ / max(‖z‖, ‖z − f(0)‖); f(0) is asked for only where it may matter."""
+@torch.no_grad()
+def residuals(forward: Map, x: Tensor, z: Tensor) -> Tensor:
+    """‖f(x) − z‖ / max(‖z‖, ‖z − f(0)‖) of every image, float64 (B,).
+
+    Rounding goes with ‖z − f(0)‖ where f shifts; f(0) is asked for only where it may matter. NaN
+    where x or f(x) is not finite.
+    """
     found = forward(x)
-    residual = relative_error(found, z)
-    if not residual <= allowed_residual(x.dtype):
-        shift = forward(torch.zeros_like(x)).double()
-        residual = min(residual, relative_error(found.double() - shift, z.double() - shift))
-    return residual
+    errors = relative_errors(found, z)
+    if not bool((errors <= allowed_residual(x.dtype)).all()):
+        shift = forward(torch.zeros_like(x[:1])).double()
+        errors = torch.fmin(errors, relative_errors(found.double() - shift, z.double() - shift))
+    return errors
 
 
 def growth(function: Map, x: Tensor) -> float:
@@ -114,8 +122,8 @@ def growth(function: Map, x: Tensor) -> float:
         function: f, often a layer's inverse, best in float64.
         x: (B, C, H, W), where to look.
     """
-    generator = torch.Generator().manual_seed(0)
-    change = torch.randn(x.shape, dtype=torch.float64, generator=generator).to(x)
+    generator = torch.Generator("cpu").manual_seed(0)
+    change = torch.randn(x.shape, dtype=torch.float64, device="cpu", generator=generator).to(x)
     change *= PROBE * x.abs().max().clamp(min=1)
     found = (function(x + change) - function(x)).abs().max() / change.abs().max()
     return found.item() if found.isfinite() else math.inf
@@ -126,7 +134,13 @@ def solved(layer: str, solve: Callable[..., Tensor], *arguments: Tensor) -> Tens
     try:
         return solve(*arguments)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise NumericalError("the matrix is singular: it has no inverse", layer) from error
+        raise NumericalError(
+            "the matrix is singular: it has no inverse; use smaller weights, a parametrisation "
+            "that cannot become singular (such as Glow's PLU), or float64 if the weights are "
+            "rounded to float32 or less",
+            layer,
+            growth=math.inf,
+        ) from error
 
 
 def relative_error(value: Tensor, truth: Tensor) -> float:
@@ -135,3 +149,17 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
     error = torch.linalg.vector_norm(value.detach().double() - truth).item()
     size = torch.linalg.vector_norm(truth).item()
     return 0.0 if not error else error / size if size else math.inf
+
+
+def relative_errors(value: Tensor, truth: Tensor) -> Tensor:
+    """‖value − truth‖ / ‖truth‖ of every image of (B, …), float64 (B,).
+
+    A norm counts as the smallest normal number of the truth's dtype at least.
+    """
+    if not truth.numel():
+        return truth.new_zeros(len(truth), dtype=torch.float64)
+    tiny = torch.finfo(truth.dtype).tiny
+    value, truth = value.detach().double().flatten(1), truth.detach().double().flatten(1)
+    scale = truth.abs().amax(1, keepdim=True).clamp(min=tiny)  # squares of large numbers overflow
+    errors = torch.linalg.vector_norm((value - truth) / scale, dim=1)
+    return errors / torch.linalg.vector_norm(truth / scale, dim=1).clamp(min=1)

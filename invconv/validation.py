@@ -50,11 +50,28 @@ def check_kernel_size(kernel_size: int) -> int:
     return kernel_size
 
 
+def check_count(value: int, name: str) -> int:
+    """Raises ValueError unless ``value`` is an integer of at least 1, and returns it."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an int of at least 1, not {value!r}")
+    return value
+
+
 def check_finite(x: Tensor, name: str = "z") -> None:
     """Raises ValueError if ``x`` holds NaN or infinity (synchronises a device)."""
     bad = x.numel() - int(torch.isfinite(x).sum())
     if bad:
         raise ValueError(f"{name} holds {bad} of {x.numel()} values that are NaN or infinite")
+
+
+def check_options(options: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raises TypeError, listing what is known, unless all ``options`` are names of ``known``."""
+    names = tuple(known)
+    for option in options:
+        if option not in names:
+            raise TypeError(
+                f"{owner} has no option {option!r}; known: {', '.join(names) or 'none'}"
+            )
 
 
 def check_choice(value: str, choices: Iterable[str], what: str) -> str:

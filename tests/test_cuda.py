@@ -275,8 +275,13 @@ def test_what_a_launch_leaves_free():
         driver.chip(0),
         Forced(),
     )
-    used = driver.resources(0, plan.source, plan.options, "solve")
-    assert used["registers"] <= 168 and used["local_bytes"] <= 96
+    from cuda.bindings import driver as bindings
+
+    loaded = driver.function(0, plan.source, plan.options, "solve")
+    for name, most in (("NUM_REGS", 168), ("LOCAL_SIZE_BYTES", 96)):
+        attribute = getattr(bindings.CUfunction_attribute, f"CU_FUNC_ATTRIBUTE_{name}")
+        status, used = bindings.cuFuncGetAttribute(attribute, loaded)
+        assert not int(status) and used <= most, name
 
 
 def test_launches_are_counted_as_published():

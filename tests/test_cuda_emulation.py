@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -47,6 +48,7 @@ PROBLEMS = [
     (Case(1, 6, (5, 5), (7, 8)), F64, {"window_in_shared": False, "taps_in": 2, "tile": 3}),
     (Case(4, 3, (3, 3), (8, 9)), BF16, {}),
     (Case(4, 3, (3, 3), (8, 9)), BF16, {"tile": 4}),
+    (Case(1, 20, (2, 2), (5, 6)), BF16, {}),
     (Case(300, 1, (2, 2), (3, 4)), F32, {}),
 ]
 SLOW = [
@@ -137,6 +139,35 @@ def test_tiles_take_one_launch_per_anti_diagonal():
         solves = [one for one in plan.launches if one.kernel == "solve"]
         assert len(solves) == 2 * 512 // tile - 1
         assert sum(one.fields["tiles"] for one in solves) == (512 // tile) ** 2
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, BF16], ids=str)
+@pytest.mark.parametrize(("channels", "k"), [(1, 5), (1, 7), (2, 7), (4, 5), (12, 3)])
+def test_tall_and_narrow_images_have_a_plan(channels, k, dtype):
+    """One wants more registers than there are: so many rows, one thread each, with wide sums."""
+    for image in ((64, 4), (96, 4), (128, 8), (192, 8), (256, 8), (512, 1)):
+        for anchor in ((k - 1, k - 1), (k // 2, k // 2)):
+            problem = Problem(anchor, (0,) * 4, False)
+            weight, shape = (4 * channels, channels, k, k), (8, 4 * channels, *image)
+            g = geometry(shape, weight, problem, dtype)
+            for plan in (plan_solve(g, H100), plan_convolve(g, H100)):
+                for one in plan.launches:
+                    assert one.blocks > 0 < one.threads <= 512
+                    assert one.shared <= H100.shared_per_block
+
+
+def test_only_tiles_and_an_image_in_memory_read_what_was_rounded():
+    def plan(case, **forced):
+        z, weight, problem = problem_of(case, 2, BF16)
+        return plan_solve(
+            geometry(tuple(z.shape), tuple(weight.shape), problem, BF16), H100, Forced(**forced)
+        )
+
+    small, large = Case(1, 3, (3, 3), (8, 8)), Case(4, 24, (3, 3), (8, 8))
+    assert [one.kernel for one in plan(large).launches] == ["fold", "solve"]
+    assert not plan(small).rereads and not plan(large).rereads
+    assert plan(small, tile=4).rereads and plan(large, tile=4).rereads
+    assert plan(small, window_in_shared=False, taps_in=2).rereads
 
 
 def test_a_problem_that_fits_no_chip_is_refused():
@@ -307,11 +338,8 @@ def test_a_barrier_that_some_skip_is_seen(tmp_path):
 def test_shared_memory_that_is_too_small_is_an_overrun(tmp_path):
     def too_small(g, chip, forced):
         plan = plan_solve(g, chip, forced)
-        launches = [
-            type(one)(one.kernel, one.blocks, one.threads, max(0, one.shared - 16), one.fields)
-            for one in plan.launches
-        ]
-        return type(plan)(plan.source, plan.options, tuple(launches), plan.folded, plan.tile)
+        launches = [replace(one, shared=max(0, one.shared - 16)) for one in plan.launches]
+        return replace(plan, launches=tuple(launches))
 
     said, right = run_sanitized(SANITIZED[0], SANITIZERS["address"], tmp_path, make_plan=too_small)
     assert not right and "heap-buffer-overflow" in said

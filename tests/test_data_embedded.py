@@ -1,6 +1,8 @@
 """The embedded data and their splits."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -106,3 +108,12 @@ def test_what_the_extra_brings_is_imported_where_it_is_needed_only():
                 names = [getattr(node, "module", None) or ""]
             found = {name.split(".")[0] for name in names}
             assert not found & {"datasets", "pyarrow", "huggingface_hub"}, path
+
+
+def test_a_job_loads_no_library_that_it_may_not_need():
+    """scikit-learn alone takes a second, in every job of a sweep."""
+    command = [sys.executable, "-c", "import sys, table1; print(*sys.modules)"]
+    loaded = subprocess.check_output(command, cwd=ROOT / "reproductions", text=True).split()
+    assert {"table1", "invconv.bench.running", "invconv.data.embedded"} <= set(loaded)
+    assert any(name.startswith("invconv.report.") for name in loaded)
+    assert not {"sklearn", "scipy"} & set(loaded)

@@ -37,6 +37,37 @@ def test_eval_mode_computes_the_inverse_matrix_once(monkeypatch):
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("parametrization", ["plu", "plain"])
+def test_eval_mode_computes_glows_determinant_once(parametrization, float64, monkeypatch):
+    layer = Glow1x1(4, parametrization).eval()
+    calls = []
+    compute = layer._log_abs_det
+    monkeypatch.setattr(layer, "_log_abs_det", lambda: calls.append(1) or compute())
+    x = torch.randn(2, 4, 3, 5)
+
+    def check():
+        truth = 15 * torch.linalg.slogdet(layer.matrix()).logabsdet
+        torch.testing.assert_close(layer(x)[1], truth.repeat(2))
+
+    with torch.no_grad():
+        check()
+        check()
+        assert len(calls) == 1
+        layer.weight.add_(0.3 * torch.randn(4, 4))
+        check()
+        check()
+        assert len(calls) == 2
+        layer.train()
+        layer.weight.mul_(1.5)
+        check()
+        check()
+        assert len(calls) == 4
+        layer.eval()
+        check()
+    layer(x)[1].sum().backward()
+    assert layer.weight.grad.any()
+
+
 def test_no_optimiser_breaks_the_constraint(float64):
     """Weight decay moves every stored number, the released code's masked ones included."""
     layer = FInC(8, 3)

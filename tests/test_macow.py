@@ -164,6 +164,27 @@ class _Inverse(torch.nn.Module):
         return self.layer.inverse_and_log_det(z)
 
 
+@pytest.mark.parametrize("batch", [0, 1])
+def test_one_value_has_no_deviation(batch):
+    """g would be NaN from then on."""
+    part = WeightNormConv2d(2, 3)
+    with pytest.raises(ValueError, match=rf"B·H·W = {batch}: initialise with more"):
+        part.initialize(torch.randn(batch, 2, 1, 1))
+    assert not part.initialized
+    part.initialize(torch.randn(1, 2, 1, 2))
+    assert part.g.isfinite().all()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_images_without_pixels(size, gradients):
+    layer, x = MaCow(2).eval(), torch.randn(3, 2, *size)
+    with torch.set_grad_enabled(gradients):
+        z, log_det = layer(x)
+        assert z.shape == layer.inverse(z).shape == x.shape
+        assert log_det.tolist() == layer.inverse_and_log_det(z)[1].tolist() == [0, 0, 0]
+
+
 def test_weights_are_normalised_once(monkeypatch):
     calls = []
     weight = WeightNormConv2d.weight

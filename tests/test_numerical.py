@@ -20,7 +20,9 @@ from invconv import (
     solve_triangular_conv2d,
 )
 from invconv.flows import MultiScaleFlow
-from invconv.numerical import growth, relative_error
+from invconv.numerical import allowed_residual, growth, relative_errors, residuals
+from invconv.solvers.problem import parse_problem
+from invconv.solvers.solve import _check_result
 from invconv.testing.values import dense_jacobian
 
 
@@ -54,7 +56,8 @@ def test_the_error_says_what_to_do_and_that_is_true(wild):
     assert 1e4 < error.growth < 1e9
     wild.inverse(z[:, :, :4, :4].contiguous(), check=True)
     wild.double()
-    assert relative_error(wild(wild.inverse(z.double()))[0], z) == pytest.approx(said, rel=0.05)
+    found = relative_errors(wild(wild.inverse(z.double()))[0], z)
+    assert found.max().item() == pytest.approx(said, rel=0.05)
 
 
 def test_float64_is_not_advised_where_it_does_not_help():
@@ -74,11 +77,64 @@ def test_the_function_says_so_too(wild):
         solve_triangular_conv2d(z, wild.triangular_weight(), **options)
 
 
+@pytest.mark.parametrize("check", ["layer", "function"])
+def test_one_bad_image_of_many_is_refused(check):
+    """And an image that is lost beside one of a million times its size."""
+    layer, z = FInC(4), torch.randn(100, 4, 8, 8)
+    z[0] *= 1e6
+    with torch.no_grad():
+        x = layer.inverse(z)
+    wrong = x.clone()
+    wrong[7] *= 1 + 1e-4
+    wrong[9] = 0
+
+    def refuse(x):
+        if check == "layer":
+            return layer.check_inverse(x, z)
+        weight = layer.triangular_weight().detach()
+        problem = parse_problem(z, weight, None, layer.corners, False, "z")
+        return _check_result(x, z, weight.double(), problem)
+
+    refuse(x)
+    with pytest.raises(NumericalError, match=r"residual is 1\.0e\+00, .* in 2 of 100 images; sm"):
+        refuse(wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_residuals_of_the_smallest_and_largest_numbers(dtype):
+    """An image of zeros, or one whose squares vanish or overflow, is held to its own size."""
+    limits = torch.finfo(dtype)
+    sizes = [0.0, limits.smallest_normal / 8, 1.0, limits.max / 8, limits.max / 8]
+    z = torch.ones(5, 2, 3, 3, dtype=dtype) * torch.tensor(sizes, dtype=dtype)[:, None, None, None]
+    wrong = torch.tensor([0, 0, 0, 1, 0], dtype=dtype)[:, None, None, None]
+
+    def forward(x):
+        return x * (1 + 2 * limits.eps + 1e-3 * wrong[: len(x)])
+
+    found = residuals(forward, z, z)
+    assert found.dtype == torch.float64
+    assert (found <= allowed_residual(dtype)).tolist() == [True, True, True, False, True]
+    found = residuals(lambda x: x + 1e-3, z[:3] - 1e-3, z[:3])  # f(0) is 1e-3, x has its rounding
+    assert (found <= allowed_residual(dtype)).all()
+    z[1, 0, 0, 0] = torch.nan
+    assert residuals(forward, z, z).isnan().tolist() == [False, True, False, False, False]
+    assert residuals(forward, z[:0], z[:0]).shape == (0,)
+
+
 def test_an_error_survives_pickling(wild):
     error = refusal(wild, torch.randn(1, 4, 32, 32))
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert (again.layer, again.residual, again.growth) == ("FInC", error.residual, error.growth)
+
+
+def test_another_default_device_changes_nothing(wild):
+    z = torch.randn(2, 4, 32, 32)
+    torch.set_default_device("meta")
+    try:
+        assert "small changes grow" in str(refusal(wild, z))
+    finally:
+        torch.set_default_device(None)
 
 
 def test_growth_is_that_of_a_known_matrix():
@@ -129,8 +185,9 @@ def test_a_singular_matrix_is_named(name):
         if "woodbury" in name:
             layer.channel.u[0, 0] = -1
             layer.channel.v[0, 0] = 1
-    with pytest.raises(NumericalError, match="singular"):
+    with pytest.raises(NumericalError, match=r"singular: .*; use smaller weights.*PLU") as caught:
         layer.inverse(torch.randn(1, 2, 4, 4))
+    assert caught.value.growth == float("inf")
 
 
 def overflowing(affected=None):
@@ -152,6 +209,26 @@ def test_samples_that_are_not_finite_raise_and_are_counted():
     assert flow.sample(5, only_finite=True).shape == (0, 1, 16, 16)
 
 
+def test_samples_that_are_finite_and_wrong_are_counted_if_asked_for():
+    torch.manual_seed(0)
+    flow = MultiScaleFlow("finc", (1, 32, 32), 1, 2, 4).eval()
+    flow.sample(8, check=True)
+    for part in flow.levels[0]:
+        if isinstance(part, FInC):
+            enlarged(part, 7)
+    latents = flow.draw(8)
+    latents[0][3] *= 1e33  # these overflow
+    flow.draw = lambda *arguments: [latent.clone() for latent in latents]
+    assert len(flow.sample(8, only_finite=True)) == 7
+    with pytest.raises(
+        NumericalError,
+        match=r"^1 of 8 samples are not finite and 7 of 8 samples are finite, but no inverse of "
+        r"their latents: level 0, layer \d \(FInC\): the inverse .*; small changes grow",
+    ):
+        flow.sample(8, check=True)
+    assert flow.sample(8, only_finite=True, check=True).shape == (0, 1, 32, 32)
+
+
 def test_only_the_affected_samples_are_left_out():
     """Latents of 1e30 times the others' overflow, their neighbours in the batch do not."""
     flow = MultiScaleFlow("finc", (1, 8, 8), 1, 2, 4, bins=17).eval()
@@ -162,7 +239,8 @@ def test_only_the_affected_samples_are_left_out():
     flow.draw = lambda *arguments: [latent.clone() for latent in latents]
     with pytest.raises(NumericalError, match=r"^2 of 6 samples .* level 0, layer \d \("):
         flow.sample(6)
-    assert flow.sample(6, only_finite=True).shape == (4, 1, 8, 8)
+    for check in (False, True):
+        assert flow.sample(6, only_finite=True, check=check).shape == (4, 1, 8, 8)
 
 
 def test_decoding_names_the_first_layer():
@@ -220,6 +298,20 @@ def test_the_bound_is_reached():
         layer.weight.fill_(-100)
     inverse = torch.linalg.inv(dense_jacobian(layer, torch.zeros(1, 1, 200).double()).detach())
     assert inverse.abs().sum(1).max() == pytest.approx(4, rel=1e-12)
+
+
+def test_a_diagonal_that_underflows_has_no_taps(float64):
+    """0/0 was NaN in the weight, and from there in z and in every gradient."""
+    layer = CInC(3, max_growth=2.0).float()
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[1, :, 0].fill_(0.5)
+        layer.weight[:2, :, -1, -1].fill_diagonal_(-120)
+    weight = layer.triangular_weight()
+    assert weight.isfinite().all()
+    assert not weight[:2].any()
+    weight.sum().backward()
+    assert layer.weight.grad.isfinite().all()
 
 
 def test_small_weights_are_left_as_they_are():

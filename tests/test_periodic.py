@@ -106,3 +106,12 @@ def test_bad_options_get_one_sentence():
     z[0, 1, 2, 3] = torch.nan
     with pytest.raises(ValueError, match="1 of 32 values"):
         Periodic(2).inverse(z, check=True)
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_images_without_pixels(size):
+    layer, x = Periodic(2), torch.randn(3, 2, *size)
+    z, log_det = layer(x)
+    assert z.shape == layer.inverse(z).shape == x.shape
+    assert log_det.tolist() == [0, 0, 0]
+    assert Periodic(2, inverse_method="published").inverse(z).shape == x.shape

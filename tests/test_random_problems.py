@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers import FORWARD_METHODS, METHODS, compiled, convolution
-from invconv.solvers.compiled import LANES, instruction_sets
+from invconv.solvers.compiled import instruction_sets
 from invconv.solvers.problem import CORNERS, keep_structure, parse_problem
 
 LAYOUTS = {
@@ -85,7 +85,7 @@ def test_every_method_agrees_with_the_loops(problem):
         assert (again - z).norm() <= 30 * torch.finfo(z.dtype).eps * (z.norm() + loops.norm())
 
 
-@pytest.mark.parametrize("lanes", ["", *LANES])
+@pytest.mark.parametrize("lanes", ["", "samples", "pixels", "channels"])
 @pytest.mark.parametrize("isa", instruction_sets())
 @given(problems())
 def test_every_kernel_agrees_with_the_loops(isa, lanes, problem):

@@ -297,6 +297,28 @@ def test_forward_mode(case, inverse):
     torch.testing.assert_close(tangent, call(tangents[0], weight))
 
 
+@pytest.mark.parametrize("function", [triangular_conv2d, solve_triangular_conv2d])
+def test_the_batched_gradients_of_old_are_refused(function):
+    """The older vmap, on tensors without memory; the newer one is meant instead."""
+    case = GRADIENT_CASES[0]
+    x, weight = make(case, poison=False)
+
+    def call(x):
+        return function(x, weight, **case.arguments)
+
+    with pytest.raises(NotImplementedError, match=r"use torch\.func\.jacrev"):
+        torch.autograd.functional.jacobian(call, x, vectorize=True)
+    leaf = weight.clone().requires_grad_()
+    y = function(x, leaf, **case.arguments)
+    basis = torch.eye(y.numel(), dtype=y.dtype).view(-1, *y.shape)
+    with pytest.raises(NotImplementedError, match=r"use torch\.func\.jacrev"):
+        torch.autograd.grad(y, leaf, basis, is_grads_batched=True)
+    truth = torch.autograd.functional.jacobian(call, x)
+    torch.testing.assert_close(torch.func.jacrev(call)(x), truth)
+    found = torch.autograd.functional.jacobian(call, x, vectorize=True, strategy="forward-mode")
+    torch.testing.assert_close(found, truth)
+
+
 def test_writing_out_is_seen_by_autograd():
     z, weight = make(Case(2, 2, (2, 2), (3, 3)), poison=False)
     a = z.clone().requires_grad_()

@@ -14,7 +14,7 @@ from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
 from invconv.data.presets import PRESETS, held_out, square
 from invconv.data.sources import download, locate
-from invconv.validation import check_choice
+from invconv.validation import check_choice, check_options
 
 EMBEDDED = {"digits": digits, "patches": patches}
 DATASETS: dict[str, tuple[str, ...]] = {
@@ -148,11 +148,7 @@ def fetch(name: str, root: str | Path | None = None, version: int | None = None)
 def _key(name: str, options: dict[str, Any]) -> str:
     """The data set's key in `PRESETS`, once its options are known to be its own."""
     known = DATASETS[check_choice(name, DATASETS, "data set")]
-    for option in options:
-        if option not in known:
-            raise TypeError(
-                f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}"
-            )
+    check_options(options, known, name)
     if "version" not in known:
         return name
     version = options.get("version")

@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import torch
-from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
 
 from invconv.data.images import ImageSet
@@ -17,6 +16,8 @@ STRIDE = {"train": 8, "valid": 16, "test": 16}
 
 @lru_cache(maxsize=1)
 def _digits() -> Tensor:
+    from sklearn.datasets import load_digits  # not at the top: every job would load it
+
     images = torch.from_numpy(load_digits().images).to(torch.uint8).unsqueeze(1)
     return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
 
@@ -32,6 +33,8 @@ def digits(split: str) -> ImageSet:
 
 @lru_cache(maxsize=1)
 def _photographs() -> list[Tensor]:
+    from sklearn.datasets import load_sample_images
+
     return [torch.tensor(photo).permute(2, 0, 1) for photo in load_sample_images().images]
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from invconv.validation import check_count
+
 Prepare = Callable[[Image.Image], Image.Image]
 
 
@@ -67,8 +69,7 @@ def crop_celeba(picture: Image.Image) -> Image.Image:
 
 def square(size: int) -> Prepare:
     """A function that crops the central square and averages it down to ``size`` × ``size``."""
-    if type(size) is not int or size < 1:
-        raise ValueError(f"size must be an int of at least 1, not {size!r}")
+    check_count(size, "size")
 
     def resize(picture: Image.Image) -> Image.Image:
         side = min(picture.size)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from invconv.data.formats import count_images, extra, split_files
 from invconv.data.presets import PRESETS, Hub, Preset
+from invconv.files import brief
 
 ROOT = "INVCONV_DATA"
 """The environment variable that names the root where none is given."""
@@ -114,7 +115,6 @@ def _download(hub: Hub, folder: Path | None) -> Path:
         client.HfApi().repo_info(**place, timeout=10)  # fails at once, where the next line retries
         return Path(client.snapshot_download(**place, allow_patterns=wanted, local_dir=folder))
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConnectionError(
-            f"{hub.repo} cannot be fetched from the Hugging Face hub ({reason})"
+            f"{hub.repo} cannot be fetched from the Hugging Face hub ({brief(error)})"
         ) from error

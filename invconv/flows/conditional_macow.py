@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from invconv.conv import Shape
 from invconv.flows.conditional import run
 from invconv.flows.macow_steps import conditional_macow_step
-from invconv.flows.squeeze import Squeeze
+from invconv.flows.squeeze import Squeeze, check_halvings
 from invconv.layers.weight_norm import WeightNormConv2d, WeightNormUpsampling
 
 CONTEXT_WIDTH = 32
@@ -114,13 +114,8 @@ class ConditionalMaCow(nn.Module):
                 f"steps, widths and context_channels must be at least 1, not {list(steps)}, "
                 f"{list(widths)}, {context_channels}"
             )
-        channels, height, width = shape
-        smaller = 2 ** (len(steps) - 1)
-        if height % smaller or width % smaller:
-            raise ValueError(
-                f"{len(steps)} levels halve the image {len(steps) - 1} times: H and W must be "
-                f"divisible by {smaller}, not {height}x{width}"
-            )
+        check_halvings(shape, len(steps), len(steps) - 1)
+        channels = shape[0]
         self.context = ContextEncoder(channels, context_channels, len(steps) - 1)
         self.parts = nn.ModuleList()
         for level, (count, hidden) in enumerate(zip(steps, widths, strict=True)):

@@ -85,10 +85,10 @@ class AffineCoupling(nn.Module):
         z = torch.cat([x1, x2 * log_scale.exp() + shift], 1)
         return z, log_scale.flatten(1).sum(1)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """x, (B, C, H, W)."""
+    def inverse(self, z: Tensor) -> Tensor:
+        """x, (B, C, H, W), of a coupling without a context."""
         z1, z2 = z.chunk(2, 1)
-        log_scale, shift = affine(self.network(with_context(z1, context)), self.scale)
+        log_scale, shift = affine(self.network(z1), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
 
 

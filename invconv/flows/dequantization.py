@@ -14,7 +14,7 @@ from invconv.conv import Shape
 from invconv.flows.conditional import ConditionalCouplings
 from invconv.flows.conditional_macow import ConditionalMaCow
 from invconv.flows.preprocessing import PREPROCESSINGS, Preprocessing
-from invconv.validation import check_choice
+from invconv.validation import check_choice, check_options
 
 
 class Dequantization(nn.Module, ABC):
@@ -145,9 +145,5 @@ def build_dequantization(
             raise TypeError(f"uniform dequantisation has no options, not {', '.join(options)}")
         return UniformDequantization(fixed)
     known = list(inspect.signature(FLOWS[name]).parameters)[1:]
-    for option in options:
-        if option not in known:
-            raise TypeError(
-                f"{name} dequantisation has no option {option!r}; known: {', '.join(known)}"
-            )
+    check_options(options, known, f"{name} dequantisation")
     return VariationalDequantization(fixed, FLOWS[name](shape, **options))

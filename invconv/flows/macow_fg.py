@@ -9,7 +9,7 @@ from invconv.conv import Shape
 from invconv.flows.coupling import PlainSplit
 from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_steps import macow_step, mixing_step
-from invconv.flows.squeeze import Squeeze
+from invconv.flows.squeeze import Squeeze, check_halvings
 
 
 class MaCowFG(LevelFlow):
@@ -84,9 +84,4 @@ def _check_plan(shape: Shape, groups: list[list[int]], widths: Sequence[int], fa
         raise ValueError(f"widths must have one entry per level, {len(groups)}, not {len(widths)}")
     if any(count < 1 for counts in groups for count in counts) or any(w < 1 for w in widths):
         raise ValueError(f"steps and widths must be at least 1, not {groups} and {list(widths)}")
-    smaller = 2 ** (len(groups) - 1)
-    if shape[1] % smaller or shape[2] % smaller:
-        raise ValueError(
-            f"{len(groups)} levels halve the image {len(groups) - 1} times: H and W must be "
-            f"divisible by {smaller}, not {shape[1]}x{shape[2]}"
-        )
+    check_halvings(shape, len(groups), len(groups) - 1)

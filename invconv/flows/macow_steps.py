@@ -47,10 +47,10 @@ class GatedCoupling(nn.Module):
         z = torch.cat([x1, torch.addcmul(shift, x2, torch.sigmoid(logit))], 1)
         return z, F.logsigmoid(logit).flatten(1).sum(1)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """x, (B, C, H, W)."""
+    def inverse(self, z: Tensor) -> Tensor:
+        """x, (B, C, H, W), of a coupling without a context."""
         z1, z2 = z.split(self.sizes, 1)
-        shift, logit = self._shift_and_logit(with_context(z1, context))
+        shift, logit = self._shift_and_logit(z1)
         return torch.cat([z1, (z2 - shift) / torch.sigmoid(logit)], 1)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import nn
 from invconv.conv import Shape, layer_class
 from invconv.flows.coupling import Split
 from invconv.flows.level_flow import LevelFlow
-from invconv.flows.squeeze import Squeeze
+from invconv.flows.squeeze import Squeeze, check_halvings
 from invconv.flows.steps import build_step
 
 MOST_LEVELS = 30
@@ -76,12 +76,8 @@ class MultiScaleFlow(LevelFlow):
                 f"levels must be at most {MOST_LEVELS}, steps and width below 2^31, not "
                 f"{levels}, {steps}, {width}"
             )
+        check_halvings(self.shape, levels, levels)
         channels, height, width_pixels = self.shape
-        if height % 2**levels or width_pixels % 2**levels:
-            raise ValueError(
-                f"{levels} levels halve the image {levels} times: H and W must be divisible by "
-                f"{2**levels}, not {height}x{width_pixels}"
-            )
         for level in range(levels):
             channels, height, width_pixels = 4 * channels, height // 2, width_pixels // 2
             inside = (channels, height, width_pixels)

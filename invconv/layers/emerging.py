@@ -10,7 +10,7 @@ from torch import Tensor
 from invconv.conv import InvertibleConv, register
 from invconv.layers.glow import Glow1x1
 from invconv.layers.triangular import TriangularConv
-from invconv.validation import check_choice, check_kernel_size
+from invconv.validation import check_choice, check_count, check_kernel_size
 
 MASKS = ("square", "raster")
 
@@ -74,9 +74,8 @@ class Emerging(InvertibleConv):
         if k % 2 == 0:
             raise ValueError(f"Emerging's kernel has a centre: kernel_size must be odd, not {k}")
         self.mask = check_choice(mask, MASKS, "mask")
-        if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
-            raise ValueError(f"dilation must be an int of at least 1, not {dilation!r}")
-        self.dilation, self.pointwise, self.bias = dilation, pointwise, bias
+        self.dilation = check_count(dilation, "dilation")
+        self.pointwise, self.bias = pointwise, bias
         self.inverse_method, self.max_growth = inverse_method, max_growth
         rows = (k + 1) // 2
         columns = k if mask == "raster" else rows

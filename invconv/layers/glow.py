@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, register
+from invconv.conv import InvertibleConv, log_det_dtype, register
 from invconv.numerical import solved
 from invconv.validation import check_choice
 
@@ -87,16 +87,22 @@ class Glow1x1(InvertibleConv):
         half = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, half, upper=True).to(self.weight.dtype)
 
+    def log_abs_det(self) -> Tensor:
+        """log|det W|, a float64 scalar."""
+        return self._cache.get("log_abs_det", self._tensors(), self.training, self._log_abs_det)
+
+    def _log_abs_det(self) -> Tensor:
+        weight = self.weight.double()
+        if self.parametrization == "plain":
+            return torch.linalg.slogdet(weight).logabsdet
+        return weight.diagonal().sum()
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z = W x at every pixel, and H·W·log|det W|."""
         self.check_input(x)
         z = F.conv2d(x, self.matrix()[:, :, None, None])
-        if self.parametrization == "plain":
-            log_abs_det = torch.linalg.slogdet(self.weight.double()).logabsdet
-        else:
-            log_abs_det = self.weight.diagonal().double().sum()
         pixels = x.shape[2] * x.shape[3]
-        return z, (pixels * log_abs_det).to(x.dtype).repeat(x.shape[0])
+        return z, (pixels * self.log_abs_det()).to(log_det_dtype(x)).repeat(len(x))
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x = W⁻¹ z at every pixel."""

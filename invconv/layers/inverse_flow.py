@@ -65,7 +65,7 @@ class InverseFlow(InvertibleConv):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, by one solve, and a log_det of zeros."""
         self.check_input(x)
-        return self.convolution.inverse(x), x.new_zeros(x.shape[0])
+        return self.convolution.inverse(x), self.convolution.log_det(x)
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by one convolution."""

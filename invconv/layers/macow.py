@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import InvertibleConv, register
+from invconv.conv import InvertibleConv, log_det_dtype, register
 from invconv.layers.masked_conv import MaskedConv
 from invconv.validation import check_choice
 
@@ -77,13 +77,14 @@ class MaCow(InvertibleConv):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s over all masked convolutions."""
         self.check_input(x)
+        dtype = log_det_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(next(self.parameters()).dtype)
             log_det = x.new_zeros(len(x))
             for conv in self.convs:
                 x, change = conv(x)
                 log_det = log_det + change
-        return x, log_det
+        return x, log_det.to(dtype)
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, row by row and column by column."""
@@ -99,14 +100,14 @@ class MaCow(InvertibleConv):
         return self._inverse(z, with_log_det=True)
 
     def _inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
-        published = self.inverse_method == "published"
+        published, dtype = self.inverse_method == "published", log_det_dtype(z)
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(next(self.parameters()).dtype)
             log_det = z.new_zeros(len(z))
             for conv in self.convs[::-1]:
                 z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
                 log_det = log_det + change
-        return z, log_det
+        return z, log_det.to(dtype)
 
     def initialize(self, x: Tensor) -> None:
         """Initialises each masked convolution on what reaches it."""

@@ -45,6 +45,8 @@ class MaskedConv(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s, (B,)."""
+        if not x.shape[2] * x.shape[3]:  # torch convolves no images without pixels
+            return x.clone(), x.new_zeros(len(x))
         weights = self._cached("weights", self._weights)
         hidden_values = len(weights[0]) * x.shape[2] * x.shape[3]
         size = len(x) if torch.is_grad_enabled() else HIDDEN_VALUES_PER_PART // hidden_values
@@ -83,6 +85,8 @@ class MaskedConv(nn.Module):
 
     def inverse(self, z: Tensor, published: bool, with_log_det: bool) -> tuple[Tensor, Tensor]:
         """x, and −Σ log s, (B,), if ``with_log_det``; otherwise zeros."""
+        if not z.shape[2] * z.shape[3]:
+            return z.clone(), z.new_zeros(len(z))
         if published or any(needs_formulas(z, parameter) for parameter in self.parameters()):
             return self._inverse_by_convolutions(z, published, with_log_det)
         vertical = self.order in "AB"

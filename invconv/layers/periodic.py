@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, register
+from invconv.conv import InvertibleConv, log_det_dtype, register
 from invconv.numerical import solved
 from invconv.validation import check_choice, check_kernel_size
 
@@ -77,7 +77,7 @@ class Periodic(InvertibleConv):
         else:
             z = self._multiply(x, self._cached("spectrum", height, width, self._matrices))
         log_det = self._cached("log_det", height, width, self._log_det)
-        return z, log_det.to(x.dtype).repeat(len(x))
+        return z, log_det.to(log_det_dtype(x)).repeat(len(x))
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, with Ŵ⁻¹ at every frequency."""
@@ -101,7 +101,7 @@ class Periodic(InvertibleConv):
         weight = self.weight.double()
         offset = torch.arange(self.kernel_size, device=weight.device).double() - self._anchor
         row = torch.outer(torch.arange(height).to(offset) / height, offset)
-        column = torch.outer(torch.arange(width // 2 + 1).to(offset) / width, offset)
+        column = torch.outer(torch.arange(width // 2 + 1).to(offset) / max(1, width), offset)
         angle = 2 * math.pi * (row[:, None, :, None] + column[None, :, None, :])
         phase = torch.polar(torch.ones_like(angle), angle)
         return torch.einsum("uvij,cdij->uvcd", phase, weight.to(phase.dtype))
@@ -133,15 +133,17 @@ class Periodic(InvertibleConv):
     def _log_det(self, height: int, width: int) -> Tensor:
         """The frequencies that `torch.fft.rfft2` leaves out are conjugates: they count twice."""
         log_abs_det = torch.linalg.slogdet(self.spectrum(height, width)).logabsdet.sum(0)
-        alone = [0, width // 2] if width % 2 == 0 else [0]
-        return 2 * log_abs_det.sum() - log_abs_det[alone].sum()
+        alone = log_abs_det[0]
+        if width % 2 == 0:
+            alone = alone + log_abs_det[-1]
+        return 2 * log_abs_det.sum() - alone
 
     def _multiply(self, x: Tensor, matrices: Tensor) -> Tensor:
         """The real image whose spectrum is matrices·x̂; ``matrices`` is (H·(W // 2 + 1), C, C).
 
         The transforms go through the batch in parts that stay in a CPU's cache.
         """
-        if not len(x):
+        if not x.numel():
             return x.clone()
         size = x.shape[2:]
         parts = x.to(self._real_dtype).split(max(1, VALUES_PER_PART // x[0].numel()))

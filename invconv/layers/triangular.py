@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv
+from invconv.conv import InvertibleConv, log_det_dtype
 from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.operator import needs_formulas
 from invconv.solvers.problem import Problem, parse_anchor, parse_corners
@@ -142,7 +142,8 @@ class TriangularConv(InvertibleConv):
             diagonal = torch.where(self._on_diagonal, diagonal, 0.0).sum((1, 2, 3), keepdim=True)
         allowed = (1 - 1 / self.max_growth) * diagonal
         total = taps.abs().sum((1, 2, 3), keepdim=True)
-        return taps * (allowed / total.clamp(min=allowed))
+        small = total <= allowed  # both are 0 where exp underflows and there are no taps
+        return taps * torch.where(small, 1.0, allowed / torch.where(small, 1.0, total))
 
     def _log_diagonal(self) -> Tensor:
         return self._diagonal_of(self.weight)
@@ -170,9 +171,9 @@ class TriangularConv(InvertibleConv):
     def log_det(self, x: Tensor) -> Tensor:
         """log|det dz/dx|, (B,); only the shape of ``x`` matters."""
         if self.diagonal == "unit":
-            return x.new_zeros(x.shape[0])
+            return x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
         log_det = x.shape[2] * x.shape[3] * self._log_diagonal().double().sum()
-        return log_det.to(x.dtype).repeat(x.shape[0])
+        return log_det.to(log_det_dtype(x)).repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False, overwrite: bool = False) -> Tensor:
         """x, by one solve for all groups; ``overwrite`` as in `convolve`."""
@@ -205,4 +206,6 @@ class TriangularConv(InvertibleConv):
 
 
 def _can_be_written(x: Tensor, weight: Tensor) -> bool:
-    return x.dtype == weight.dtype and x.is_contiguous() and not needs_formulas(x, weight)
+    promoted = x.itemsize < 4 and torch.is_autocast_enabled(x.device.type)
+    same = x.dtype == weight.dtype and not promoted
+    return same and x.is_contiguous() and not needs_formulas(x, weight)

@@ -52,10 +52,19 @@ class WeightNormConv2d(nn.Module):
         """Sets g and the bias so that every output channel for ``x`` has mean 0 and this ``std``.
 
         Does nothing if it was called before; the flag is part of the state_dict.
+
+        Raises:
+            ValueError: if a channel has less than two values, which have no deviation.
         """
         if self.initialized:
             return
-        deviation, mean = torch.std_mean(self(x), dim=(0, 2, 3))
+        y = self(x)
+        if y[:, 0].numel() < 2:
+            raise ValueError(
+                "a deviation needs two values of each channel, and there is "
+                f"B·H·W = {y[:, 0].numel()}: initialise with more or larger images"
+            )
+        deviation, mean = torch.std_mean(y, dim=(0, 2, 3))
         factor = std / (deviation + 1e-6)
         self.g.mul_(factor)
         self.bias.sub_(mean).mul_(factor)

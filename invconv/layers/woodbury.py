@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, Shape, register
+from invconv.conv import InvertibleConv, Shape, log_det_dtype, register
 from invconv.numerical import solved
-from invconv.validation import check_choice, check_shape
+from invconv.validation import check_choice, check_count, check_shape
 
 INVERSE_METHODS = ("auto", "published")
 Terms = tuple[Tensor, ...]
@@ -32,8 +32,7 @@ class LowRankUpdate(nn.Module):
 
     def __init__(self, size: int, rank: int) -> None:
         super().__init__()
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"a rank must be an int of at least 1, not {rank!r}")
+        check_count(rank, "a rank")
         self.u = nn.Parameter(0.01 * torch.randn(size, rank))
         self.v = nn.Parameter(0.01 * torch.randn(rank, size))
         self._cache = EvalCache()
@@ -127,7 +126,7 @@ class _LowRankConv(InvertibleConv):
         z = self._multiply(x, lambda update: update.terms(inverse=False))
         numel = math.prod(self.shape)
         log_det = sum(numel // len(part.u) * part.log_abs_det() for part in self._updates())
-        return z, torch.as_tensor(log_det).to(x.dtype).repeat(len(x))
+        return z, torch.as_tensor(log_det).to(log_det_dtype(x)).repeat(len(x))
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by the same products as the forward pass with other factors."""

@@ -1,12 +1,13 @@
 """The C++ kernels of `kernels/`, if they were built when the package was installed."""
 
 import importlib
+from functools import partial
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from invconv.solvers.problem import Problem
+from invconv.solvers.problem import Problem, as_lower_corner
 
 _kernels: ModuleType | None
 try:
@@ -23,8 +24,6 @@ except ImportError as error:
 forced = {"isa": "", "lanes": ""}
 """What the kernels would choose by themselves: an instruction set, and whether a register holds
 "samples", "pixels" or "channels". For tests; $INVCONV_ISA does the first from outside."""
-
-LANES = ("samples", "pixels", "channels")
 
 
 def missing(device: torch.device) -> str:
@@ -130,17 +129,7 @@ def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tenso
     Raises:
         ValueError: for an anchor that is not the last tap.
     """
-    if problem.anchor != (weight.shape[2] - 1, weight.shape[3] - 1):
-        raise ValueError(
-            "diagonal_channel is FInC's algorithm and knows corner anchors alone: the last tap, "
-            f"not {problem.anchor}; use compiled, wavefront or reference"
-        )
-    if problem.upper:
-        reverse = reversed_channels(weight.shape[1], weight.shape[0])
-        lower = Problem(problem.anchor, problem.corners, upper=False)
-        x = solve_diagonal_channel(z[:, reverse], weight.flip(1)[reverse], lower)
-        return x[:, reverse]
-    return _published("diagonal_channel", z, weight, problem)
+    return as_lower_corner(partial(_published, "diagonal_channel"), z, weight, problem)
 
 
 def solve_raster_serial(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
@@ -166,8 +155,3 @@ def _published(name: str, z: Tensor, weight: Tensor, problem: Problem) -> Tensor
         torch.get_num_threads(),
     )
     return x.to(z.dtype)
-
-
-def reversed_channels(per_group: int, channels: int) -> Tensor:
-    """The index that reverses the channels inside each group."""
-    return torch.arange(channels).view(-1, per_group).flip(1).flatten()

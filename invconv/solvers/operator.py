@@ -88,6 +88,12 @@ class _Triangular(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch._C._functorch.is_legacy_batchedtensor(grad):
+            raise NotImplementedError(
+                "triangular convolutions have no batched gradients (is_grads_batched=True, "
+                "torch.autograd.functional with vectorize=True): use torch.func.jacrev, or "
+                "torch.func.vmap of torch.func.vjp"
+            )
         x, weight = ctx.saved_tensors
         problem = Problem((ctx.anchor[0], ctx.anchor[1]), tuple(ctx.corners), ctx.upper)
         adjoint = None
@@ -158,7 +164,7 @@ def triangular(
     method: str,
 ) -> Tensor:
     """Either direction, differentiable in both tensors, of arguments that were checked before."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return triangular_op(x, weight, anchor, corners, upper, inverse, method)
     return _Triangular.apply(x, weight, anchor, corners, upper, inverse, method)
 
@@ -183,6 +189,7 @@ def needs_formulas(x: Tensor, weight: Tensor) -> bool:
         (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         or forward_ad._current_level >= 0
         or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
         or type(x) is not Tensor
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None

@@ -1,13 +1,13 @@
 """The geometry of a triangular convolution: anchor, corners and channel triangle."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invconv.validation import check_image_tensor
+from invconv.validation import check_choice, check_image_tensor
 
 CORNERS = ("tl", "tr", "bl", "br")
 """Corner names; a name's position is its code: bit 0 from the right, bit 1 from the bottom."""
@@ -119,14 +119,12 @@ def parse_corners(corners: str | Sequence[str], groups: int) -> tuple[int, ...]:
     if not isinstance(corners, Sequence):
         raise ValueError(f"corners must be one name or one per group, not {corners!r}")
     names = (corners,) * groups if isinstance(corners, str) else tuple(corners)
-    unknown = [name for name in names if name not in CORNERS]
-    if unknown:
-        raise ValueError(f"unknown corner {unknown[0]!r}; known: {', '.join(CORNERS)}")
+    codes = tuple(CORNERS.index(check_choice(name, CORNERS, "corner")) for name in names)
     if len(names) != groups:
         raise ValueError(
             f"corners must be one name or one per group: {len(names)} names for {groups} groups"
         )
-    return tuple(CORNERS.index(name) for name in names)
+    return codes
 
 
 def keep_structure(weight: Tensor, problem: Problem) -> Tensor:
@@ -145,6 +143,38 @@ def transpose_channels(weight: Tensor, groups: int) -> Tensor:
     _, per_group, kh, kw = weight.shape
     split = weight.reshape(groups, per_group, per_group, kh, kw)
     return split.transpose(1, 2).reshape(weight.shape)
+
+
+def as_lower_corner(
+    solve: Callable[[Tensor, Tensor, Problem], Tensor],
+    z: Tensor,
+    weight: Tensor,
+    problem: Problem,
+) -> Tensor:
+    """The solution by FInC's algorithms, which know corner anchors and lower triangles alone.
+
+    An upper triangle is a lower one once the channels of each group are reversed.
+
+    Args:
+        solve: called with a ``problem`` of that kind, and z and weight as they then are.
+        z: (B, C, H, W).
+        weight: (C, C', kh, kw).
+        problem: any.
+
+    Raises:
+        ValueError: for an anchor that is not the last tap.
+    """
+    channels, per_group, kh, kw = weight.shape
+    if problem.anchor != (kh - 1, kw - 1):
+        raise ValueError(
+            "diagonal_channel is FInC's algorithm and knows corner anchors alone: the last tap, "
+            f"not {problem.anchor}; use compiled, wavefront or reference"
+        )
+    if not problem.upper:
+        return solve(z, weight, problem)
+    reverse = torch.arange(channels, device=z.device).view(-1, per_group).flip(1).flatten()
+    x = solve(z[:, reverse], weight.flip(1)[reverse], replace(problem, upper=False))
+    return x[:, reverse]
 
 
 def orient(x: Tensor, corners: tuple[int, ...]) -> Tensor:

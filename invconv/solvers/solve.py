@@ -98,8 +98,8 @@ def solve_triangular_conv2d(
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
             refused where gradients are needed.
         check: whether to look at values, which synchronises a device: the input is finite, the
-            anchor tap is invertible, the result is finite and its residual
-            ‖conv(x) − z‖ / ‖z‖ is at most eps^(2/3) of the dtype (2.4e-5 in float32).
+            anchor tap is invertible, the result is finite and the residual
+            ‖conv(x) − z‖ / ‖z‖ of each image at most eps^(2/3) of the dtype (2.4e-5 in float32).
 
     Returns:
         x, (B, C, H, W), contiguous unless ``out`` is given.

@@ -71,10 +71,10 @@ def bits_per_image(
 
 
 def evaluate(
-    flow: LevelFlow, data: ImageSet, batch_size: int = 250, seed: int = 0, world: World = ALONE
+    flow: LevelFlow, data: ImageSet, batch_size: int = 250, world: World = ALONE
 ) -> float:
     """The mean of `bits_per_image`."""
-    return bits_per_image(flow, data, batch_size, seed, world).mean().item()
+    return bits_per_image(flow, data, batch_size, world=world).mean().item()
 
 
 def _described(shape: tuple[int, int, int], levels: int) -> str:

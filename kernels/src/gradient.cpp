@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "isa.h"
@@ -25,16 +27,27 @@ void weight_gradient(const GradientWork<T>& work, T* output, int threads, const 
     const bool empty = !g.height || !g.width;
     std::vector<T> sums(g.groups * parts * size);
     const Index scratch_size = empty ? 0 : kernels.gradient_scratch(g);
-    std::vector<T> scratch(g.groups * parts * scratch_size);
+    const Index tasks = g.groups * parts;
+    [[maybe_unused]] const int used =
+        static_cast<int>(std::max<Index>(1, std::min<Index>(threads, tasks)));
+    bool failed = false;
 
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-    for (Index task = 0; task < g.groups * parts; ++task) {
-        const Index group = task / parts, part = task % parts;
-        const Index end = empty ? 0 : g.batch * (part + 1) / parts;
-        for (Index sample = g.batch * part / parts; sample < end; ++sample)
-            kernels.gradient(work, sample, group, scratch.data() + task * scratch_size,
-                             sums.data() + task * size);
+#pragma omp parallel num_threads(used) if (used > 1)
+    {
+        const std::unique_ptr<T[]> scratch(new (std::nothrow) T[scratch_size]);
+        if (!scratch) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic)
+        for (Index task = 0; task < tasks; ++task) {
+            const Index group = task / parts, part = task % parts;
+            const Index end = empty || !scratch ? 0 : g.batch * (part + 1) / parts;
+            for (Index sample = g.batch * part / parts; sample < end; ++sample)
+                kernels.gradient(work, sample, group, scratch.get(), sums.data() + task * size);
+        }
     }
+    if (failed) throw std::bad_alloc();
 
     const Index kernel = g.kernel_height * g.kernel_width;
     for (Index c = 0; c < g.groups * g.channels; ++c)

@@ -85,20 +85,6 @@ def function(index: int, source: str, options: Options, kernel: str) -> Any:
     return found
 
 
-def resources(index: int, source: str, options: Options, kernel: str) -> dict[str, int]:
-    """Registers per thread and bytes of local memory of a loaded kernel."""
-    loaded = function(index, source, options, kernel)
-    names = _driver().CUfunction_attribute
-    return {
-        "registers": _check(
-            _driver().cuFuncGetAttribute(names.CU_FUNC_ATTRIBUTE_NUM_REGS, loaded)
-        ),
-        "local_bytes": _check(
-            _driver().cuFuncGetAttribute(names.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, loaded)
-        ),
-    }
-
-
 def _load(index: int, source: str, options: Options, kernel: str) -> Any:
     """Loading may allocate, which a capture in progress allows only when it is told to."""
     driver = _driver()

@@ -60,4 +60,4 @@ def plan_convolve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
         launches.append(
             Launch("convolve", blocks, min(threads, round_up(items * samples, 32)), shared, fields)
         )
-    return Plan("convolution", options, tuple(launches), 0, tile, in_place=False)
+    return Plan("convolution", options, tuple(launches), 0, in_place=False)

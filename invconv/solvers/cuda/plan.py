@@ -56,7 +56,6 @@ class Plan:
         source: the kernel's file without its suffix.
         options: the macros that specialise it.
         folded: elements of the workspace for folded taps; 0 where the blocks fold for themselves.
-        tile: (height, width) in skewed coordinates; the whole image if there is one launch.
         in_place: whether the output may be the input.
     """
 
@@ -64,13 +63,13 @@ class Plan:
     options: Options
     launches: tuple[Launch, ...]
     folded: int
-    tile: tuple[int, int]
     in_place: bool = True
 
     @property
     def rereads(self) -> bool:
         """Whether a launch reads what an earlier one wrote, rounded to the output's type."""
-        return len({launch.fields.get("diagonal") for launch in self.launches}) > 1 or (
+        solves = [launch for launch in self.launches if launch.kernel == "solve"]
+        return len({launch.fields["diagonal"] for launch in solves}) > 1 or (
             not dict(self.options)["WINDOW_IN_SHARED"]
         )
 
@@ -185,13 +184,19 @@ def group_slices(groups: int) -> Iterator[tuple[int, int]]:
 
 
 def blocks_per_multiprocessor(chip: Chip, threads: int, registers: int, shared: int) -> int:
-    """How many blocks one multiprocessor holds at a time."""
+    """How many blocks one multiprocessor holds at a time, at least one.
+
+    More registers than it has are only wanted: the compiler spills what does not fit.
+    """
     warps = math.ceil(threads / 32)
-    return min(
-        32,
-        64 // warps,
-        65_536 // (warps * 32 * round_up(registers, 8)),
-        chip.shared_per_multiprocessor // (shared + 1024),
+    return max(
+        1,
+        min(
+            32,
+            64 // warps,
+            65_536 // (warps * 32 * round_up(registers, 8)),
+            chip.shared_per_multiprocessor // (shared + 1024),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import ctypes
 from array import array
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from invconv.solvers.cuda.plan import (
     group_slices,
     launch_fields,
 )
-from invconv.solvers.problem import Problem
+from invconv.solvers.problem import Problem, as_lower_corner
 
 SOURCE = KERNEL = "diagonal_channel"
 THREADS = 256
@@ -34,7 +35,7 @@ def solve_diagonal_channel(z: Tensor, weight: Tensor, problem: Problem) -> Tenso
         ValueError: for an anchor that is not the last tap.
         RuntimeError: inside a CUDA graph's capture, which cannot wait.
     """
-    return _solve(z, weight, problem, four=False)
+    return as_lower_corner(partial(_solve, four=False), z, weight, problem)
 
 
 def solve_diagonal_channel_4(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
@@ -42,7 +43,7 @@ def solve_diagonal_channel_4(z: Tensor, weight: Tensor, problem: Problem) -> Ten
 
     Otherwise as `solve_diagonal_channel`.
     """
-    return _solve(z, weight, problem, four=True)
+    return as_lower_corner(partial(_solve, four=True), z, weight, problem)
 
 
 def launches(shape: Sequence[int], weight_shape: Sequence[int], four: bool) -> int:
@@ -53,15 +54,6 @@ def launches(shape: Sequence[int], weight_shape: Sequence[int], four: bool) -> i
 
 
 def _solve(z: Tensor, weight: Tensor, problem: Problem, four: bool) -> Tensor:
-    if problem.anchor != (weight.shape[2] - 1, weight.shape[3] - 1):
-        raise ValueError(
-            "diagonal_channel is FInC's algorithm and knows corner anchors alone: the last tap, "
-            f"not {problem.anchor}; use compiled, wavefront or reference"
-        )
-    if problem.upper:
-        reverse = compiled.reversed_channels(weight.shape[1], weight.shape[0]).to(z.device)
-        lower = Problem(problem.anchor, problem.corners, upper=False)
-        return _solve(z[:, reverse], weight.flip(1)[reverse], lower, four)[:, reverse]
     if z.dtype not in ELEMENTS or z.dtype == torch.bfloat16:
         return _solve(z.float(), weight.float(), problem, four).to(z.dtype)
     if z.is_cuda and torch.cuda.is_current_stream_capturing():

@@ -103,7 +103,7 @@ def plan_solve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
             blocks = tiles * count * math.ceil(g.batch / cut.samples)
             launches.append(Launch("solve", blocks, threads, shared, fields))
     folded = (anchor + taps) * min(g.groups, 256) if cut.folded else 0
-    return Plan("wavefront", options, tuple(launches), folded, cut.tile, cut.window_in_shared)
+    return Plan("wavefront", options, tuple(launches), folded, cut.window_in_shared)
 
 
 def estimate(g: Geometry, chip: Chip, cut: Cut) -> float:

@@ -1,0 +1,68 @@
+"""How a part of a flow is inverted on the way from latents to images, with and without a check."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from invconv.conv import InvertibleConv
+from invconv.numerical import NumericalError, allowed_residual, residuals
+
+Invert = Callable[..., Tensor]
+"""(part, z, *latent, place) → x; the place is the part's in the flow, "level 2, layer 5"."""
+
+
+def invert(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
+    """``part.inverse(z, *latent)``."""
+    return part.inverse(z, *latent)  # type: ignore[operator]
+
+
+def invert_checked(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
+    """The same, or a NumericalError that names the ``place``.
+
+    Raises:
+        NumericalError: if x is not finite or, of an `InvertibleConv`, no inverse.
+    """
+    place = f"{place} ({type(part).__name__})"
+    options = {"check": True} if isinstance(part, InvertibleConv) else {}
+    try:
+        x: Tensor = part.inverse(z, *latent, **options)  # type: ignore[operator]
+    except NumericalError as error:
+        raise NumericalError(error.what, place, error.residual, error.growth) from error
+    bad = x.numel() - int(torch.isfinite(x).sum())
+    if bad:
+        what = f"{bad} of {x.numel()} values of its inverse are not finite in {x.dtype}"
+        raise NumericalError(what, place)
+    return x
+
+
+def invert_judging(right: Tensor) -> Invert:
+    """The same as `invert`, which says in ``right``, (B,), whose inverse is none.
+
+    An image stays right if the residual of each `InvertibleConv` is at most `allowed_residual`.
+    """
+
+    def judged(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
+        x = invert(part, z, *latent, place=place)
+        if isinstance(part, InvertibleConv):
+            found = residuals(lambda a: part.forward(a)[0], x, z)
+            right.logical_and_(found <= allowed_residual(x.dtype))
+        return x
+
+    return judged
+
+
+def refusal(
+    what: str, decode: Callable[[Sequence[Tensor]], Tensor], latents: Sequence[Tensor]
+) -> NumericalError:
+    """The error that says where decoding ``latents``, with a check, went wrong first."""
+    help = "; sample(..., only_finite=True) leaves them out"
+    try:
+        decode(latents)
+    except NumericalError as error:
+        return NumericalError(f"{what}: {error}{help}", "", error.residual, error.growth)
+    except ValueError as error:
+        return NumericalError(f"{what}: {error}{help}")
+    return NumericalError(
+        f"{what}, though each is right when it is decoded without the others{help}"
+    )
