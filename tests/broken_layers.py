@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from invconv import NumericalError
+from invconv.validation import check_finite
+
 
 class Honest(nn.Module):
     """z[:, :, :, w] = L·x[:, :, :, w] + M·x[:, :, :, w − 1], L lower triangular; no base class."""
@@ -89,11 +92,41 @@ class EternalCache(Honest):
         return self.kept
 
 
+class MissesAFusedStep(Honest):
+    """What `triangle` gave without gradients is kept while versions and memory are the same."""
+
+    kept = None
+
+    def triangle(self):
+        key = self.mixing._version, self.mixing.data_ptr(), self.mixing.dtype
+        if torch.is_grad_enabled():
+            return super().triangle()
+        if self.kept is None or self.kept[0] != key:
+            self.kept = key, super().triangle()
+        return self.kept[1]
+
+
 class OffByOnePadding(Honest):
-    """The inverse runs from the other side."""
+    """The inverse's padding is cut off at the other end: all is one pixel to the right."""
 
     def inverse(self, z):
-        return super().inverse(z.flip(3)).flip(3)
+        return F.pad(super().inverse(z), (1, -1))
+
+
+class LogOfASignedDeterminant(nn.Module):
+    """NaN for the matrices with a negative one, of which there is none in some sizes' QR."""
+
+    def __init__(self, shape):
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(shape[0], shape[0]))[0]
+        self.matrix = nn.Parameter(rotation.contiguous())
+
+    def forward(self, x):
+        log_det = x.shape[2] * x.shape[3] * torch.logdet(self.matrix)
+        return torch.einsum("cd,bdhw->bchw", self.matrix, x), log_det.repeat(len(x))
+
+    def inverse(self, z):
+        return torch.einsum("cd,bdhw->bchw", torch.linalg.inv(self.matrix), z)
 
 
 class ForgottenMask(Honest):
@@ -129,6 +162,28 @@ class MixedBatch(Honest):
         return super().convolve(x) + 1e-4 * (x - x[:1].detach())
 
 
+class ReversedBatch(Honest):
+    """Its own inverse: each image gets what is another's."""
+
+    def convolve(self, x):
+        return super().convolve(x).flip(0)
+
+    def inverse(self, z):
+        return super().inverse(z.flip(0))
+
+
+class EightImagesAtMost(Honest):
+    def inverse(self, z):
+        x = super().inverse(z)
+        return torch.cat([x[:8], 0 * x[8:]])
+
+
+class EightGradientsAtMost(Honest):
+    def inverse(self, z):
+        x = super().inverse(z)
+        return torch.cat([x[:8], x[8:].detach()])
+
+
 class DroppedGradient(Honest):
     def log_det(self, x):
         return super().log_det(x).detach()
@@ -137,6 +192,44 @@ class DroppedGradient(Honest):
 class DetachedInverse(Honest):
     def inverse(self, z):
         return super().inverse(z).detach()
+
+
+class InexactAndDetached(DetachedInverse):
+    exact = False
+
+
+class InexactAndDoubled(Honest):
+    """Twice the gradient of an inverse that calls itself approximate."""
+
+    exact = False
+
+    def inverse(self, z):
+        x = super().inverse(z)
+        return 2 * x - x.detach()
+
+
+class DroppedGradientInFloat32(Honest):
+    def log_det(self, x):
+        log_det = super().log_det(x)
+        return log_det.detach() if x.dtype == torch.float32 else log_det
+
+
+class DroppedGradientUnderAutocast(Honest):
+    def convolve(self, x):
+        z = super().convolve(x)
+        return z.detach() if torch.is_autocast_enabled("cpu") else z
+
+
+class ConstantForwardInEvalMode(Honest):
+    def triangle(self):
+        triangle = super().triangle()
+        return triangle if self.training else triangle.detach()
+
+
+class ConstantInverseInEvalMode(Honest):
+    def inverse_triangle(self):
+        inverse = super().inverse_triangle()
+        return inverse if self.training else inverse.detach()
 
 
 class FalseClassFact(Honest):
@@ -167,6 +260,13 @@ class NotOnto(Honest):
 class SloppyInFloat32(Honest):
     def inverse(self, z):
         return super().inverse(z) * (1 + 5e-6 * (z.dtype == torch.float32))
+
+
+class SloppyInEvalMode(SloppyInFloat32):
+    """Beyond what float32 has to lose, as a cached W⁻¹ of half precision is."""
+
+    def inverse(self, z):
+        return Honest.inverse(self, z) if self.training else super().inverse(z)
 
 
 class UnusedParameter(Honest):
@@ -212,6 +312,26 @@ class OneCallAtATime(Honest):
 
     def inverse(self, z):
         return super().inverse(z / self.scale)
+
+
+class _ScaleByPointer(torch.autograd.Function):
+    """z = s·x whose backward reads x as a kernel reads a pointer: one number after the other."""
+
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x, scale)
+        return x * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, scale = ctx.saved_tensors
+        dense = torch.empty(x.shape).stride()
+        return grad * scale, (grad * x.as_strided(x.shape, dense)).sum()
+
+
+class GradientByPointer(OneCallAtATime):
+    def convolve(self, x):
+        return Honest.convolve(self, _ScaleByPointer.apply(x, self.scale))
 
 
 class CountsItsCalls(Honest):
@@ -285,6 +405,25 @@ class TakesNaN(Honest):
         return super().inverse(z)
 
 
+class ChecksNothing(Honest):
+    """But whether z is finite."""
+
+    def inverse(self, z, *, check=False):
+        if check:
+            check_finite(z)
+        return super().inverse(z)
+
+
+class ChecksForOverflow(ChecksNothing):
+    """An x that is finite and wrong is returned."""
+
+    def inverse(self, z, *, check=False):
+        x = super().inverse(z, check=check)
+        if check and not x.isfinite().all():
+            raise NumericalError("overflow")
+        return x
+
+
 class ScalarExtraLoss(Honest):
     def extra_loss(self, x, z):
         return z.square().mean()
@@ -301,6 +440,33 @@ class WrongWhenCompiled(Honest):
         return super().log_det(x) * (2 if torch.compiler.is_compiling() else 1)
 
 
+class CompiledWithOldParameters(Honest):
+    """What eval mode kept is a constant of the compiled graph."""
+
+    kept = None
+
+    def log_det(self, x):
+        if not self.training and torch.compiler.is_compiling() and self.kept is not None:
+            return self.kept.repeat(len(x))
+        log_det = super().log_det(x)
+        if not self.training and not torch.compiler.is_compiling():
+            self.kept = log_det[:1].detach()
+        return log_det
+
+
+class KeepsItsFirstSize(Honest):
+    """log_det is kept in eval mode while the parameters stay, whatever the size of the images."""
+
+    kept = None
+
+    def log_det(self, x):
+        if self.training or torch.is_grad_enabled():
+            return super().log_det(x)
+        if self.kept is None or self.kept[0] != self.mixing._version:
+            self.kept = self.mixing._version, super().log_det(x)[:1]
+        return self.kept[1].repeat(len(x))
+
+
 BROKEN = {
     WrongSign: ("log_det_dense",),
     ScalarLogDet: ("log_det_shape",),
@@ -314,20 +480,37 @@ BROKEN = {
         "cache_after_deepcopy",
     ),
     OffByOnePadding: ("inverse_of_forward", "forward_of_inverse"),
+    LogOfASignedDeterminant: ("log_det_dense",),
     ForgottenMask: ("log_det_dense", "inverse_of_forward", "forward_of_inverse"),
     InPlaceOnAView: ("gradients",),
     Float64Lost: ("float64_kept",),
     MixedBatch: ("samples_do_not_mix",),
+    ReversedBatch: ("samples_do_not_mix",),
+    EightImagesAtMost: ("samples_do_not_mix",),
+    EightGradientsAtMost: ("samples_do_not_mix",),
     DroppedGradient: ("gradients",),
     EternalCache: ("cache_after_train", "inference_mode"),
+    MissesAFusedStep: ("cache_after_train",),
     DetachedInverse: ("gradients_of_inverse", "gradient_through_the_round_trip"),
+    InexactAndDetached: ("gradients_of_inverse", "gradient_through_the_round_trip"),
+    InexactAndDoubled: (
+        "gradients_of_inverse",
+        "gradient_through_the_round_trip",
+        "func_jacrev",
+    ),
+    DroppedGradientInFloat32: ("gradients_in_low_precision",),
+    DroppedGradientUnderAutocast: ("autocast",),
+    ConstantForwardInEvalMode: ("double_use",),
+    ConstantInverseInEvalMode: ("double_use",),
     FalseClassFact: ("class_facts", "log_det_dense"),
     FlatInverse: ("shapes",),
     NotOnto: ("forward_of_inverse",),
     SloppyInFloat32: ("float32_error",),
+    SloppyInEvalMode: ("float32_error",),
     UnusedParameter: ("every_parameter",),
     DeafWhenFrozen: ("frozen_parameters",),
     OneCallAtATime: ("double_use", "func_jacrev"),
+    GradientByPointer: ("non_contiguous", "channels_last"),
     CountsItsCalls: ("forward_changes_no_state",),
     LosesItsInitialisation: ("initialize",),
     LosesItsPermutation: ("state_dict_round_trip",),
@@ -337,7 +520,11 @@ BROKEN = {
     NeedsContiguousImages: ("non_contiguous", "channels_last"),
     NeedsFullPrecision: ("autocast",),
     TakesNaN: ("check_argument",),
+    ChecksNothing: ("check_argument",),
+    ChecksForOverflow: ("check_argument",),
     ScalarExtraLoss: ("extra_loss",),
     WritesIntoABuffer: ("func_vmap",),
     WrongWhenCompiled: ("torch_compile",),
+    CompiledWithOldParameters: ("torch_compile",),
+    KeepsItsFirstSize: ("another_size",),
 }

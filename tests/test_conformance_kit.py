@@ -13,6 +13,7 @@ from invconv.bench.provenance import ROOT
 from invconv.testing import (
     CHECKS,
     check_invertible_conv,
+    formats,
     gradients,
     inputs,
     state,
@@ -64,7 +65,7 @@ def test_every_check_catches_some_layer():
 
 
 def test_every_check_is_run():
-    for part in (gradients, inputs, state, transforms, values):
+    for part in (formats, gradients, inputs, state, transforms, values):
         for name, function in vars(part).items():
             if inspect.isfunction(function) and function.__module__ == part.__name__:
                 takes_a_case = list(inspect.signature(function).parameters) == ["case"]
@@ -142,6 +143,26 @@ def test_a_layer_that_is_not_exact_may_be_off():
         Newton.exact = False
 
 
+class Damped(Honest):
+    """Goes nine tenths of the way to z again and again, and stops before it is there."""
+
+    exact = False
+
+    def inverse(self, z):
+        x = torch.zeros_like(z)
+        for _ in range(10):
+            rest = z - self.convolve(x)
+            x = x + 0.9 * torch.einsum("cd,bdhw->bchw", self.inverse_triangle(), rest)
+        return x
+
+
+def test_an_iteration_passes_if_it_says_so():
+    assert "inverse_of_forward" in failures(
+        type("Claims", (Damped,), {"exact": True}), ["inverse_of_forward"]
+    )
+    check_invertible_conv(Damped, [SHAPE], skip={"torch_compile": "slow"})
+
+
 def test_the_layer_of_the_readme_keeps_the_contract():
     section = (ROOT / "README.md").read_text().split("## Adding a layer")[1]
     code = section.split("```")[1].removeprefix("python\n").replace('@register("scale")\n', "")
@@ -149,4 +170,5 @@ def test_the_layer_of_the_readme_keeps_the_contract():
     names |= {"nn": nn, "torch": torch, "__name__": "readme"}
     exec(code, names)
     skip = {"torch_compile": "slow", "pickling": "the class is in no module"}
+    skip["check_argument"] = "its inverse looks at z alone"
     check_invertible_conv(lambda shape: names["Scale"](shape[0]), [SHAPE], skip=skip)

@@ -1,7 +1,7 @@
 """What a check gets, and how it says what is wrong."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -123,12 +123,69 @@ class Case:
         self.same_log_det(found.log_det, truth.log_det, what)
         self.same(found.inverse, truth.inverse, f"inverse {what}", self.inverse_tolerance)
 
+    def same_gradients(
+        self, found: "Gradients", truth: "Gradients", what: str, tolerance: float | None = None
+    ) -> None:
+        """Fails unless each gradient agrees, up to a tolerance times the norm of all of them.
+
+        By default that of the inverse, as gradients go through it.
+        """
+        allowed = self.inverse_tolerance if tolerance is None else tolerance
+        for name, grad in truth.items():
+            self.same(
+                found[name], grad, f"the gradient of {name} {what}", allowed, norm(truth.values())
+            )
+
+
+Gradients = dict[str, Tensor]
+"""The gradient of each parameter by its name, and that of `IMAGES`."""
+
+IMAGES = "the images"
+"""What x is called among `Gradients`; no parameter can be."""
+
+
+def modes(case: Case) -> Iterator[tuple[Any, str]]:
+    """A layer in training mode with gradients, then one in eval mode without."""
+    for training in (True, False):
+        layer = case.build().train(training)
+        with torch.set_grad_enabled(training):
+            yield layer, "training" if training else "eval"
+
 
 def outputs(layer: Any, x: Tensor) -> Outputs:
     """All that a layer computes, without gradients."""
     with torch.no_grad():
         z, log_det = layer(x)
         return Outputs(z, log_det, layer.inverse(x))
+
+
+def loss_of(forward: Any, inverse: Any, x: Tensor, weight: Tensor) -> Tensor:
+    """Σ weight·(z + inverse(x)) + Σ log_det, in which all of a layer has a part."""
+    z, log_det = forward(x)
+    return (weight * (z + inverse(x))).sum() + log_det.sum()
+
+
+def gradients_of(layer: Any, x: Tensor, weight: Tensor) -> Gradients:
+    """The gradients of `loss_of` in x, as it lies in memory, and in all parameters."""
+    leaf = x.detach().requires_grad_()
+    return backward(loss_of(layer, layer.inverse, leaf, weight), leaf, layer)
+
+
+def backward(loss: Tensor, x: Tensor, layer: Any) -> Gradients:
+    """The gradients of ``loss`` in x and in all parameters; zeros where there is none."""
+    leaves = {IMAGES: x, **trainable(layer)}
+    grads = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(leaf) if grad is None else grad
+        for (name, leaf), grad in zip(leaves.items(), grads, strict=True)
+    }
+
+
+def scale_parameters(layer: Any, factor: float) -> None:
+    """Multiplies all parameters by ``factor``, in place."""
+    with torch.no_grad():
+        for parameter in trainable(layer).values():
+            parameter.mul_(factor)
 
 
 def require(condition: bool, message: str) -> None:

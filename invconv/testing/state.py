@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from invconv.testing.case import Case, outputs, require, trainable
+from invconv.testing.case import Case, outputs, require, scale_parameters, trainable
 
 
 def forward_changes_no_state(case: Case) -> None:
@@ -85,26 +85,24 @@ def _is_current(case: Case, layer: Any, when: str) -> None:
         case.same_outputs(outputs(layer, x), truth, f"in eval mode, {when}")
 
 
-def _scale_parameters(layer: Any, factor: float) -> None:
-    with torch.no_grad():
-        for parameter in trainable(layer).values():
-            parameter.mul_(factor)
-
-
 def cache_after_train(case: Case) -> None:
     """Eval mode is current after a step of training in between, or in eval mode itself."""
     layer = _used(case)
-    for training in (True, False):
+    for training, fused in ((True, False), (False, False), (True, True)):
         if training:
             layer.train()
         z, log_det = layer(case.images())
         if not trainable(layer):
             return
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+        try:  # a fused step does not raise the versions of what it changes
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.01, fused=fused)
+        except RuntimeError:  # this device has none
+            return
         (z.square().mean() - log_det.mean()).backward()
         optimizer.step()
+        what = "a fused optimiser's" if fused else "an optimiser's"
         mode = "train()" if training else "eval()"
-        _is_current(case, layer, f"after an optimiser's step in {mode}")
+        _is_current(case, layer, f"after {what} step in {mode}")
 
 
 def cache_after_load_state_dict(case: Case) -> None:
@@ -133,7 +131,7 @@ def cache_after_to(case: Case) -> None:
 def cache_after_in_place_change(case: Case) -> None:
     """Eval mode is current after parameters were changed in place under `torch.no_grad`."""
     layer = _used(case)
-    _scale_parameters(layer, 0.9)
+    scale_parameters(layer, 0.9)
     _is_current(case, layer, "after an in-place change of the parameters")
 
 
@@ -156,11 +154,29 @@ def cache_after_deepcopy(case: Case) -> None:
     truth = outputs(layer, x)
     other = copy.deepcopy(layer)
     case.same_outputs(outputs(other, x), truth, "of a deepcopy")
-    _scale_parameters(layer, 0.9)
+    scale_parameters(layer, 0.9)
     case.same_outputs(outputs(other, x), truth, "of a deepcopy whose original was changed")
     _is_current(case, layer, "after a deepcopy and an in-place change")
-    _scale_parameters(other, 0.8)
+    scale_parameters(other, 0.8)
     _is_current(case, other, "of a deepcopy that was changed")
+
+
+def another_size(case: Case) -> None:
+    """In eval mode, images of (C, H + 1, W + 1) and then of (C, H, W) again, where H and W vary.
+
+    A layer that refuses images of another size than it was built for is not asked.
+    """
+    channels, height, width = case.shape
+    larger = replace(case, shape=(channels, height + 1, width + 1)).images()
+    layer = _used(case)
+    fresh = case.copy_of(layer)
+    try:
+        truth = outputs(fresh, larger)
+    except Exception:
+        return
+    for _ in range(2):
+        case.same_outputs(outputs(layer, larger), truth, "of larger images in eval mode")
+    _is_current(case, layer, "after larger images")
 
 
 def inference_mode(case: Case) -> None:
@@ -189,5 +205,6 @@ CHECKS = (
     cache_after_in_place_change,
     cache_after_reused_memory,
     cache_after_deepcopy,
+    another_size,
     inference_mode,
 )

@@ -1,18 +1,22 @@
 """Checks of what a layer computes: shapes, log_det, round trips, precision."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invconv.testing.case import Case, norm, require, show
+from invconv.testing.case import Case, modes, norm, require, show, trainable
 
 PRECISION_FLOOR = 8.0
 """Errors of so many units in the last place are no error; see `float32_error`."""
 
 
 def class_facts(case: Case) -> None:
-    """`exact`, `constant_log_det` and `solve_direction`, where declared, are true; repr works."""
+    """`constant_log_det`, where declared, is true, the other facts are well spelled; repr works.
+
+    What `exact` says is taken for true by all that looks at an inverse.
+    """
     layer = case.build()
     require(type(layer).__name__ in repr(layer), "repr(layer) does not name its class")
     for fact in ("exact", "constant_log_det"):
@@ -66,40 +70,44 @@ def log_det_shape(case: Case) -> None:
 
 
 def log_det_dense(case: Case) -> None:
-    """log_det is log|det| of the dense Jacobian, by slogdet; errors count per dimension."""
-    layer = case.build()
-    x = case.images(2)
-    found = torch.as_tensor(layer(x)[1]).expand(2)
-    for image, value in zip(x, found.tolist(), strict=True):
-        jacobian = dense_jacobian(layer, image).double()
-        truth = torch.linalg.slogdet(jacobian).logabsdet.item()
-        require(
-            abs(value - truth) <= case.tolerance * image.numel(),
-            f"log_det is {value:.9g}, slogdet of the Jacobian {truth:.9g}",
-        )
+    """log_det is log|det| of the dense Jacobian, by slogdet; errors count per dimension.
+
+    For three layers, the last two with determinants of both signs if they are of a free matrix.
+    """
+    layers = case.build(), case.build(seed=1), _reflected(case.build(seed=1))
+    for layer, batch in zip(layers, (2, 1, 1), strict=True):
+        x = case.images(batch)
+        found = torch.as_tensor(layer(x)[1]).expand(batch)
+        for image, value in zip(x, found.tolist(), strict=True):
+            jacobian = dense_jacobian(layer, image).double()
+            truth = torch.linalg.slogdet(jacobian).logabsdet.item()
+            require(
+                abs(value - truth) <= case.tolerance * image.numel(),
+                f"log_det is {value:.9g}, slogdet of the Jacobian {truth:.9g}",
+            )
+
+
+@torch.no_grad()
+def _reflected(layer: Any) -> Any:
+    """The layer with the first row of every parameter times −1."""
+    for parameter in trainable(layer).values():
+        parameter[:1].neg_() if parameter.ndim else parameter.neg_()
+    return layer
 
 
 def inverse_of_forward(case: Case) -> None:
     """inverse(forward(x)) is x, in training with gradients and in eval mode without."""
-    layer = case.build()
     x = case.images()
-    for training in (True, False):
-        layer.train(training)
-        with torch.set_grad_enabled(training):
-            again = layer.inverse(layer(x)[0])
-        mode = "training" if training else "eval"
+    for layer, mode in modes(case):
+        again = layer.inverse(layer(x)[0])
         case.same(again, x, f"inverse(forward(x)) in {mode} mode", case.inverse_tolerance)
 
 
 def forward_of_inverse(case: Case) -> None:
     """forward(inverse(z)) is z, in training with gradients and in eval mode without."""
-    layer = case.build()
     z = case.images()
-    for training in (True, False):
-        layer.train(training)
-        with torch.set_grad_enabled(training):
-            again = layer(layer.inverse(z))[0]
-        mode = "training" if training else "eval"
+    for layer, mode in modes(case):
+        again = layer(layer.inverse(z))[0]
         case.same(again, z, f"forward(inverse(z)) in {mode} mode", case.inverse_tolerance)
 
 
@@ -125,6 +133,7 @@ def float64_kept(case: Case) -> None:
 def float32_error(case: Case) -> None:
     """In float32, at most twice the error of the plainest float32 computation of the same map.
 
+    In training and in eval mode.
     The map at one image x is z = J·x + c, with J the dense Jacobian in float64 and c = f(x) − J·x
     (for a layer that is not affine, its linearisation). The plainest computation rounds J and c
     to float32, multiplies for z, and finds x from z by `torch.linalg.solve`, a dense LU, and
@@ -134,14 +143,12 @@ def float32_error(case: Case) -> None:
     """
     if case.dtype != torch.float32 or not case.exact:
         return
-    single, double = case.build(), case.build().double()
-    double.load_state_dict(single.state_dict())
+    double = replace(case, dtype=torch.float64).copy_of(case.build())
     x = case.images(4)
     with torch.no_grad():
-        z, log_det = single(x)
-        again = single.inverse(z)
         true_z, true_log_det = double(x.double())
-    plain_z, plain_x, plain_log_det = torch.empty_like(z), torch.empty_like(z), log_det.clone()
+    plain_z, plain_x = torch.empty_like(x), torch.empty_like(x)
+    plain_log_det = torch.empty_like(true_log_det)
     for i, image in enumerate(x):
         jacobian = dense_jacobian(double, image.double())
         rounded = jacobian.float()
@@ -151,18 +158,22 @@ def float32_error(case: Case) -> None:
         plain_x[i] = torch.linalg.solve(rounded, plain_z[i].flatten() - shift).view(case.shape)
         plain_log_det[i] = torch.linalg.slogdet(rounded).logabsdet
     dimensions = torch.full_like(true_log_det, x[0].numel())
-    for name, found, plain, truth, scale in (
-        ("z", z, plain_z, true_z, true_z),
-        ("inverse(forward(x))", again, plain_x, x.double(), x),
-        ("log_det", log_det, plain_log_det, true_log_det, dimensions),
-    ):
-        floor = PRECISION_FLOOR * torch.finfo(torch.float32).eps * norm([scale])
-        error, allowed = norm([found - truth]), 2 * norm([plain - truth]) + floor
-        require(
-            error <= allowed,
-            f"the error of {name} is {error:.1e}, more than {allowed:.1e}: twice that of the "
-            "dense computation",
-        )
+    for layer, mode in modes(case):
+        with torch.no_grad():
+            z, log_det = layer(x)
+            again = layer.inverse(z)
+        for name, found, plain, truth, scale in (
+            ("z", z, plain_z, true_z, true_z),
+            ("inverse(forward(x))", again, plain_x, x.double(), x),
+            ("log_det", log_det, plain_log_det, true_log_det, dimensions),
+        ):
+            floor = PRECISION_FLOOR * torch.finfo(torch.float32).eps * norm([scale])
+            error, allowed = norm([found - truth]), 2 * norm([plain - truth]) + floor
+            require(
+                error <= allowed,
+                f"in {mode} mode, the error of {name} is {error:.1e}, more than {allowed:.1e}: "
+                "twice that of the dense computation",
+            )
 
 
 def dense_jacobian(layer: Any, image: Tensor) -> Tensor:
