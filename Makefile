@@ -5,6 +5,8 @@ BIN := .venv/bin
 READY := .venv/ready
 
 RUN = $(BIN)/python reproductions
+# not the word that make looks for: it runs a line with that even under `make -n`
+SUBMAKE = $(MAKE) --no-print-directory
 
 .PHONY: help setup table2 results results-full tiny test test-full lint benchmark
 help:
@@ -21,12 +23,16 @@ setup: $(READY)
 table2: setup
 	$(BIN)/python reproductions/table2.py -m
 
-# Both go on where they stopped, and go on after a sweep whose cells are not all ok. Two pages have
-# commands of their own: trust.md is made by test-full, faults.md by slurm/faults.py.
-results: setup runs/benchmark.json runs/cuda_resources
-	code=0; for sweep in table1 table2 table3 table4 figure4 accuracy scaling; do \
+# Both go on where they stopped, and go on after a benchmark that failed or a sweep whose cells are
+# not all ok. Two pages have commands of their own: trust.md is made by test-full, faults.md by
+# slurm/faults.py.
+results: setup
+	code=0; for file in runs/benchmark.json runs/cuda_resources; do \
+	  $(SUBMAKE) $$file || code=1; done; \
+	for sweep in table1 table2 table3 table4 figure4 accuracy scaling; do \
 	  $(RUN)/$$sweep.py -m || code=1; done; \
-	$(BIN)/python -m invconv report --from-benchmark runs/benchmark.json || code=1; \
+	if [ -e runs/benchmark.json ]; then \
+	  $(BIN)/python -m invconv report --from-benchmark runs/benchmark.json || code=1; fi; \
 	$(BIN)/python -m invconv report --readme || code=1; exit $$code
 
 runs/benchmark.json: | setup
@@ -37,10 +43,11 @@ runs/cuda_resources: | setup
 	$(BIN)/python -m invconv.bench cuda_resources
 	mkdir -p runs && touch $@
 
-results-full: results
-	code=0; $(RUN)/table2.py -m preset=paper_timing || code=1; \
+results-full: setup
+	code=0; $(SUBMAKE) results || code=1; \
+	$(RUN)/table2.py -m preset=paper_timing || code=1; \
 	for sweep in table3 table4 figure4; do $(RUN)/$$sweep.py -m preset=paper || code=1; done; \
-	$(BIN)/python -m invconv report --readme; exit $$code
+	$(BIN)/python -m invconv report --readme || code=1; exit $$code
 
 tiny: setup
 	for sweep in table2 table3 table4 figure4; do \

@@ -1,5 +1,6 @@
 """Files that are never half written, and what is said of those that cannot be read."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,18 @@ def write_atomically(content: bytes, path: Path) -> None:
     """Writes ``path``, which holds either what it held before or all of ``content``."""
     with replacing(path) as file:
         file.write(content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Inside, every other process that locks ``path`` waits; its threads do not.
+
+    By a POSIX lock on a file beside it, which ends with its process and works on NFS.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove_partial(folder: Path) -> None:

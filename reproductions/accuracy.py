@@ -24,10 +24,12 @@ from torch import Tensor
 
 from invconv import InvertibleConv, build
 from invconv.bench import Incorrect
+from invconv.bench.cells import classify
 from invconv.bench.config import Method, Sweep
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
 from invconv.conv import layer_class
+from invconv.files import brief
 from invconv.numerical import relative_error
 from invconv.report import accuracy
 
@@ -113,7 +115,9 @@ def measure_point(config: DictConfig, point: str, device: torch.device) -> dict[
             found = losses(lower, x.to(dtype))
             values[f"{name}_sample"] = error(lower.inverse(x.to(dtype)).double(), truth)
         except (NotImplementedError, TypeError, RuntimeError) as refusal:
-            values[f"{name}_reason"] = str(refusal).splitlines()[0]
+            if classify(refusal) == "oom":
+                raise
+            values[f"{name}_reason"] = brief(refusal)
         else:
             values[f"{name}_round_trip"], values[f"{name}_residual"] = found
     return values

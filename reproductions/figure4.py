@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from invconv.bench import spread, time_interleaved
 from invconv.bench.config import Method, ModelTiming
-from invconv.bench.flow_timing import prove_round_trip, use_method
+from invconv.bench.flow_timing import prove_published, prove_round_trip, published_inverses
 from invconv.bench.memory import keep_freed_memory
 from invconv.bench.running import run_config, run_sweep
 from invconv.bench.sweep import Application, pick_device
@@ -75,7 +75,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
     values: dict[str, Any] = {"height": shape[1], "image_width": shape[2]}
     values["parameters"] = sum(parameter.numel() for parameter in flow.parameters())
     values["memory_kept"] = keep_freed_memory(device)
-    values |= prove_round_trip(flow, images)
+    values |= prove_round_trip(flow, images) | prove_published(flow, images)
     rgb = config.size.startswith("rgb")
     for batch in [figure4.RGB_BATCH] if rgb else config.batches:
         sample: Callable[[], Any] = partial(flow.sample, batch)
@@ -83,9 +83,10 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
             {"st": sample, "again": sample}, device, config.warmup, config.repeats
         )
         values[f"aa_spread_{batch}"] = spread(times["st"], times["again"])
-        if use_method(flow, "published"):
-            times |= time_interleaved({"published": sample}, device, 0, 1)
-            use_method(flow, "auto")
+        with published_inverses(flow) as known:
+            if known:
+                times |= time_interleaved({"published": sample}, device, 0, 1)
+        if known:
             values[f"st_published_{batch}_s"] = times["published"].median
         values |= times["st"].values(f"st_{batch}")
     values["repeats"] = config.repeats

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench import Incorrect, spread, time_interleaved
-from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
+from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards, tuned
 from invconv.bench.config import Sweep
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.running import run_config, run_sweep
@@ -100,7 +100,9 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
         "inverse": solve("auto"),
         "again": solve("auto"),
     }
-    times = time_interleaved(quick, device, 3, config.repeats)
+    with tuned(device) as settings:
+        times = time_interleaved(quick, device, 3, config.repeats)
+    values |= settings
     slow = {name: call for name, call in inverses.items() if name != "inverse_compiled"}
     times |= time_interleaved(slow, device, 1, config.slow_repeats)
     fastest = min(forwards, key=lambda name: times[name].median)

@@ -172,7 +172,7 @@ def measure(
                 images,
                 timing.warmup,
                 timing.repeats,
-                published=math.ceil(timing.repeats / 4),
+                published=timing.repeats,
             )
             if timing.repeats
             else prove_round_trip(flow, images)

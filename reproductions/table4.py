@@ -10,15 +10,14 @@ interleaved. The weights are random, as initialised: only time is measured. The 
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
-from torch import Tensor
 
 from invconv.bench import spread, time_interleaved
 from invconv.bench.config import ModelTiming
@@ -79,16 +78,11 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
         use_method(flow, method)
         values[f"{name}_round_trip"] = prove_round_trip(flow, images).get("round_trip_error")
 
-    def sample(method: str) -> Callable[[], Tensor]:
-        def call() -> Tensor:
-            use_method(flow, method)
-            return flow.sample(config.images)
-
-        return call
-
-    calls = {name: sample(method) for name, method in methods.items()}
-    calls["again"] = sample("auto")
-    times = time_interleaved(calls, device, config.warmup, config.repeats)
+    methods["again"] = "auto"
+    calls = dict.fromkeys(methods, partial(flow.sample, config.images))
+    times = time_interleaved(
+        calls, device, config.warmup, config.repeats, lambda name: use_method(flow, methods[name])
+    )
     again = times.pop("again")
     for name, timing in times.items():
         values |= timing.values(name)

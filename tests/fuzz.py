@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import torch
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 JUNK = [
@@ -41,6 +42,17 @@ TEXTS = [
     "[" * 5000,
     "${oc.env:HOME}",
 ]
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+def quiet(test):
+    """Function-scoped fixtures are the same for all examples, and meant so."""
+    return settings(suppress_health_check=list(HealthCheck))(test)
 
 
 @st.composite

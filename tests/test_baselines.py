@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import triangular_conv2d
-from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
+from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards, tuned
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -21,6 +21,17 @@ def test_pointwise():
     truth = torch.einsum("cd,bdhw->bchw", matrix, x)
     for call in pointwise(x, matrix).values():
         torch.testing.assert_close(call().view_as(x), truth, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_convolutions_are_tuned_on_a_gpu_alone(before, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
+    with tuned(torch.device("cpu")) as settings:
+        assert torch.backends.cudnn.benchmark == before and settings == {}
+    with pytest.raises(KeyError), tuned(torch.device("cuda")) as settings:
+        assert torch.backends.cudnn.benchmark and settings == {"cudnn_benchmark": True}
+        raise KeyError
+    assert torch.backends.cudnn.benchmark == before
 
 
 def test_flops():

@@ -25,6 +25,7 @@ from invconv.bench import (
     table_of,
     time_flow,
     time_interleaved,
+    timing,
     write_row,
 )
 from invconv.bench.flow_timing import prove_round_trip
@@ -52,8 +53,8 @@ def test_calls_are_interleaved_after_the_warm_up():
 def test_median_and_quartiles():
     slow = time_interleaved({"slow": lambda: time.sleep(0.01)}, CPU, 0, 3)["slow"]
     assert 0.01 <= slow.q25 <= slow.median <= slow.q75 < 0.1
-    timing = summarize([5.0, 1.0, 2.0, 3.0, 4.0])
-    assert (timing.q25, timing.median, timing.q75) == (2.0, 3.0, 4.0)
+    found = summarize([5.0, 1.0, 2.0, 3.0, 4.0])
+    assert (found.q25, found.median, found.q75) == (2.0, 3.0, 4.0)
 
 
 def test_a_flow_is_timed_only_if_its_round_trip_holds():
@@ -69,6 +70,40 @@ def test_a_flow_is_timed_only_if_its_round_trip_holds():
     layer.inverse = lambda z: 2 * z
     with pytest.raises(Incorrect, match="relative error"):
         time_flow(flow, images)
+
+
+def test_a_training_step_is_timed_alone(monkeypatch):
+    """The clock sees neither the change of mode nor the end of the last step's gradients."""
+    flow = MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=1, width=4, bins=17)
+    clocked, seen = [], []
+    clock, log_prob = timing._cpu_clock, flow.log_prob
+
+    def watched(call):
+        clocked.append(call)
+        seconds = clock(call)
+        clocked.pop()
+        return seconds
+
+    def outside(function):
+        def call(*arguments, **options):
+            assert not clocked
+            return function(*arguments, **options)
+
+        return call
+
+    def recorded(images):
+        dropped = all(parameter.grad is None for parameter in flow.parameters())
+        seen.append((flow.training, dropped, bool(clocked)))
+        return log_prob(images)
+
+    monkeypatch.setattr(timing, "_cpu_clock", watched)
+    for name in ("train", "zero_grad"):
+        monkeypatch.setattr(flow, name, outside(getattr(flow, name)))
+    monkeypatch.setattr(flow, "log_prob", recorded)
+    time_flow(flow, torch.randint(17, (2, 1, 8, 8)), warmup=1, repeats=2)
+    steps = [one for one in seen if one[0]]
+    assert steps == [(True, True, False), *[(True, True, True)] * 2, (True, True, False)]
+    assert not flow.training
 
 
 def test_a_published_algorithm_that_cannot_run_here_is_not_timed(monkeypatch):

@@ -10,9 +10,11 @@ import torch
 
 from invconv.bench import Incorrect, collect, gpu, read_table
 from invconv.bench.__main__ import main
+from invconv.bench.contributed import check_rows
 from invconv.bench.cuda_resources import Used, parse
 from invconv.report.cuda_resources import page as resources_page
 from invconv.report.gpu import page, write_page
+from invconv.solvers.cuda import nvrtc
 
 WITHOUT_HYDRA = """
 import sys
@@ -52,6 +54,10 @@ def test_every_cell_has_an_ok_row(session):
     assert (models[["ft_s", "st_s", "graph_ft_s", "graph_st_s"]] > 0).all(axis=None)
     assert models.loc["finc", "convolutions_s"] > 0
     assert pd.isna(models.loc["glow", "convolutions_s"])
+
+
+def test_its_rows_can_be_handed_in(session):
+    check_rows(read_table(session / "results" / "data" / "gpu.csv"), ("gpu",))
 
 
 def test_the_page_is_a_function_of_the_rows(session, tmp_path):
@@ -101,6 +107,13 @@ def test_the_time_is_kept(tmp_path, capsys):
 def test_without_a_gpu_it_says_so(tmp_path, capsys):
     assert main(["gpu", "--out", str(tmp_path)]) == 2
     assert "torch finds no CUDA device" in capsys.readouterr().err
+
+
+def test_without_nvrtc_the_resources_are_refused_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(nvrtc, "missing", lambda: "NVRTC was not found: pip install it")
+    assert main(["cuda_resources", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr() == ("", "NVRTC was not found: pip install it\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_cells_of_a_gpu_are_distinct():

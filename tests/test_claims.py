@@ -1,5 +1,6 @@
 """Claims: who works on a cell, and who may take over."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -79,11 +80,26 @@ def test_processes_are_known_without_proc(monkeypatch, tmp_path):
     me = processes.myself()
     assert me["started"] and processes.lives_here(me)
     assert not processes.lives_here({**me, "started": "Mon Jan  1 00:00:00 2001"})
-    child = subprocess.Popen([sys.executable, "-c", "pass"])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not processes.lives_here({**me, "pid": child.pid})  # its corpse
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    it = {**me, "pid": child.pid, "started": processes._started(child.pid)}
+    assert processes.lives_here(it)
+    child.stdin.close()
+    deadline = time.monotonic() + 60
+    while processes.lives_here(it):  # until there is but its corpse, since nobody has waited
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert child.returncode is None
     child.wait()
-    assert not processes.lives_here({**me, "pid": child.pid})
+    assert not processes.lives_here(it)
+
+
+def test_a_signal_is_found_where_there_are_no_real_time_signals(monkeypatch):
+    """As on macOS."""
+    monkeypatch.delattr(signal, "SIGRTMIN")
+    spec = importlib.util.spec_from_file_location("claims_of_macos", claims.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.SUPERSEDED == signal.SIGUSR1
 
 
 def test_a_number_that_another_process_has_now_is_not_the_holder(tmp_path):
@@ -176,12 +192,20 @@ def run(folder, measure, **options):
     return run_cell("c", "t", {}, {}, folder, CPU, measure, **options)
 
 
-@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN])
+@pytest.mark.parametrize(
+    ("interrupts", "superseded"),
+    [
+        (signal.default_int_handler, claims.SUPERSEDED),
+        (signal.SIG_IGN, claims.SUPERSEDED),
+        (signal.SIG_IGN, signal.SIGUSR1),
+    ],
+)
 def test_a_cell_that_was_taken_over_is_interrupted_and_leaves_no_row(
-    tmp_path, monkeypatch, interrupts
+    tmp_path, monkeypatch, interrupts, superseded
 ):
-    """Also in the background of a script, where a shell has SIGINT ignored."""
+    """Also in the background of a script, where a shell has SIGINT ignored, and on macOS."""
     monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    monkeypatch.setattr(claims, "SUPERSEDED", superseded)
     before = signal.signal(signal.SIGINT, interrupts)
 
     def measure(folder):
@@ -240,6 +264,28 @@ def test_what_submitit_raises_when_time_is_up_is_a_timeout(tmp_path):
         raise UncompletedJobError("Job not requeued because: timed-out too many times.")
 
     assert run(tmp_path, measure)[0].status == "timeout"
+
+
+@pytest.mark.parametrize("error", [TimeoutError("late"), subprocess.TimeoutExpired("tool", 5)])
+def test_time_that_is_up_is_a_timeout(tmp_path, error):
+    def measure(folder):
+        raise error
+
+    row, _ = run(tmp_path, measure)
+    assert (row.status, row.reason) == ("timeout", f"{type(error).__name__}: {error}")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+def test_a_gpu_that_is_not_there_is_a_rows_reason(tmp_path):
+    def measure(folder):
+        torch.zeros(1, device="cuda")
+
+    for _ in range(2):  # its own row is looked at first
+        row, measured = run_cell("c", "t", {}, {}, tmp_path, torch.device("cuda"), measure)
+        assert measured
+        assert row.status == "error"
+        assert "CUDA" in row.reason or "NVIDIA" in row.reason
+        assert row.provenance["device"] == "no CUDA device"
 
 
 STORM = """

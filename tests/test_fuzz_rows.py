@@ -1,21 +1,15 @@
-"""Rows, results, published figures and configurations that are broken, wrong or hostile."""
+"""Rows, results and published figures that are broken, wrong or hostile."""
 
 import io
 import json
-import traceback
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-import yaml
-from fuzz import JUNK, TEXTS, contents, damaged, one_sentence, untouched
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hypothesis import HealthCheck, Phase, assume, example, given, settings
+from fuzz import JSON, TEXTS, contents, damaged, one_sentence, quiet, untouched
+from hypothesis import example, given
 from hypothesis import strategies as st
-from omegaconf.errors import OmegaConfBaseException
+from test_contributed import theirs
 from test_map import rows_of
 
 from invconv.__main__ import main
@@ -30,23 +24,13 @@ from invconv.bench import (
     states,
     write_row,
 )
-from invconv.bench.cells import classify
-from invconv.bench.provenance import ROOT
-from invconv.bench.rows import STATUSES, CellError, RowsError, cell_id
-from invconv.bench.sweep import identify
-from invconv.data import load
-from invconv.report.published import published, read_published
-from invconv.training import TrainingOptions, build_flow
+from invconv.bench.rows import STATUSES, RowsError
+from invconv.report.published import COLUMNS, published, read_published
 
 CPU = torch.device("cpu")
 SOURCE = {"machine": "m", "commit": "1", "date": "2026-01-01", "device": "d"}
 ROW = Row("a-1", "table3", "ok", "", {"size": 8}, {"a": 1}, {"st_s": 0.5}, SOURCE)
 TEXT = json.dumps(vars(ROW), indent=1)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
-)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +167,7 @@ def test_any_claim_and_any_grid(place, content):
 
 @pytest.fixture(scope="module")
 def contributed():
-    return pd.DataFrame(rows_of("table3"))
+    return pd.DataFrame(theirs())
 
 
 def imported(place, path, capsys):
@@ -213,11 +197,6 @@ def empty(tmp_path):
     return tmp_path
 
 
-def quiet(test):
-    """Function-scoped fixtures are the same for all examples, and meant so."""
-    return settings(suppress_health_check=list(HealthCheck))(test)
-
-
 @quiet
 @given(data=st.data())
 def test_damaged_contributions(empty, contributed, capsys, data):
@@ -238,6 +217,30 @@ def test_contributions_with_one_odd_cell(empty, contributed, capsys, data, text)
     path = empty / "outside" / "rows.csv"
     rows.to_csv(path, index=False)
     imported(empty, path, capsys)
+
+
+@pytest.mark.parametrize("target", ["rows.csv", "none.csv", ".", "/dev/zero"])
+def test_contributions_through_a_link(empty, contributed, capsys, target):
+    """What it points to is read where that is a file, and never written."""
+    path = empty / "outside" / "rows.csv"
+    contributed.to_csv(path, index=False)
+    link = empty / "link.csv"
+    link.symlink_to(path.parent / target)
+    assert imported(empty, link, capsys) == (target != "rows.csv")
+
+
+def test_contributions_into_a_table_that_is_a_link(empty, contributed, capsys):
+    path, data = empty / "outside" / "rows.csv", empty / "results" / "data"
+    contributed.to_csv(path, index=False)
+    contributed.assign(machine="another").to_csv(empty / "outside" / "theirs.csv", index=False)
+    data.mkdir(parents=True)
+    (data / "table3.csv").symlink_to(empty / "outside" / "theirs.csv")
+    with untouched(empty / "outside"):
+        arguments = ["--label", "them", "--results", str(empty / "results")]
+        assert main(["import", str(path), *arguments]) == 0
+    assert not (data / "table3.csv").is_symlink()
+    assert set(read_table(data / "table3.csv")["machine"]) == {"another", "them: m"}
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("label", ["", " ", "a: b", "a\nb", "<b>", "a|b", "\x1b[31m"])
@@ -290,144 +293,22 @@ def test_damaged_published_figures(table, data):
     assert set(found["label"]) <= {"V", "R", "I"}
 
 
-@pytest.fixture(scope="module")
-def configurations():
-    """Composes table 2's configuration in this process."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def composed(overrides, folder=ROOT / "reproductions" / "conf"):
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            return compose("table2", overrides), module
-
-    yield composed
-    GlobalHydra.instance().clear()
-
-
-KEYS = [
-    "method.name",
-    "method.conv",
-    "method.step",
-    "+method.options.kernel_size",
-    "+method.options.max_growth",
-    "+method.options.inverse_method",
-    "dataset.name",
-    "dataset.bits",
-    "budget.levels",
-    "budget.width",
-    "budget.training.steps",
-    "budget.training.batch_size",
-    "budget.training.optimizer",
-    "budget.training.ema",
-    "likelihood.dequantization",
-    "likelihood.preprocessing",
-    "seed",
-    "method",
-    "dataset",
-    "preset",
-    "nonsense",
-]
-VALUES = [
-    *TEXTS[:-2],
-    TEXTS[-1],
-    *(str(junk) for junk in JUNK),
-    "0",
-    "1e3",
-    "10000000000000",
-    "{a:1}",
-    "${seed}",
-]
-
-
-@example(key="dataset", value="[[1]]")
-@settings(
-    max_examples=20, phases=[Phase.explicit, Phase.generate]
-)  # composing takes a tenth of a second
-@given(key=st.sampled_from(KEYS), value=st.sampled_from(VALUES))
-def test_any_override_is_refused_or_builds(configurations, place, key, value):
-    """By Hydra, as a cell's name, or when the flow is built: always with a reason."""
-    value = value if set(value) <= set("${}.:") | set(map(chr, range(48, 123))) else repr(value)
-    with untouched(place):
-        try:
-            config, table2 = configurations([f"{key}={value}"])
-        except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
-            assert str(error)
-            return
-        except TypeError as error:  # Hydra's own, of a group that is a list of lists
-            assert "hydra" in traceback.extract_tb(error.__traceback__)[-1].filename
-            return
-        try:
-            cell, _ = identify(config, table2.label(config))
-        except (CellError, OmegaConfBaseException, HydraException) as error:
-            assert str(error)
-            return
-        assert Path(cell).name == cell
-        assume(config.budget.width < 10**4 or config.budget.width >= 10**12)
-        try:
-            TrainingOptions(**config.budget.training)
-            build_flow(table2.describe_flow(config, load("digits", "test")))
-        except (TypeError, ValueError, OverflowError) as error:
-            assert one_sentence(error)
-        except RuntimeError as error:
-            assert classify(error) == "oom" or "overflow" in str(error)
-
-
-@given(data=st.data())
-def test_damaged_configuration_files(configurations, tmp_path_factory, data):
-    folder = tmp_path_factory.mktemp("conf")
-    for source in (ROOT / "reproductions" / "conf").rglob("*.yaml"):
-        target = folder / source.relative_to(ROOT / "reproductions" / "conf")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
-    path = folder / "method" / "finc.yaml"
-    path.write_bytes(data.draw(damaged(path.read_bytes())))
-    with untouched(folder):
-        try:
-            configurations(["method=finc"], folder)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-            assert str(error)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "!!python/object/apply:os.system ['touch trace']",
-        "name: !!python/name:os.system",
-        "options: {_target_: os.system, command: touch trace}",
-        "conv: ${oc.create:{_target_:os.system}}",
-    ],
-)
-def test_a_hostile_configuration_runs_nothing(configurations, tmp_path, monkeypatch, text):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "conf"
-    for source in (ROOT / "reproductions" / "conf").rglob("*.yaml"):
-        target = folder / source.relative_to(ROOT / "reproductions" / "conf")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
-    (folder / "method" / "finc.yaml").write_text(f"name: finc\nconv: finc\n{text}\n")
-    with untouched(tmp_path), pytest.raises(Exception, match=r".") as caught:
-        config, table2 = configurations(["method=finc"], folder)
-        identify(config, table2.label(config))
-        build_flow(table2.describe_flow(config, load("digits", "test")))
-    assert not isinstance(caught.value, AssertionError)
-    assert not (tmp_path / "trace").exists()
-
-
-@pytest.mark.parametrize("label", ["", "../../evil", "a/b", "a\\b", "a\nb", "a\x00b", "x" * 201])
-def test_names_of_cells(label):
-    with pytest.raises(CellError, match="a cell's name is that of a folder") as caught:
-        cell_id(label, {})
-    assert one_sentence(caught.value)
-
-
-@pytest.mark.slow
-def test_a_sweep_does_not_leave_its_folder(reproduce, tmp_path):
-    done = reproduce("table2.py", "dataset=digits", "method=glow", "method.name=../../x")
-    assert done.returncode == 2
-    assert done.stderr.startswith("table2: a cell's name is that of a folder")
-    assert "Traceback" not in done.stderr
-    assert not contents(tmp_path)
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4", "figure4"])
+@pytest.mark.parametrize("text", [None, "", "1e999", "9" * 400, "X", "table9"])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_published_figures_with_one_wrong_column(table, column, text):
+    """Missing altogether, empty, huge, an unknown label, another table."""
+    figures = published(table).astype(object)
+    if text is None:
+        figures = figures.drop(columns=column)
+    else:
+        figures.loc[0, column] = text
+    needed = column in ("model", "metric", "source") and text == ""
+    exact = column in ("table", "label") or (column == "value" and (table != "table1" or not text))
+    file = io.StringIO(figures.to_csv(index=False))
+    if text is None or needed or exact:
+        with pytest.raises(ValueError, match=f"^the published figures of {table}") as caught:
+            read_published(file, table)
+        assert one_sentence(caught.value)
+    else:
+        assert read_published(file, table)[column].astype(str)[0] == text

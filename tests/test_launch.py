@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+from hydra.errors import HydraException
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from invconv.__main__ import main
-from invconv.bench import cluster, jobs, read_row, states, watch
+from invconv.bench import cluster, jobs, read_row, states, sweep, watch
 from invconv.bench.cluster import ClusterError
 from invconv.bench.provenance import ROOT, revision
+from invconv.bench.rows import RowsError
 
 OPTIONS = {"timeout_min": 60, "signal_delay_s": 120, "partition": None}
 
@@ -146,6 +149,97 @@ def test_the_queue(programs):
     assert [cluster.ended(words) for words in found.values()] == [False, False, True]
     programs("squeue", code=1, error="Unable to contact slurm controller")
     assert cluster.queue() is None
+
+
+def test_without_an_answer_of_squeue_nothing_is_submitted_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "check", lambda runs, options: None)
+    monkeypatch.setattr(cluster, "accounting", lambda: "")
+    monkeypatch.setattr(cluster, "queue", lambda: None)
+    monkeypatch.setattr(jobs, "_submit", idle)
+    launcher = {"_target_": "a.submitit.SlurmLauncher"}
+    config = {
+        "runs": str(tmp_path),
+        "launch": {"exclusive": None},
+        "hydra": {"launcher": launcher},
+    }
+    states.record_jobs(tmp_path, {"a": "7"})
+    with pytest.raises(
+        ClusterError, match="squeue does not answer, so jobs of an earlier launch"
+    ):
+        jobs.run("t", idle, OmegaConf.create(config), {"a": OmegaConf.create()}, [])
+
+
+def test_a_broken_record_of_a_sweep_stops_it_and_hydra(tmp_path, programs):
+    """Which would submit every cell by itself after a warning."""
+    programs("sbatch", error="asked")
+    (tmp_path / "runs" / "table1").mkdir(parents=True)
+    (tmp_path / "runs" / "table1" / "grid.json").write_text("broken")
+    done = command(tmp_path, "table1", "-m", "n=8", "method=glow,finc", "launch=slurm")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "table1: runs/table1/grid.json is no JSON object (Expecting value"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RowsError("broken"), OSError("full"), ZeroDivisionError()])
+def test_whatever_goes_wrong_before_a_sweep_stops_hydra(tmp_path, monkeypatch, error):
+    def label(config):
+        raise error
+
+    application = sweep.Application("t", idle, label, idle, idle)
+    monkeypatch.setattr(sweep, "sweep", sweep._Composed(application))
+    monkeypatch.setattr(sweep, "compose_cells", lambda config: [OmegaConf.create()])
+    with pytest.raises(SystemExit):
+        sweep.RecordGrid().on_multirun_start(OmegaConf.create({"runs": str(tmp_path)}))
+    assert sweep.sweep.refusal is error
+
+
+def test_what_hydra_says_better_is_left_to_it(monkeypatch):
+    def compose(config):
+        raise HydraException("no such group")
+
+    monkeypatch.setattr(sweep, "sweep", sweep._Composed(sweep.Application("t", *[idle] * 4)))
+    monkeypatch.setattr(sweep, "compose_cells", compose)
+    sweep.RecordGrid().on_multirun_start(OmegaConf.create())
+    assert sweep.sweep.refusal is None
+
+
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "a") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda runs: states.record_jobs(runs, {"a": "1"}),
+        lambda runs: states.record("t", runs, ["a"]),
+    ],
+)
+def test_two_launches_lose_no_job_of_each_other(tmp_path, write):
+    """The other one, which holds the lock, writes its own after this one has begun."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / ".grid.json.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "locked\n"
+    ours = threading.Thread(target=write, args=(tmp_path,))
+    ours.start()
+    ours.join(0.3)
+    assert ours.is_alive()
+    (tmp_path / "grid.json").write_text(json.dumps({"jobs": {"b": "2"}}))
+    other.communicate("\n", timeout=60)
+    ours.join(60)
+    found = states.read_grid(tmp_path)
+    assert found["jobs"]["b"] == "2"
+    assert found["cells"] == ["a"] or found["jobs"]["a"] == "1"
 
 
 def test_a_job_that_looks_over_once_may_be_requeued(tmp_path, monkeypatch, capsys):
@@ -302,3 +396,54 @@ def test_a_cell_that_used_up_its_time_without_a_checkpoint_is_not_tried_for_ever
         job.checkpoint(OmegaConf.create(), str(tmp_path))
     (tmp_path / "last.pt").touch()
     assert job.checkpoint(OmegaConf.create(), str(tmp_path)).function is job
+
+
+STAND_IN = """#!/bin/sh
+echo "$*" >> asked
+case "$*" in *{failing}*) exit 1;; esac
+for word; do case $word in --benchmark-json=*) touch "${{word#*=}}";; esac; done
+"""
+
+
+def make(folder, *arguments):
+    """`make` with a stand-in for Python: its exit code, and what Python was asked for."""
+    (folder / "asked").unlink(missing_ok=True)
+    done = subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True)
+    asked = folder / "asked"
+    return done.returncode, asked.read_text().splitlines() if asked.exists() else []
+
+
+def test_make_results_goes_on_after_a_failure_and_skips_what_is_done(tmp_path):
+    binary = tmp_path / ".venv" / "bin"
+    binary.mkdir(parents=True)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for name in ("pyproject.toml", "constraints.txt", ".venv/ready"):
+        (tmp_path / name).touch()
+    python = binary / "python"
+
+    def fail(what):
+        python.write_text(STAND_IN.format(failing=what))
+        python.chmod(0o755)
+
+    rest = [f"reproductions/{name}.py -m" for name in ("table1", "table2", "table3", "table4")]
+    rest += [f"reproductions/{name}.py -m" for name in ("figure4", "accuracy", "scaling")]
+    timed = "-m pytest --benchmark-only --benchmark-json=runs/benchmark.json tests/benchmarks"
+    counted = "-m invconv.bench cuda_resources"
+    added = "-m invconv report --from-benchmark runs/benchmark.json"
+    last = "-m invconv report --readme"
+
+    fail("benchmark-only")
+    assert make(tmp_path, "results") == (2, [timed, counted, *rest, last])
+    fail("cuda_resources")
+    (tmp_path / "runs" / "cuda_resources").unlink()
+    assert make(tmp_path, "results") == (2, [timed, counted, *rest, added, last])
+    fail("table3")
+    assert make(tmp_path, "results") == (2, [counted, *rest, added, last])
+    fail("nothing")
+    assert make(tmp_path, "results") == (0, [*rest, added, last])
+    assert make(tmp_path, "--dry-run", "results") == (0, [])
+    fail("table1")
+    code, asked = make(tmp_path, "results-full")
+    assert code == 2
+    assert asked[: len(rest) + 2] == [*rest, added, last]
+    assert asked[-2:] == ["reproductions/figure4.py -m preset=paper", last]

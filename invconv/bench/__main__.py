@@ -9,7 +9,7 @@ import torch
 
 from invconv.bench.cells import run_cell
 from invconv.bench.claims import ClaimLost, Held
-from invconv.bench.cuda_resources import CHIPS
+from invconv.bench.cuda_resources import CHIPS, measure
 from invconv.bench.rows import RowsError, cell_id
 from invconv.bench.store import collect
 from invconv.report import cuda_resources as resources_page
@@ -50,11 +50,12 @@ def _gpu(options: argparse.Namespace) -> int:
             print(f"{cell.label}: not started, the time is up")
             bad += 1
             continue
-        name = cell_id(cell.label, {**cell.labels, "tiny": options.tiny})
+        config = {**cell.labels, "tiny": options.tiny}
+        name = cell_id(cell.label, config)
         folder = options.out / "gpu" / name
         try:
             row, _ = run_cell(
-                name, "gpu", cell.labels, cell.labels, folder, device, cell.measure, options.force
+                name, "gpu", cell.labels, config, folder, device, cell.measure, options.force
             )
         except Held as held:
             print(f"{cell.label}: left to {held}")
@@ -76,8 +77,10 @@ def _gpu(options: argparse.Namespace) -> int:
 
 
 def _resources(options: argparse.Namespace) -> int:
-    from invconv.bench.cuda_resources import measure
-
+    missing = nvrtc.missing()
+    if missing:
+        print(missing, file=sys.stderr)
+        return 2
     rows = [used for chip in options.chips for used in measure(chip)]
     print(resources_page.write_page(rows, nvrtc.version(), options.results))
     return 1 if any(used.element == "float32" and used.spilled for used in rows) else 0

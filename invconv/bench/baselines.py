@@ -1,6 +1,7 @@
 """The strongest that torch offers for what the solver is compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +12,32 @@ from invconv.solvers.problem import FLIPS
 Calls = dict[str, Callable[[], Tensor]]
 
 
-def corner_weight(
-    channels: int, kernel_size: int, std: float = 0.05, dtype: torch.dtype = torch.float32
-) -> Tensor:
+@contextmanager
+def tuned(device: torch.device) -> Iterator[dict[str, bool]]:
+    """Inside, cuDNN tries its algorithms on each new shape and keeps the fastest, on a GPU.
+
+    Otherwise it guesses, at times far from the fastest, and a baseline is the strongest there is.
+
+    Yields:
+        What a row says of it: cudnn_benchmark, True; nothing on a CPU.
+    """
+    if device.type != "cuda":
+        yield {}
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield {"cudnn_benchmark": True}
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def corner_weight(channels: int, kernel_size: int, std: float = 0.05) -> Tensor:
     """FInC's kernels at their published initialisation, (C, C/4, k, k), seeded by the caller."""
     quarter = channels // 4
-    weight = std * torch.randn(channels, quarter, kernel_size, kernel_size, dtype=dtype)
+    weight = std * torch.randn(channels, quarter, kernel_size, kernel_size)
     last = weight[:, :, -1, -1].view(4, quarter, quarter)
-    last.copy_(last.tril(-1) + torch.eye(quarter, dtype=dtype))
+    last.copy_(last.tril(-1) + torch.eye(quarter))
     return weight
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -124,7 +125,7 @@ def classify(error: Exception) -> str:
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         return "oom"  # torch's own allocator on a CPU
     timed_out = type(error).__name__ == "UncompletedJobError"  # submitit's, which need not be here
-    if timed_out or isinstance(error, TimeoutError):
+    if timed_out or isinstance(error, TimeoutError | subprocess.TimeoutExpired):
         return "timeout"
     return "error"
 

@@ -51,8 +51,11 @@ class Held(Exception):
     """Another process works on the cell; the message says which."""
 
 
-SUPERSEDED = signal.SIGRTMIN + 7
-"""What interrupts the work; not SIGINT, which processes in the background may ignore."""
+SUPERSEDED = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
+"""What interrupts the work; not SIGINT, which processes in the background may ignore.
+
+macOS has no real-time signals; SIGUSR2 is what schedulers send before a job's time is up.
+"""
 
 
 class ClaimLost(Exception):

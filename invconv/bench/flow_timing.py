@@ -2,6 +2,9 @@
 
 import copy
 import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ EXACT = 1e-6
 """What the round trip, or that of every part alone, may lose in float64."""
 PROVED = 32
 """How many of the timed images go through the round trip, twice where float64 has to."""
+FEW = 4
+"""How many of them go through the papers' own algorithms, which may be a hundred times slower."""
 
 
 def prove_round_trip(flow: LevelFlow, images: Tensor) -> dict[str, Any]:
@@ -106,6 +111,42 @@ def use_method(flow: nn.Module, method: str) -> bool:
     return bool(parts)
 
 
+def inverse_methods(flow: nn.Module) -> dict[nn.Module, Any]:
+    """Every part of ``flow`` whose inverse has a choice, and what it is set to."""
+    return {
+        part: part.inverse_method for part in flow.modules() if hasattr(part, "inverse_method")
+    }
+
+
+def restore(methods: Mapping[nn.Module, Any]) -> None:
+    """Sets what `inverse_methods` found."""
+    for part, method in methods.items():
+        part.inverse_method = method
+
+
+@contextmanager
+def published_inverses(flow: nn.Module) -> Iterator[bool]:
+    """Inside, the papers' own algorithms invert; False where there is none that can run here."""
+    chosen = inverse_methods(flow)
+    try:
+        yield use_method(flow, "published")
+    finally:
+        restore(chosen)
+
+
+def prove_published(flow: LevelFlow, images: Tensor) -> dict[str, Any]:
+    """`prove_round_trip` by the papers' own algorithms, on a few of the images.
+
+    Returns:
+        published_round_trip, the relative error, where it is finite; nothing where there is no
+        such algorithm that can run here.
+    """
+    with published_inverses(flow) as known:
+        found = prove_round_trip(flow, images[:FEW]) if known else {}
+    error = found.get("round_trip_error")
+    return {} if error is None else {"published_round_trip": error}
+
+
 def time_flow(
     flow: LevelFlow,
     images: Tensor,
@@ -117,23 +158,27 @@ def time_flow(
     """Proves the round trip on up to 32 images, then times the flow on as many as are given.
 
     One forward pass is `LevelFlow.log_prob` of ``images`` without gradients, one sampling
-    pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A). The
-    training step, forward and backward of the same batch, has a block of its own, and so has
-    sampling by the published algorithm, where the convolutions have one that can run here.
+    pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A).
+    Sampling by the published algorithm stands there, too, where the convolutions have one that
+    can run here. The training step, forward and backward of the same batch in training mode, has
+    its own block; the gradients of the step before are dropped outside of the clock.
 
     Args:
         flow: it is in eval mode afterwards.
         images: (B, C, H, W), integers.
         warmup, repeats: of each pass.
         training: whether to time a training step, too.
-        published: repeats of sampling by the published algorithm.
+        published: repeats of sampling by the published algorithm; fewer than ``repeats``, for one
+            that takes long, have a block of their own.
 
     Returns:
         Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
         (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
         train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `prove_round_trip` found; samples_not_finite in the last sampling pass; memory_kept, see
-        `keep_freed_memory`; on a GPU peak_memory_bytes of the block.
+        `prove_round_trip` and, for st_published_s, `prove_published` found; samples_not_finite in
+        the last sampling pass by ours; memory_kept, see
+        `keep_freed_memory`; on a GPU peak_memory_bytes of all that is timed, training steps
+        included, and what lies in memory anyway; a slow published algorithm is left out.
     """
     device = images.device
     n = len(images)
@@ -147,37 +192,46 @@ def time_flow(
         return flow.log_prob(images)
 
     def step() -> None:
-        flow.train()
         flow.log_prob(images).sum().backward()
-        flow.zero_grad()
-        flow.eval()
+
+    def forget(_: str = "") -> None:
+        flow.zero_grad(set_to_none=True)
 
     def sample() -> None:
         nonlocal finite
         finite = len(flow.sample(n, only_finite=True))
 
+    ours = inverse_methods(flow)
+    with published_inverses(flow) as known:
+        theirs = inverse_methods(flow)
+    own: dict[str, Callable[[], object]] = {}
+    if published and known:
+        values |= prove_published(flow, images)
+        own["st_published"] = partial(flow.sample, n, only_finite=True)
+
+    def choose(name: str) -> None:
+        restore(theirs if name in own else ours)
+
+    passes: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
+    together = own if published >= repeats else {}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    passes = {"ft": forward, "st": sample, "again": forward}
-    timings = time_interleaved(passes, device, warmup, repeats)
+    timings = time_interleaved(passes | together, device, warmup, repeats, choose)
+    restore(ours)
     values["samples_not_finite"] = n - finite
     if training:
-        timings |= time_interleaved({"train_step": step}, device, warmup, repeats)
+        flow.train()
+        timings |= time_interleaved({"train_step": step}, device, warmup, repeats, forget)
+        forget()
     if device.type == "cuda":
         values["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
     if training:
         values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
-    chosen = {
-        part: part.inverse_method for part in flow.modules() if hasattr(part, "inverse_method")
-    }
-    if published and use_method(flow, "published"):
-        try:
-            timings |= time_interleaved(
-                {"st_published": sample}, device, min(1, warmup), published
-            )
-        finally:
-            for part, method in chosen.items():
-                part.inverse_method = method
+        forget()
+        flow.eval()
+    if own and not together:
+        timings |= time_interleaved(own, device, min(1, warmup), published, choose)
+        restore(ours)
     again = timings.pop("again")
     for name, timing in timings.items():
         values |= timing.values(name)

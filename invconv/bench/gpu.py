@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
+from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards, tuned
 from invconv.bench.cells import Incorrect
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize, tf32
@@ -123,7 +123,7 @@ def time_layer(
     torch.manual_seed(0)
     weight, arguments = _problem(kind, channels, device)
     x = torch.randn(batch, channels, n, n, device=device)
-    with tf32(False):
+    with tf32(False), tuned(device):
         z = triangular_conv2d(x, weight, method="torch", **arguments)
     out = torch.empty_like(z)
     values: dict[str, Any] = {"input_bytes": x.numel() * 4, "solver": resolve("auto", device)}
@@ -159,11 +159,12 @@ def time_layer(
     }
     plain = {f"{name}_eager": calls[name] for name in ("inverse", "forward")}
     slow = [name for name in names if name != "compiled"]
-    with tf32(with_tf32):
+    with tf32(with_tf32), tuned(device) as settings:
         graphs = {name: captured(call, device) for name, call in calls.items()}
         times = time_interleaved({**graphs, "again": graphs["inverse"]}, device, 3, repeats)
         times |= time_interleaved(plain, device, 3, repeats)
         times |= time_interleaved({m: partial(solve, m) for m in slow}, device, 1, 3)
+    values |= settings
     times["torch_forward"] = fastest(times, list(forwards), values, "fastest_torch_forward")
     times["pointwise"] = fastest(times, list(points), values, "fastest_pointwise")
     for name in (*calls, *plain, *slow, "torch_forward", "pointwise"):

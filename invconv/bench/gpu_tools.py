@@ -70,7 +70,7 @@ def copy_rate(device: torch.device, size: int) -> dict[str, float]:
     return {"copy_bytes": 2.0 * size, "copy_bytes_per_s": 2 * size / timing.median}
 
 
-def launch_costs(device: torch.device, launches: int = 2000) -> dict[str, float]:
+def launch_costs(device: torch.device) -> dict[str, float]:
     """Seconds of one launch of an empty kernel with one wait for the device.
 
     launch_and_wait_s in the loop that runs the published algorithms; python_… in a loop of
@@ -78,7 +78,7 @@ def launch_costs(device: torch.device, launches: int = 2000) -> dict[str, float]
     """
     index = device.index or 0
     options = Geometry(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
-    steps = [(0, 0, 1)] * launches
+    steps = [(0, 0, 1)] * 2000
     found = {}
     for name, in_python in (("launch_and_wait_s", False), ("python_launch_and_wait_s", True)):
         if not in_python and extension() is None:
@@ -86,7 +86,7 @@ def launch_costs(device: torch.device, launches: int = 2000) -> dict[str, float]
         loop = partial(
             published.launch_and_wait, index, options, "empty", steps, Arguments(), in_python
         )
-        found[name] = time_interleaved({name: loop}, device, 1, 5)[name].median / launches
+        found[name] = time_interleaved({name: loop}, device, 1, 5)[name].median / len(steps)
     return found
 
 

@@ -81,7 +81,9 @@ def run(
         Whether the jobs were left to themselves, `launch.detach`.
 
     Raises:
-        ClusterError: if the cluster, or this machine, cannot take them.
+        ClusterError: if the cluster, or this machine, cannot take them, or does not say which
+            of them an earlier launch has left.
+        RowsError: if the record of that launch cannot be read.
     """
     options: dict[str, Any] = OmegaConf.to_container(config.hydra.launcher, resolve=True)  # type: ignore[assignment]
     runs, launch = Path(config.runs), config.launch
@@ -98,7 +100,12 @@ def run(
             f"sacct does not work here ({reason}): the sweep asks squeue and needs none, but "
             "Hydra's own launcher would wait for ever for a job that is killed"
         )
-    waiting = cluster.queue() or {}
+    waiting = cluster.queue()
+    if waiting is None:
+        raise ClusterError(
+            "squeue does not answer, so jobs of an earlier launch cannot be told from none: try "
+            "again"
+        )
     known = states.read_grid(runs)["jobs"]
     jobs = {
         cell: known[cell]

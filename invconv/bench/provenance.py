@@ -3,13 +3,13 @@
 import os
 import platform
 import subprocess
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from invconv.bench.processes import now
 from invconv.solvers.compiled import instruction_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,14 +31,20 @@ def provenance(device: torch.device) -> dict[str, Any]:
         and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
         "commit": commit,
         "dirty": dirty,
-        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "date": now(),
     }
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's with the number of cores that may be used."""
+    """The GPU's name, or the processor's with the number of cores that may be used.
+
+    Raises nothing where there is no such GPU: what a measurement says of that is the row's reason.
+    """
     if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
+        try:
+            return str(torch.cuda.get_device_name(device))
+        except (AssertionError, RuntimeError):
+            return "no CUDA device"
     return f"{processor()}, {_cores()} cores"
 
 

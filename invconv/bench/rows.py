@@ -90,27 +90,36 @@ def read_row(path: Path) -> Row | None:
     if found is None:
         return None
     try:
-        fields = get_type_hints(Row)
-        for name in found:
-            if name not in fields:
-                raise ValueError(f"it has {name!r:.40}, which no row has")
-        row = Row(**found)
-        for name, kind in fields.items():
-            if not isinstance(getattr(row, name), get_origin(kind) or kind):
-                raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
-        if row.status not in STATUSES:
-            raise ValueError(f"its status is {row.status!r:.40}")
-        if not all(isinstance(row.provenance.get(name), str) for name in SOURCE):
-            raise ValueError("its provenance must name machine, commit and date")
-        for name, value in {**row.labels, **row.values, **row.provenance}.items():
-            if name in FIXED or not isinstance(value, str | int | float | None):
-                raise ValueError(f"it cannot hold {name!r:.40} = {value!r:.40}")
-            if isinstance(value, int) and abs(value) >= 2**63:
-                raise ValueError(f"its {name!r:.40} has more than 64 bits")
+        return checked_row(found)
     except (TypeError, ValueError) as error:
         raise RowsError(
             f"{path} is not a row ({error}): remove it, or measure again with force=true"
         ) from error
+
+
+def checked_row(found: Mapping[str, Any]) -> Row:
+    """The row with these fields, which may come from anywhere.
+
+    Raises:
+        TypeError, ValueError: if no row has such fields; the message says which.
+    """
+    fields = get_type_hints(Row)
+    for name in found:
+        if name not in fields:
+            raise ValueError(f"it has {name!r:.40}, which no row has")
+    row = Row(**found)
+    for name, kind in fields.items():
+        if not isinstance(getattr(row, name), get_origin(kind) or kind):
+            raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
+    if row.status not in STATUSES:
+        raise ValueError(f"its status is {row.status!r:.40}")
+    if not all(isinstance(row.provenance.get(name), str) for name in SOURCE):
+        raise ValueError("its provenance must name machine, commit and date")
+    for name, value in {**row.labels, **row.values, **row.provenance}.items():
+        if name in FIXED or not isinstance(value, str | int | float | None):
+            raise ValueError(f"it cannot hold {name!r:.40} = {value!r:.40}")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"its {name!r:.40} has more than 64 bits")
     return row
 
 

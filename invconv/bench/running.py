@@ -1,5 +1,6 @@
 """Running a sweep: every cell of it, and how it ends."""
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from hydra.plugins.config_source import ConfigSource
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from invconv.bench import jobs, states
 from invconv.bench.cells import run_cell
@@ -17,7 +20,15 @@ from invconv.bench.provenance import revision
 from invconv.bench.rows import CellError, Row, RowsError
 from invconv.bench.store import collect
 from invconv.bench.sweep import Application, identify, sweep
+from invconv.files import brief
 from invconv.training.distributed import world
+
+HEADER = 512
+"""Characters in which Hydra looks for lines such as ``# @package _global_``."""
+
+
+class ConfigurationError(ValueError):
+    """A configuration file that cannot be read."""
 
 
 def run_config(
@@ -69,10 +80,12 @@ def run_sweep(application: Application) -> int:
 
     Returns:
         The exit code: 0 if every wanted cell is "ok", and where no sweep was started
-        (``--help``, ``--cfg job``); 2 if the cluster cannot take it; 130 after Ctrl-C.
+        (``--help``, ``--cfg job``); 2 if it cannot be started, after one line that says why; 130
+        after Ctrl-C.
     """
     code = 0
     try:
+        check_files(Path(inspect.getfile(inspect.unwrap(application.main))).parent / "conf")
         code = _compose(application)
         if sweep.refusal is not None:
             raise sweep.refusal
@@ -84,14 +97,63 @@ def run_sweep(application: Application) -> int:
             timed = {name for name, cell in wanted.items() if application.times(cell)}
             if jobs.run(application.table, application.main, config, wanted, timed):
                 return 0
-    except (ClusterError, CellError) as error:
-        print(f"{application.table}: {error}", file=sys.stderr)
+    except (ClusterError, CellError, RowsError, OSError, OmegaConfBaseException) as error:
+        print(f"{application.table}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         code = 130
     if not sweep.cells or world().rank:  # the processes of one cell finish as one
         return code
     return max(code, _finish(application))
+
+
+def check_files(folder: Path) -> None:
+    """Reads every ``*.yaml`` below ``folder``: Hydra would answer a broken one with a traceback.
+
+    Raises:
+        ConfigurationError: for the first file that holds no settings; the message begins with
+            its path.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            ConfigSource._get_header_dict(path.read_text(encoding="utf-8")[:HEADER])
+            _check_settings(OmegaConf.to_container(OmegaConf.load(path)))
+        except RecursionError as error:
+            raise ConfigurationError(f"{path}: it is nested too deeply") from error
+        except Exception as error:  # the constructors of odd tags raise what they like
+            mark = getattr(error, "problem_mark", None)  # of the parser's errors
+            line = "" if mark is None else f", line {mark.line + 1}"
+            said = getattr(error, "problem", None) or brief(error)
+            raise ConfigurationError(f"{path}{line}: {said}") from error
+
+
+def _is_default(entry: object) -> bool:
+    """Whether it is a name, or a group with a name, several or none."""
+    if isinstance(entry, dict) and len(entry) == 1:
+        (value,) = entry.values()
+        names = value if isinstance(value, list) else ["" if value is None else value]
+        return all(isinstance(name, str) for name in names)
+    return isinstance(entry, str)
+
+
+def _check_settings(settings: Any) -> None:
+    """Raises ValueError for what Hydra and OmegaConf would not refuse in a sentence."""
+    if not isinstance(settings, dict):
+        raise ValueError("it holds a list, not settings with names")
+    if not isinstance(settings.get("hydra", {}), dict):
+        raise ValueError(f"hydra must be settings with names, not {settings['hydra']!r}")
+    defaults = settings.get("defaults", [])
+    if not isinstance(defaults, list) or not all(map(_is_default, defaults)):
+        raise ValueError(f"defaults must be a list of names and of group: name, not {defaults!r}")
+    values = [settings]
+    for value in values:  # which grows
+        if isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("it holds a whole number of more than 64 bits")
 
 
 def _compose(application: Application) -> int:

@@ -12,6 +12,7 @@ from invconv.bench.claims import holder, newest_claim, read_claim
 from invconv.bench.processes import now
 from invconv.bench.provenance import revision
 from invconv.bench.rows import RowsError, read_json, read_row, write_text_atomically
+from invconv.files import locked
 
 GRID = "grid.json"
 
@@ -92,22 +93,28 @@ def attempts(folder: Path) -> list[str]:
 
 
 def record(table: str, runs: Path, cells: Sequence[str]) -> None:
-    """Notes in ``runs/grid.json`` which cells a sweep wants."""
-    grid = {
-        "table": table,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "date": now(),
-        "cells": list(cells),
-        "jobs": read_grid(runs)["jobs"],
-    }
-    write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
+    """Notes in ``runs/grid.json`` which cells a sweep wants; jobs that stand there stay.
+
+    Raises:
+        RowsError: if what is there is something else.
+    """
+    with locked(runs / GRID):
+        grid = {
+            "table": table,
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "date": now(),
+            "cells": list(cells),
+            "jobs": read_grid(runs)["jobs"],
+        }
+        write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
 
 
 def record_jobs(runs: Path, jobs: Mapping[str, str]) -> None:
-    """Adds which SLURM job has which cell."""
-    grid = read_grid(runs)
-    grid["jobs"] |= jobs
-    write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
+    """Adds which SLURM job has which cell; raises as `record` does."""
+    with locked(runs / GRID):
+        grid = read_grid(runs)
+        grid["jobs"] |= jobs
+        write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
 
 
 def read_grid(runs: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The rows of all machines and commits: `results/data/*.csv`."""
 
-import fcntl
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from invconv.bench.rows import Row, RowsError, read_row, write_text_atomically
-from invconv.files import brief, write_atomically
+from invconv.files import brief, locked, write_atomically
 
 KEY = ["cell", "machine", "commit"]
 FIRST = ["cell", "table", "status", "reason"]
@@ -99,8 +98,7 @@ def add(
 ) -> pd.DataFrame:
     """Merges rows into the table at ``path``, atomically, and returns it.
 
-    Several processes may do so at the same time, one after the other: they wait for each other
-    by a POSIX lock, which ends with its process and works on NFS.
+    Several processes may do so at the same time, one after the other, see `locked`.
 
     Args:
         rows: gives them, once it is this process's turn.
@@ -112,9 +110,7 @@ def add(
         RowsError: if no page can be made of them, or what is at ``path`` are no rows; nothing is
             changed then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("a") as lock, TemporaryDirectory() as made:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
+    with locked(path), TemporaryDirectory() as made:
         text = merge(read_table(path), rows()).to_csv(index=False)
         stored = Path(made, path.name)
         stored.write_text(text)

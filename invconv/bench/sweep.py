@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from invconv.bench import cluster, jobs, states
-from invconv.bench.cluster import ClusterError
 from invconv.bench.rows import CellError, cell_id
 
 NOT_IDENTITY = (
@@ -94,13 +93,17 @@ class Application:
 
 @dataclass
 class _Composed:
-    """What Hydra composed last: the sweep's own configuration and that of every cell."""
+    """What Hydra composed last: the sweep's own configuration and that of every cell.
+
+    Attributes:
+        refusal: why the sweep was not started; Hydra would only warn of it, and go on.
+    """
 
     application: Application | None = None
     config: DictConfig | None = None
     cells: dict[str, DictConfig] = field(default_factory=dict)
     only_list: bool = False
-    refusal: ClusterError | CellError | None = None
+    refusal: Exception | None = None
 
 
 sweep = _Composed()
@@ -110,43 +113,61 @@ class RecordGrid(Callback):
     """A Hydra callback that notes, before a sweep starts, the configuration of every cell.
 
     Hydra delivers neither return values nor an end-of-sweep event when a job dies, so that what
-    is missing can only be known from what was wanted. Where submitit is to launch, and where
-    nothing is, Hydra's own part ends here.
+    is missing can only be known from what was wanted. Where submitit is to launch, where nothing
+    is, and where anything goes wrong, Hydra's own part ends here.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Composes every job of the sweep."""
-        application = sweep.application
-        if application is None:
+        """Composes every job of the sweep.
+
+        Raises:
+            SystemExit: if Hydra shall not go on, with `sweep.refusal` where that has a reason.
+        """
+        if sweep.application is None:
             return
-        loader = GlobalHydra.instance().config_loader()
-        swept = config.hydra.sweeper.get("params") or {}
-        arguments = [f"{key}={value}" for key, value in swept.items()]
-        arguments += [str(override) for override in config.hydra.overrides.task]
-        cells = {}
         try:
-            parsed = OverridesParser.create(loader).parse_overrides(arguments)
-            for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
-                job = loader.load_sweep_config(config, list(overrides))
-                OmegaConf.set_struct(job, False)
-                job.pop("hydra")
-                cells[identify(job, application.label(job))[0]] = job
-        except (HydraException, OmegaConfBaseException):
-            return  # Hydra composes again and says what is wrong
-        except CellError as error:
+            try:
+                composed = compose_cells(config)
+            except (HydraException, OmegaConfBaseException):
+                return  # Hydra composes again and says what is wrong
+            goes_on = _begin(sweep.application, config, composed)
+        except Exception as error:
             sweep.refusal = error
             raise SystemExit(2) from None
-        sweep.config, sweep.cells = config, cells
-        if sweep.only_list:
+        if not goes_on:
             raise SystemExit(0)
-        try:
-            cluster.check_writable(Path(config.runs))
-        except ClusterError as error:
-            sweep.refusal = error
-            raise SystemExit(2) from None
-        states.record(application.table, Path(config.runs), list(cells))
-        if jobs.submits(config):
-            raise SystemExit(0)
+
+
+def compose_cells(config: DictConfig) -> list[DictConfig]:
+    """The configuration of every cell of a sweep, in Hydra's order.
+
+    Raises:
+        HydraException, OmegaConfBaseException: if one cannot be composed.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    swept = config.hydra.sweeper.get("params") or {}
+    arguments = [f"{key}={value}" for key, value in swept.items()]
+    arguments += [str(override) for override in config.hydra.overrides.task]
+    parsed = OverridesParser.create(loader).parse_overrides(arguments)
+    found = []
+    for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
+        job = loader.load_sweep_config(config, list(overrides))
+        OmegaConf.set_struct(job, False)
+        job.pop("hydra")
+        found.append(job)
+    return found
+
+
+def _begin(application: Application, config: DictConfig, composed: list[DictConfig]) -> bool:
+    """Notes what is wanted; whether Hydra is to run it."""
+    cells = {identify(job, application.label(job))[0]: job for job in composed}
+    sweep.config, sweep.cells = config, cells
+    if sweep.only_list:
+        return False
+    runs = Path(config.runs)
+    cluster.check_writable(runs)
+    states.record(application.table, runs, list(cells))
+    return not jobs.submits(config)
 
 
 def identify(config: DictConfig, label: str) -> tuple[str, dict[str, Any]]:

@@ -45,6 +45,7 @@ def time_interleaved(
     device: torch.device,
     warmup: int = 2,
     repeats: int = 10,
+    before: Callable[[str], object] | None = None,
 ) -> dict[str, Timing]:
     """Times ``calls`` in rounds, so that drift of the machine falls on all of them alike.
 
@@ -58,6 +59,7 @@ def time_interleaved(
         device: where they compute.
         warmup: untimed calls of each.
         repeats: timed calls of each.
+        before: is given the name of each call before it begins, outside of the clock.
 
     Raises:
         Busy: if another process computes on the GPU.
@@ -67,7 +69,9 @@ def time_interleaved(
     check_alone(device)
     clock = _cuda_clock(device) if device.type == "cuda" else _cpu_clock
     for _ in range(warmup):
-        for call in calls.values():
+        for name, call in calls.items():
+            if before is not None:
+                before(name)
             call()
     samples: dict[str, list[float]] = {name: [] for name in calls}
     order = random.Random(0)
@@ -77,6 +81,8 @@ def time_interleaved(
     try:
         for _ in range(repeats):
             for name in order.sample(list(calls), len(calls)):
+                if before is not None:
+                    before(name)
                 samples[name].append(clock(calls[name]))
     finally:
         if collecting:

@@ -1,5 +1,6 @@
 """Loss curves: bits per dimension against optimiser steps, for the cells of a sweep."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invconv.bench import read_row
+from invconv.bench.rows import RowsError
 from invconv.data import DATASETS
 from invconv.report.names import METHODS
 from invconv.report.style import save, style
@@ -62,17 +64,22 @@ def loss_curves(folders: Sequence[Path], path: Path) -> Path:
 
 
 def read_curve(folder: Path) -> Curve | None:
-    """The log in ``folder``, None if there is none or nothing in it.
+    """The log in ``folder``; None if there is none, no number in it, or anything but numbers.
 
-    Method and data set are those of its row; a cell that is not done has them in its name.
+    Method and data set are those of its row; a cell without one that can be read has them in its
+    name. Raises nothing: a figure of all cells must not fail for one of them.
     """
     try:
         log = pd.read_csv(folder / LOG, usecols=["step", "train_bpd", "valid_bpd"], dtype=float)
-    except (FileNotFoundError, pd.errors.EmptyDataError):
+    except (OSError, ValueError):
         return None
-    if log.empty:
+    log = log.replace([math.inf, -math.inf], math.nan).dropna(subset=["step"])
+    if log[["train_bpd", "valid_bpd"]].isna().all(axis=None):
         return None
-    row = read_row(folder / "row.json")
+    try:
+        row = read_row(folder / "row.json")
+    except RowsError:
+        row = None
     labels = row.labels if row is not None else {}
     method = labels.get("method") or _part(folder.name, METHODS)
     dataset = labels.get("dataset") or _part(folder.name, DATASETS)
