@@ -15,7 +15,7 @@ from invconv.bench.rows import RowsError
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.files import brief
-from invconv.report import PAGES, assessments
+from invconv.report import PAGES, assessments, neighbours
 from invconv.report.explorer import LibraryMissing, write_explorer
 from invconv.report.readme import write_readme
 from invconv.report.style import formats
@@ -177,6 +177,7 @@ def _report(options: argparse.Namespace) -> int:
     with formats(".svg", ".png", *[".pdf"] * options.pdf):
         for table, frame in frames.items():
             print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
+    print(f"published figures: {neighbours.write_page(options.results)}")
     if options.readme:
         try:
             write_readme(frames, Path("README.md"))

@@ -1,9 +1,12 @@
 """The accuracy sweep and its page."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
+import torch
+from omegaconf import OmegaConf
 
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
@@ -28,8 +31,8 @@ def test_a_small_sweep(tmp_path):
     page = " ".join((tmp_path / "results" / "accuracy.md").read_text().split())
     assert "method | k = 2 | k = 3 |" in page
     assert "| Glow | – | – |" in page
-    assert "not to be trusted, for FInC at s0.8" in page
-    assert (tmp_path / "results" / "figures" / "accuracy.png").exists()
+    assert "does not give its latent back, for FInC at s0.8" in page
+    assert len(list((tmp_path / "results" / "figures").glob("accuracy-*-c4.png"))) == 1
 
 
 def test_points():
@@ -43,3 +46,32 @@ def test_points():
 
 def test_no_rows():
     assert "missing: no rows yet" in accuracy.page(read_table(ROOT / "nowhere.csv"))
+
+
+def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "reproductions")
+    sweep = importlib.import_module("accuracy")
+    config = {"method": {"conv": "glow", "options": {}}, "channels": 4, "batch": 2, "seed": 0}
+
+    def measured(error):
+        def losses(layer, x):
+            if x.dtype == torch.bfloat16:
+                raise error
+            return 0.0, 0.0
+
+        monkeypatch.setattr(sweep, "losses", losses)
+        return sweep.measure_point(OmegaConf.create(config), "n4", torch.device("cpu"))
+
+    for error, reason in (
+        (RuntimeError(), "RuntimeError"),
+        (TypeError("no bfloat16\nat all"), "no bfloat16"),
+    ):
+        values = measured(error)
+        assert values["bfloat16_reason"] == reason
+        assert "float32_reason" not in values and values["float32_residual"] == 0
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ):
+        with pytest.raises(RuntimeError, match="memory"):
+            measured(error)

@@ -39,7 +39,8 @@ COMMON = {
 
 
 def row(table, cell, labels, values, **config):
-    shared = {"budget": {"training": {"steps": 7}}, **config}
+    budget = {"levels": 3, "steps": 32, "width": 512, "training": {"steps": 7}}
+    shared = {"budget": budget, **config}
     return COMMON | {
         "cell": cell,
         "table": table,
@@ -239,7 +240,7 @@ def test_exactly_the_cells_of_a_changed_row_change(table):
 
 NAMES = (
     "model|data|method|size|batch|images|steps|device|solver|cell|threads|torch|python|commit|date"
-    "|point|layer|C, n|seeds|theory|what|how|machine"
+    "|L, K|point|layer|C, n|seeds|theory|what|how|machine"
 )
 
 
@@ -271,7 +272,7 @@ def test_no_rows_one_failed_row_two_machines_and_two_commits(table):
     failed = {k: v for k, v in rows[-1].items() if not isinstance(v, float)}
     failed |= {"status": "oom", "reason": "OutOfMemoryError: too large"}
     text = page(pd.DataFrame([failed]))
-    assert f"`{failed['cell']}`: oom: OutOfMemoryError: too large" in text
+    assert re.search(rf"`{failed['cell']}`.*: oom: OutOfMemoryError: too large", text)
     other = [{**r, "machine": "elsewhere", "device": "another"} for r in rows]
     newer = [{**rows[0], "cell": "newer", "commit": "fedcba98", "date": "2027-01-01"}, *rows[1:]]
     text = page(pd.DataFrame([*newer, *other]))

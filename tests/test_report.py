@@ -14,7 +14,8 @@ from invconv.report import markdown as md
 from invconv.report.published import LABELS, published
 from invconv.report.readme import with_rows
 from invconv.report.seeds import paired_difference
-from invconv.report.table2 import METRICS, PAPER, page
+from invconv.report.table2 import page
+from invconv.report.table2_paper import METRICS, PAPER
 
 
 def test_memory_that_was_kept_is_told_where_rows_know_it():
@@ -29,11 +30,11 @@ def test_samples_that_cannot_be_trusted_are_named():
     errors = {"round_trip_error": 340.0, "round_trip_error_float64": 1.1e-6}
     text = page(pd.DataFrame([make_row(), make_row("glow", dataset="cifar10", **errors)]))
     assert text.count("decoding what was encoded") == 1
-    note = "`smoke-cifar10-glow-0`: decoding what was encoded has a relative error of 3.4e+02"
+    note = "`smoke-cifar10-glow-0`, m): decoding what was encoded has a relative error of 3.4e+02"
     assert note + " (1.1e-06 in float64):" in text.partition("## The paper's data sets")[2]
     lost = {"samples_not_finite": 25.0}
     text = page(pd.DataFrame([make_row("macow", **lost), make_row()]))
-    assert "`smoke-digits-macow-0`: 25 of 100 samples were not finite" in text
+    assert "MaCow on digits 8×8 (`smoke-digits-macow-0`, m): 25 of 100 samples were not" in text
     del errors["round_trip_error_float64"]
     text = page(pd.DataFrame([make_row("glow", **errors)]))
     assert "of 3.4e+02: rounding" in text
@@ -43,7 +44,7 @@ def make_row(method="finc", status="ok", preset="smoke", dataset="digits", seed=
     config = {
         "method": method,
         "seed": seed,
-        "budget": {"training": {"steps": 600}},
+        "budget": {"levels": 3, "steps": 32, "width": 512, "training": {"steps": 600}},
         "dataset": dataset,
     }
     times = {
@@ -93,8 +94,48 @@ def test_a_number_without_a_row_does_not_exist():
 def test_measured_published_and_ratio():
     row = make_row(dataset="cifar10", bpd=3.39 * 2, st_s=0.41 / 2)
     text = " ".join(page(pd.DataFrame([row])).split())
-    assert "| CIFAR-10 | FInC | 3.39 | 6.780 | 2.00 |" in text
-    assert "| 0.41 | 0.205 | 0.50 |" in text
+    assert "| CIFAR-10 | FInC | 3, 32, 512 | 3.39 | 6.780 | 2.00 |" in text
+    assert "| 0.41 | 0.205 [0.500, 0.500] | 0.50 |" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "ratios"),
+    [
+        ({}, ("2.00", "0.50")),
+        ({"timed_images": 10}, ("2.00", "–")),
+        ({"width": 16}, ("–", "–")),
+        ({"steps": 28}, ("–", "–")),
+    ],
+)
+def test_only_the_published_model_is_compared_with_its_figures(change, ratios):
+    row = make_row(dataset="cifar10", bpd=3.39 * 2, st_s=0.41 / 2)
+    config = json.loads(row["config"])
+    for name, value in change.items():
+        (row if name in row else config["budget"])[name] = value
+    text = " ".join(page(pd.DataFrame([row | {"config": json.dumps(config)}])).split())
+    line = text.partition("| CIFAR-10 | FInC |")[2].partition("CIFAR-10")[0].split(" | ")
+    assert (line[3], line[9]) == ratios
+
+
+def test_an_imported_row_is_told_from_ours_on_the_same_device():
+    theirs = {"machine": "Some Lab: m", "bpd": 1.234}
+    rows = [make_row(dataset="cifar10"), make_row(dataset="cifar10") | theirs]
+    text = page(pd.DataFrame(rows))
+    line = next(line for line in text.splitlines() if "1.234" in line)
+    assert "cpu (Some Lab: m)" in line
+    assert "### Some Lab: m" in page(pd.DataFrame([make_row(), make_row() | theirs]))
+    readme = (ROOT / "README.md").read_text()
+    empty = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
+    shown = with_rows(readme, empty | {"table2": pd.DataFrame([make_row(), make_row() | theirs])})
+    assert "2.125" in shown
+    assert "1.234" not in shown
+
+
+def test_a_failed_cell_of_the_papers_data_is_not_missing():
+    text = page(pd.DataFrame([make_row(dataset="mnist", status="oom")]))
+    line = next(line for line in text.splitlines() if re.match(r"\| MNIST +\| FInC ", line))
+    assert "oom" in line
+    assert "missing" not in line
 
 
 @pytest.mark.parametrize(
@@ -127,7 +168,7 @@ def test_a_ratio_of_two_rows_is_never_bold():
 
 def test_a_failed_cell_has_a_footnote():
     text = page(pd.DataFrame([make_row(status="error"), make_row("glow")]))
-    assert "`smoke-digits-finc-0`: error: RuntimeError: broke" in text
+    assert "FInC on digits 8×8 (`smoke-digits-finc-0`, m): error: RuntimeError: broke" in text
     assert "2.125" in text
 
 
@@ -153,7 +194,7 @@ def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
     [
         (-0.1, "FInC is better than Glow"),
         (0.1, "FInC is worse than Glow"),
-        (0.0, "resolve no difference between Glow and FInC"),
+        (0.0, "4 seeds: in bits per dimension no difference is resolved between Glow and FInC"),
     ],
 )
 def test_differences_are_paired_by_seed(gap, sentence):
@@ -246,18 +287,21 @@ def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
 def test_the_readme_says_what_the_rows_say():
     readme = (ROOT / "README.md").read_text()
     nothing = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
-    assert "times as long" not in with_rows(readme, nothing).partition("<!-- figures")[2][:300]
+    empty = with_rows(readme, nothing)
+    assert "times as long" not in empty.partition("<!-- figures")[2][:300]
+    assert ".svg" not in empty.partition("<!-- figures")[2].partition("end of figures")[0]
     timing = {"dataset": "cifar10", "preset": "paper_timing", "ft_s": 1.0}
     flows = [
         make_row("glow", ft_s=1.0, st_s=1.5),
         make_row("macow", ft_s=1.0, st_s=7.25, timed_images=100, samples_not_finite=3),
         make_row("glow", **timing, st_s=9.0),  # of which nothing is published
-        make_row("finc", **timing, st_s=1.25),
-        make_row("emerging", **timing, st_s=1.75),
+        make_row("finc", **timing, st_s=1.25, st_published_s=1.5),
+        make_row("emerging", **timing, st_s=1.75, st_published_s=3.5),
     ]
-    here = {"status": "ok", "machine": "m", "date": "2026-01-01"}
+    flows += [row | {"machine": "older", "st_s": 99.0, "date": "2025-01-01"} for row in flows]
+    here = {"status": "ok", "machine": "m", "device": "cpu", "date": "2026-01-01", "config": "{}"}
     layer = here | {"channels": 12, "batch": 100, "inverse_s": 1.0, "torch_forward_s": 4.0}
-    layer |= {"fresh_s": 2.0}
+    layer |= {"fresh_s": 2.0, "n": 8, "k": 3, "point": "n8"}
     layer |= {"inverse_diagonal_channel_s": 33.0}
     sampling = [
         {**here, "cell": method, "method": method, "width": 16, "size": "8x8"}
@@ -269,21 +313,28 @@ def test_the_readme_says_what_the_rows_say():
     rows = {
         "table2": pd.DataFrame(flows),
         "scaling": pd.DataFrame(
-            [{**layer, "cell": "a"}, {**layer, "cell": "b", "inverse_s": 3, "torch_forward_s": 3}]
+            [
+                {**layer, "cell": "a"},
+                {**layer, "cell": "b", "inverse_s": 3, "torch_forward_s": 3, "n": 64},
+            ]
         ),
         "figure4": pd.DataFrame(sampling),
     }
     said = with_rows(readme, rows)
-    assert "models above take 1.50 to 7.25 times as long, at most 1.50 but for MaCow" in said
     worst = 17.19 / 0.49  # Emerging's figures
-    assert f"takes up to {worst:.0f} times as long as the forward pass (Emerging on CIFAR" in said
-    assert "here the same models take 1.25 to 1.75 times as long" in said
-    assert "3 of 100 samples were not finite" in said.partition("end of table2")[0]
-    assert "takes 0.50 to 0.67 of torch's fastest forward pass" in said
-    assert "is 11 to 33 times as fast" in said
-    assert "samples in 1.25 (1.25 to 5) times Glow's time" in said
-    assert "MaCow flow in 6.5 (6.5 to 6.5) times it" in said
-    assert "couplings 16 wide and 3 repeats" in said
+    assert f"take up to {worst:.0f} times as long as the forward pass (Emerging on CIFAR" in said
+    assert "On cpu all of them take 1.25 to 1.75 times as long with our solver, and" in said
+    assert "1.50 to 3.50 times with their papers' own algorithms" in said
+    assert "99.0" not in said
+    assert "MaCow on digits 8×8: 3 of 100 samples" in said.partition("end of table2")[0]
+    assert "n 8 to 64, k 3 to 3) takes 0.50 to 0.67 of torch's fastest forward pass" in said
+    assert "it is 11 to 33 times as fast" in said
+    # 1.25 at seven batches and 5 at one
+    assert "a whole FInC flow samples in 1.25 (1.25 to 2.37)" in said
+    assert "a whole MaCow flow samples in 6.5 (6.5 to 6.5): median and the middle 80 %" in said
+    assert "couplings 16 wide and 3 repeats (cpu)" in said
+    assert "](results/figures/scaling-m-c12-b100.svg)" in said
+    assert "](results/figures/figure4-m-w16.svg)" in said
 
 
 def test_readme_markers():

@@ -28,7 +28,7 @@ def test_a_small_sweep(tmp_path):
     assert row["ours_round_trip"] < 1e-3
     assert "a CPU has no launches" in row["algorithm_2_reason"]
     page = (results / "table4.md").read_text()
-    assert "Coupling width 4, reduced from 512" in page
+    assert "coupling width 4, reduced from 512" in page
     assert "algorithm 2: not measured" in page
     assert "algorithm 1 ratio" not in page
 

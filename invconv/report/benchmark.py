@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.names import METHODS
 
 OPERATIONS = {
@@ -45,7 +45,7 @@ def page(rows: pd.DataFrame) -> str:
             here = block[(block["operation"] == operation) & (block["status"] == "ok")]
             if len(here):
                 parts += [f"### {title}", md.table(_lines(here))]
-        parts += pages.footnotes(block)
+        parts += remarks.footnotes(block)
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from invconv.bench import newest
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 
 KILL = "kills: "
 
@@ -30,7 +30,7 @@ def page(rows: pd.DataFrame) -> str:
     for _, row in newest(rows).iterrows():
         if row["status"] == "ok":
             parts += _trial(row) if row["cell"] == "faults" else _overhead(row)
-    parts += pages.footnotes(newest(rows))
+    parts += remarks.footnotes(newest(rows))
     return "\n\n".join(parts) + "\n"
 
 

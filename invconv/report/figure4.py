@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.published import published
 from invconv.report.style import save_for_page, style
 
@@ -28,53 +28,53 @@ RGB_SIZES = (
 )
 LOUD = 0.15
 """An A/A ratio beyond which a time is noise."""
+ASIDE = 0.15
+"""How far right of its size a published point stands, so as not to hide the measured ones."""
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/figure4.md`` and its figures, and returns the page's path."""
-    found = _blocks(rows)
-    for i, block in enumerate(found):
-        save_for_page(draw(block), results, _figure(i))
+    for name, block in figures(rows).items():
+        save_for_page(draw(block), results, name)
     return pages.write("figure4", lambda: page(rows), results)
 
 
-def _blocks(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    return pages.blocks(rows, "method", "size")
-
-
-def _figure(i: int) -> str:
-    return f"figure4{f'-{i + 1}' if i else ''}"
+def figures(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Each figure's name and its rows."""
+    found = pages.blocks(rows, "method", "size")
+    return pages.figures("figure4", found, lambda row: f"w{row['width']:g}")
 
 
 def page(rows: pd.DataFrame) -> str:
     """The whole page, a pure function of the rows and the published figures."""
-    figures = published("figure4")
+    stated = published("figure4")
     parts = [
         "# Figure 4: sampling time against image size and batch",
         "Made by `python reproductions/figure4.py -m` (`preset=paper` for the published width); "
         "do not edit. Rows: [data/figure4.csv](data/figure4.csv). Seconds to sample one batch "
         "from a flow with random weights, (L, K) = (2, 10) on two-channel input; median, in the "
-        "figure with quartiles as a band, after the round trip was proved. Dotted: the same flow "
-        "inverted by its paper's own algorithm, once. Open markers: published, from the authors' "
-        "GPU, which they do not name. The last panel is another model, (2, 16) on three "
-        f"channels, sampling {RGB_BATCH} images; the published batch is not stated.",
+        "figure with quartiles as a band, after the round trip was proved. Dotted, own algorithm: "
+        f"the same flow inverted as its paper does, once. {remarks.OWN_ALGORITHMS} Open markers: "
+        "published, from the authors' GPU, which they do not name. The last panel is another "
+        f"model, (2, 16) on three channels, sampling {RGB_BATCH} images; the published batch is "
+        "not stated.",
     ]
-    found = _blocks(rows)
+    found = figures(rows)
     if not found:
-        parts += ["missing: no rows yet.", *_tables(rows, figures)]
-    for i, block in enumerate(found):
+        parts += ["missing: no rows yet.", *_tables(rows, stated)]
+    for figure, block in found.items():
         width = int(block["width"].iloc[0])
         parts += [
-            f"## Coupling width {width}, {pages.size(width)}",
+            f"## {block['machine'].iloc[0]}: coupling width {width}, {pages.size(width)}",
             pages.origin(block),
             *_noise(block),
-            f"![sampling time](figures/{_figure(i)}.svg)",
-            *_tables(block, figures),
-            *pages.footnotes(block),
-            *pages.lossy_notes(block),
+            f"![sampling time](figures/{figure}.svg)",
+            *_tables(block, stated),
+            *remarks.footnotes(block),
+            *remarks.lossy_notes(block),
         ]
-    return "\n\n".join([*parts, *pages.published_notes(figures)]) + "\n"
+    return "\n\n".join([*parts, *remarks.published_notes(stated)]) + "\n"
 
 
 def _noise(block: pd.DataFrame) -> list[str]:
@@ -88,20 +88,20 @@ def _noise(block: pd.DataFrame) -> list[str]:
         f"{repeats} repeats; models and sizes are timed minutes apart. One call differs from "
         f"itself, timed twice in the same block, by {spreads.median():.1%} (median over the "
         f"cells), by more than {LOUD:.0%} in {(spreads > LOUD).sum()} of {len(spreads)}, at most "
-        f"by {spreads.max():.0%}. What is smaller between two columns says nothing."
+        f"by {spreads.max():.0%}. A smaller difference between two columns means nothing."
     ]
 
 
-def _tables(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
+def _tables(block: pd.DataFrame, stated: pd.DataFrame) -> list[str]:
     two = [
         _line(
-            {"batch": str(batch), "size": size}, block, size, batch, _points(figures, size, batch)
+            {"batch": str(batch), "size": size}, block, size, batch, _points(stated, size, batch)
         )
         for batch in BATCHES
         for size in SIZES
     ]
     older = [
-        _line({"size": size[4:]}, block, size, RGB_BATCH, _points(figures, size, None))
+        _line({"size": size[4:]}, block, size, RGB_BATCH, _points(stated, size, None))
         for size in RGB_SIZES
     ]
     return [
@@ -112,12 +112,12 @@ def _tables(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
     ]
 
 
-def _points(figures: pd.DataFrame, size: str, batch: int | None) -> dict[str, str]:
+def _points(stated: pd.DataFrame, size: str, batch: int | None) -> dict[str, str]:
     """The published times of all methods at one size, as cells."""
     metric = "st_s" if batch is None else f"st_{batch}_s"
     return {
         method: pages.published_cell(
-            figures, model=pages.title(method), dataset=size, metric=metric
+            stated, model=pages.title(method), dataset=size, metric=metric
         )
         for method in METHODS
     }
@@ -142,7 +142,7 @@ def draw(block: pd.DataFrame) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figures = published("figure4")
+    stated = published("figure4")
     good = block[block["status"] == "ok"]
     figure = Figure(figsize=(9, 9.6), layout="constrained")
     panels = figure.subplots(3, 3, sharey=True).flat
@@ -152,8 +152,8 @@ def draw(block: pd.DataFrame) -> "Figure":
         for method in METHODS:
             look = style(method)
             metric = "st_s" if batch is None else f"st_{batch}_s"
-            points = figures[(figures["model"] == look.title) & (figures["metric"] == metric)]
-            at = [sizes.index(size) for size in points["dataset"]]
+            points = stated[(stated["model"] == look.title) & (stated["metric"] == metric)]
+            at = [sizes.index(size) + ASIDE for size in points["dataset"]]
             panel.plot(
                 at,
                 points["value"].astype(float),
@@ -172,6 +172,10 @@ def draw(block: pd.DataFrame) -> "Figure":
         panel.grid(alpha=0.3)
     for panel in figure.axes[::3]:
         panel.set_ylabel("seconds per batch")
+    if len(block):
+        first = block.iloc[0]
+        width = f"couplings {first['width']:g} wide (published: {pages.PAPER_WIDTH})"
+        figure.suptitle(f"Measured on {first['device']}, {width}", fontsize=10)
     handles = [
         Line2D([], [], label=style(method).title, **style(method).options()) for method in METHODS
     ]

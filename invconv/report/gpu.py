@@ -6,7 +6,7 @@ import pandas as pd
 
 from invconv.bench import newest
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 
 INTRODUCTION = (
     "Made by `python -m invconv.bench gpu`; do not edit. Rows: {rows}. "
@@ -44,7 +44,7 @@ def page(rows: pd.DataFrame) -> str:
         models = group[group["part"] == "model"]
         if len(models):
             parts += _models(models)
-        parts += pages.footnotes(group[group["part"].isin(["layer", "model"])])
+        parts += remarks.footnotes(group[group["part"].isin(["layer", "model"])])
         commits = ", ".join(sorted(set(group["commit"].astype(str))))
         dirty = " with changes" if group["dirty"].astype(bool).any() else ""
         versions = ", ".join(sorted(set(group["torch"].astype(str))))

@@ -58,6 +58,11 @@ def source(row: pd.Series, field: str) -> Source:
     return Source(str(row["cell"]), str(row["machine"]), str(row["commit"]), field)
 
 
+def also(text: str, *sources: Source) -> str:
+    """A cell that depends on more than what it shows; anything else as it is."""
+    return Cell(text, *text.sources, *sources) if isinstance(text, Cell) else text
+
+
 def value(
     row: pd.Series | None, field: str, form: Callable[[float], str] | None = None, scale: float = 1
 ) -> str:

@@ -4,7 +4,7 @@ LAYERS = {
     "glow": "Glow",
     "finc": "FInC",
     "emerging": "Emerging",
-    "emerging_raster": "Emerging, raster mask",
+    "emerging_raster": "Emerging (raster mask)",
     "cinc": "CInC",
     "inverse_flow": "Inverse-Flow",
     "woodbury": "Woodbury",

@@ -1,14 +1,15 @@
 """What every page has in common: its file, its map, blocks of rows, footnotes and sources."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from invconv.bench import newest, write_text_atomically
-from invconv.bench.flow_timing import TRUSTED
 from invconv.report import markdown as md
 from invconv.report.names import METHODS
+from invconv.report.published import as_printed
 from invconv.report.seeds import setting
 
 PAPER_WIDTH = 512
@@ -66,6 +67,26 @@ def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     return [group for _, group in kept.groupby(["machine", "_setting"])]
 
 
+def figures(
+    stem: str, found: Sequence[pd.DataFrame], detail: Callable[[pd.Series], str]
+) -> dict[str, pd.DataFrame]:
+    """The name of each block's figure, such as ``scaling-amd-epyc-2-cores-c12``, and the block.
+
+    Args:
+        stem: the name of the page.
+        found: the `blocks`.
+        detail: the end of the name, from a row of the block.
+    """
+    names: list[str] = []
+    for block in found:
+        first = block.iloc[0]
+        machine = re.sub(r"[\W_]+", "-", str(first["machine"]).lower()).strip("-")
+        names.append(f"{stem}-{machine}-{detail(first)}")
+    numbers = [names[:i].count(name) for i, name in enumerate(names)]
+    unique = [f"{name}-{n + 1}" if n else name for name, n in zip(names, numbers, strict=True)]
+    return dict(zip(unique, found, strict=True))
+
+
 def size(width: int, meaning: str = "") -> str:
     """Whether a model is as wide as the published one, and what it means if it is not."""
     return "as published" if width == PAPER_WIDTH else f"reduced from {PAPER_WIDTH}{meaning}"
@@ -86,7 +107,15 @@ def origin(block: pd.DataFrame) -> str:
     )
     place = where(device, str(block["machine"].iloc[0]))
     source = f"{place}; torch {torch}, {threads} threads; {several}{', '.join(commits)}."
-    return " ".join([source, *memory_note(block)])
+    return " ".join([source, *_duration(block), *memory_note(block)])
+
+
+def _duration(block: pd.DataFrame) -> list[str]:
+    """How long the cells of a block took together, where their rows know it."""
+    if "duration_s" not in block or block["duration_s"].isna().any():
+        return []
+    minutes = block["duration_s"].sum() / 60
+    return [f"Measured in {md.number(minutes, 2)} minutes."]
 
 
 def memory_note(rows: pd.DataFrame) -> list[str]:
@@ -97,6 +126,11 @@ def memory_note(rows: pd.DataFrame) -> list[str]:
     others = ", ".join(f"`{cell}`" for cell in rows.loc[~kept, "cell"])
     which = f", but for {others}" if others else ""
     return [f"Freed memory stays with the process{which} ([why](README.md))."]
+
+
+def labels(rows: pd.DataFrame) -> pd.Series:
+    """The contributor's label of each row, which `import` puts before the machine; "" for ours."""
+    return rows["machine"].map(lambda name: name.rpartition(": ")[0])
 
 
 def where(device: str, machine: str) -> str:
@@ -121,50 +155,13 @@ def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
     return None if rows.empty else rows.iloc[-1]
 
 
-def footnotes(rows: pd.DataFrame) -> list[str]:
-    """A line for every row that is not ok."""
-    if rows.empty:
-        return []
-    bad = rows[rows["status"] != "ok"]
-    lines = [f"- `{row['cell']}`: {row['status']}: {row['reason']}" for _, row in bad.iterrows()]
-    return ["\n".join(lines)] if lines else []
-
-
-def lossy_notes(rows: pd.DataFrame) -> list[str]:
-    """A line for every model whose samples are not what its latents stand for."""
-    if "round_trip_error" not in rows:
-        return []
-    lines = []
-    for _, row in rows[rows["round_trip_error"] > TRUSTED].iterrows():
-        exact = row.get("round_trip_error_float64")
-        known = "" if exact is None or pd.isna(exact) else f" ({exact:.1e} in float64)"
-        lines.append(
-            f"- `{row['cell']}`: decoding what was encoded has a relative error of "
-            f"{row['round_trip_error']:.1e}{known}: rounding errors grow from layer to layer. "
-            "In float32 its samples are not those of its latents; only its times count."
-        )
-    if "round_trip_overflows" in rows:
-        lines += [
-            f"- `{row['cell']}`: decoding what was encoded overflows, though every layer inverts: "
-            "only its times and its bits per dimension count."
-            for _, row in rows[rows["round_trip_overflows"] == True].iterrows()  # noqa: E712
-        ]
-    if "samples_not_finite" in rows:
-        lines += [
-            f"- `{row['cell']}`: {row['samples_not_finite']:.0f} of {row['timed_images']:.0f} "
-            "samples were not finite, since an inverse overflowed."
-            for _, row in rows[rows["samples_not_finite"] > 0].iterrows()
-        ]
-    return ["\n".join(lines)] if lines else []
-
-
 def provenance_table(rows: pd.DataFrame) -> str:
     """One line per row: status, device, versions, commit and date."""
     lines = [
         {
             "cell": f"`{row['cell']}`",
             "status": row["status"],
-            "device": row["device"],
+            "device": where(str(row["device"]), str(row["machine"])),
             "threads": f"{row['threads']:.0f}",
             "torch": row["torch"],
             "python": row["python"],
@@ -177,36 +174,19 @@ def provenance_table(rows: pd.DataFrame) -> str:
 
 
 def published_cell(
-    figures: pd.DataFrame, form: Callable[[float], str] = "{:g}".format, **labels: str
+    figures: pd.DataFrame, form: Callable[[float], str] | None = None, **labels: str
 ) -> str:
-    """The published figure with these labels as a cell, `ABSENT` if there is none."""
+    """The published figure with these labels as a cell, `ABSENT` if there is none.
+
+    It has the digits of its source where no ``form`` is given, and says so where it was read off
+    a plot.
+    """
     row = only(figures, **labels)
     if row is None:
         return md.ABSENT
-    return md.Cell(
-        form(float(row["value"])), md.Source(published=f"{row['source']} [{row['label']}]")
-    )
-
-
-def published_notes(figures: pd.DataFrame) -> list[str]:
-    """The sources of published figures, and the footnotes of those that need one."""
-    sources = [
-        f"- {source}: {', '.join(dict.fromkeys(group['model']))} (label "
-        f"{', '.join(sorted(set(group['label'])))})"
-        for source, group in figures.groupby("source", sort=False)
-    ]
-    noted = figures[figures["note"] != ""]
-    notes = [
-        f"- {', '.join(dict.fromkeys(group['model']))}, "
-        f"{', '.join(dict.fromkeys(group['metric']))}: {note}."
-        for note, group in noted.groupby("note", sort=False)
-    ]
-    return [
-        "Sources of the published figures (V: read in the primary source; R: read off a plot, "
-        "±10 %; I: inferred or computed):",
-        "\n".join(sources),
-        "\n".join(notes),
-    ]
+    text = as_printed(row) if form is None else form(float(row["value"]))
+    mark = " (R)" if row["label"] == "R" else ""
+    return md.Cell(text + mark, md.Source(published=f"{row['source']} [{row['label']}]"))
 
 
 def title(method: str) -> str:

@@ -3,6 +3,7 @@
 Labels: V, read in the primary source; R, read off a plot (±10 %); I, inferred or computed.
 """
 
+from functools import cache
 from importlib.resources import files
 from typing import IO
 
@@ -20,9 +21,26 @@ def published(table: str) -> pd.DataFrame:
     Returns:
         The columns of `COLUMNS`.
     """
-    path = files("invconv.report") / "figures_published" / f"{table}.csv"
-    with path.open() as file:
+    with _open(table) as file:
         return read_published(file, table)
+
+
+def as_printed(figure: pd.Series) -> str:
+    """The value of a line of `published` with the digits of its source: 0.30, not 0.3."""
+    return _texts(str(figure["table"]))[figure["model"], figure["dataset"], figure["metric"]]
+
+
+@cache
+def _texts(table: str) -> dict[tuple[str, str, str], str]:
+    with _open(table) as file:
+        lines = pd.read_csv(file, dtype=str, keep_default_na=False)
+    keys = zip(lines["model"], lines["dataset"], lines["metric"], strict=True)
+    return dict(zip(keys, lines["value"], strict=True))
+
+
+def _open(table: str) -> IO[str]:
+    path = files("invconv.report") / "figures_published" / f"{table}.csv"
+    return path.open(encoding="utf-8")
 
 
 def read_published(file: IO[str], table: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The section of table 2 that ranks: several seeds, differences to Glow, what they resolve."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -26,22 +26,15 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
             "missing: no such run yet. `python reproductions/table2.py -m preset=embedded_long`."
         ]
     lines, sentences = [], []
-    settings = rows["config"].map(lambda text: setting(text, "method", "seed"))
-    for keys, group in rows.groupby([settings, "machine"], sort=False):
+    for keys, group in _groups(rows):
         first = group.iloc[0]
         config = json.loads(first["config"])
         title = EMBEDDED.get(first["dataset"], first["dataset"])
-        glow = group[group["method"] == "glow"]
-        options = group["config"].map(_options)
-        differences = {}
-        for (method, chosen), members in group.groupby(["method", options], sort=False):
-            name = pages.named(METHODS.get(str(method), str(method)), members.iloc[0])
-            if options[group["method"] == method].nunique() > 1:
-                name += f", {chosen or 'no options'}"
-            difference = None if method == "glow" else paired_difference(members, glow, "bpd")
+        for name, members, difference in _methods(group):
             mean = f"{members['bpd'].mean():.3f} ± {members['bpd'].std():.3f}"
             minus = md.ABSENT
             if difference is not None:
+                glow = group[group["method"] == "glow"]
                 both = pd.concat([members, glow[glow["seed"].isin(members["seed"])]])
                 interval = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
                 minus = md.over_rows(f"{difference.mean:+.4f} {interval}", both, "bpd")
@@ -57,16 +50,51 @@ def seeds_section(rows: pd.DataFrame) -> list[str]:
                     "machine": str(keys[1]),
                 }
             )
-            if difference is not None:
-                differences[name] = difference
-        sentences += _verdicts(title, differences)
+        sentences += verdict(group)
+    absent = [title for name, title in EMBEDDED.items() if name not in set(rows["dataset"])]
+    if absent:
+        sentences.append(f"Missing: no such run on {', '.join(absent)} yet.")
     return [
+        *(pages.origin(block) for _, block in rows.groupby("machine")),
         "bpd: mean ± standard deviation over the seeds. minus Glow: mean difference to Glow with "
         "the same seed, [95 % interval by Student's t]. In the sentences below the table the "
         "intervals are widened for as many comparisons as are made at once (Bonferroni).",
         md.table(lines),
         " ".join(sentences),
     ]
+
+
+def _groups(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """The rows that may be compared: one setting but for method and seed, on one machine."""
+    settings = rows["config"].map(lambda text: setting(text, "method", "seed"))
+    for (text, machine), group in rows.groupby([settings, "machine"], sort=False):
+        yield (str(text), str(machine)), group
+
+
+def _methods(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Difference | None]]:
+    """Name, rows, and difference to Glow of each method of a group."""
+    glow = group[group["method"] == "glow"]
+    options = group["config"].map(_options)
+    for (method, chosen), members in group.groupby(["method", options], sort=False):
+        name = pages.named(METHODS.get(str(method), str(method)), members.iloc[0])
+        if options[group["method"] == method].nunique() > 1:
+            name += f", {chosen or 'no options'}"
+        yield (
+            name,
+            members,
+            None if method == "glow" else paired_difference(members, glow, "bpd"),
+        )
+
+
+def verdict(rows: pd.DataFrame) -> list[str]:
+    """What several seeds resolve, a sentence or two for each group of comparable rows."""
+    rows = rows[rows["status"] == "ok"] if len(rows) else rows
+    sentences = []
+    for _, group in _groups(rows) if len(rows) else ():
+        title = EMBEDDED.get(group["dataset"].iloc[0], group["dataset"].iloc[0])
+        found = {name: difference for name, _, difference in _methods(group) if difference}
+        sentences += _verdicts(f"{title}, {group['seed'].nunique()} seeds", found)
+    return sentences
 
 
 def _verdicts(data: str, differences: Mapping[str, Difference]) -> list[str]:
@@ -76,10 +104,12 @@ def _verdicts(data: str, differences: Mapping[str, Difference]) -> list[str]:
     for name, difference in differences.items():
         if difference.resolved(among):
             better = "better" if difference.mean < 0 else "worse"
-            sentences.append(f"On {data} {name} is {better} than Glow.")
+            sentences.append(f"On {data}: {name} is {better} than Glow in bits per dimension.")
         else:
             unresolved.append(name)
     if unresolved:
         names = ", ".join(unresolved)
-        sentences.append(f"On {data} these seeds resolve no difference between Glow and {names}.")
+        sentences.append(
+            f"On {data}: in bits per dimension no difference is resolved between Glow and {names}."
+        )
     return sentences

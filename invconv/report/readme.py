@@ -1,4 +1,7 @@
-"""What the README shows of the newest rows: table 2, and what the figures say."""
+"""What the README shows of the newest rows: table 2, what the pages say, and two figures.
+
+All of it is of one machine at a time, that of the newest rows, and nothing of contributed rows.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.bench import newest, write_text_atomically
+from invconv.report import figure4, pages, remarks, scaling
 from invconv.report import markdown as md
-from invconv.report.figure4 import BATCHES
-from invconv.report.names import LAYERS
+from invconv.report.names import EMBEDDED, LAYERS
 from invconv.report.published import published
-from invconv.report.table2 import PAPER, UNTRAINED, in_order, notes, quick, quick_table
+from invconv.report.ranked import verdict
+from invconv.report.table2 import RANKED, UNTRAINED, budgets, in_order, quick, quick_table
+from invconv.report.table2_paper import PAPER
+
+SMALLEST, LARGEST = 0.1, 0.9
+"""Between which quantiles a range is given."""
 
 
 def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -24,13 +32,18 @@ def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
     Raises:
         ValueError: if a marker is missing.
     """
-    shown = in_order(rows["table2"])
+    ours = {table: frame[pages.labels(frame) == ""] for table, frame in rows.items()}
+    shown = in_order(ours["table2"])
     shown = shown[shown["method"].isin(LAYERS)]
-    embedded = quick(shown[~shown["dataset"].isin(PAPER)])
-    parts = [quick_table(shown, LAYERS, brief=True), *notes(embedded)]
-    readme = _between(readme, "table2", "\n\n".join(parts))
-    said = [*_sampling(shown), *_one_layer(rows["scaling"]), *_against_glow(rows["figure4"])]
-    return _between(readme, "figures", "\n".join(f"- {sentence}" for sentence in said))
+    readme = _between(readme, "table2", _table(quick(shown[~shown["dataset"].isin(PAPER)])))
+    said = [
+        *_published_sizes(shown),
+        *_one_layer(ours["scaling"]),
+        *_against_glow(ours["figure4"]),
+        *verdict(shown[shown["preset"] == RANKED]),
+    ]
+    parts = ["\n".join(f"- {sentence}" for sentence in said), *_pictures(ours)]
+    return _between(readme, "figures", "\n\n".join(parts))
 
 
 def _between(readme: str, name: str, text: str) -> str:
@@ -42,35 +55,50 @@ def _between(readme: str, name: str, text: str) -> str:
     return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
-def _sampling(rows: pd.DataFrame) -> list[str]:
-    """ST ÷ FT of table 2: published and measured at the same sizes, and of the small models."""
-    rows = rows[(rows["status"] == "ok") & rows["st_s"].notna()]
-    rows = rows.assign(ratio=rows["st_s"] / rows["ft_s"])
+def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the machine that measured last."""
+    if rows.empty:
+        return rows
+    return rows[rows["machine"] == rows.sort_values("date", kind="stable")["machine"].iloc[-1]]
+
+
+def _table(rows: pd.DataFrame) -> str:
+    rows = _latest_machine(rows)
+    if rows.empty:
+        return quick_table(rows, LAYERS, brief=True)
+    lost = [
+        f"- {LAYERS[row['method']]} on {EMBEDDED.get(row['dataset'], row['dataset'])}: "
+        f"{row['samples_not_finite']:.0f} of {row['timed_images']:.0f} samples were not finite: "
+        "the inverse overflowed in float32."
+        for _, row in rows[rows.get("samples_not_finite", pd.Series(0, rows.index)) > 0].iterrows()
+    ]
+    where = pages.origin(rows).replace("(README.md)", "(results/README.md)")
+    parts = [where, budgets(rows), quick_table(rows, LAYERS, brief=True)]
+    parts += [*remarks.footnotes(rows), "\n".join(lost)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _published_sizes(rows: pd.DataFrame) -> list[str]:
+    """ST ÷ FT of table 2, published and measured at the same sizes."""
     figures = published("table2")
     times = figures.pivot_table("value", ["model", "dataset"], "metric", aggfunc="first")
     theirs = (times["st_s"].astype(float) / times["ft_s"].astype(float)).dropna()
-    same = rows[rows["preset"] == UNTRAINED]
+    same = rows[(rows["status"] == "ok") & rows["st_s"].notna() & (rows["preset"] == UNTRAINED)]
     same = same.set_index([same["method"].map(LAYERS), "dataset"])
-    same = same[same.index.isin(theirs.index)]
-    said = []
-    if len(same):
-        theirs = theirs[theirs.index.isin(same.index)]
-        model, dataset = theirs.sort_values().index.to_list()[-1]
-        said.append(
-            f"In the published table 2 sampling takes up to {theirs.max():.0f} times as long as "
-            f"the forward pass ({model} on {PAPER[dataset]}, its inverse on one CPU thread); "
-            f"here the same models take {same['ratio'].min():.2f} to {same['ratio'].max():.2f} "
-            "times as long, at the same sizes, with random weights, on a CPU."
-        )
-    small = rows[rows["preset"] == "smoke"]
-    if len(small):
-        others = small[small["method"] != "macow"]
-        said.append(
-            f"The small trained models above take {small['ratio'].min():.2f} to "
-            f"{small['ratio'].max():.2f} times as long, at most {others['ratio'].max():.2f} but "
-            "for MaCow."
-        )
-    return said
+    same = _latest_machine(same[same.index.isin(theirs.index)])
+    if same.empty:
+        return []
+    here = theirs[theirs.index.isin(same.index)].sort_values()
+    model, dataset = here.index.to_list()[-1]
+    own = same["st_published_s"] / same["ft_s"]
+    loops = f", and {_range(own)} times with their papers' own algorithms" if own.any() else ""
+    return [
+        f"Of the models timed here the published table 2 has sampling take up to {here.max():.0f} "
+        f"times as long as the forward pass ({model} on {PAPER[dataset]}: forward on a GPU, "
+        f"inverse on one CPU thread). On {_device(same)} all of them take "
+        f"{_range(same['st_s'] / same['ft_s'])} times as long with our solver{loops}, at the same "
+        "sizes, inside one common step, with random weights."
+    ]
 
 
 def _one_layer(rows: pd.DataFrame) -> list[str]:
@@ -79,15 +107,17 @@ def _one_layer(rows: pd.DataFrame) -> list[str]:
         return []
     rows = newest(rows)
     rows = rows[(rows["status"] == "ok") & (rows["channels"] == 12) & (rows["batch"] == 100)]
+    rows = _latest_machine(rows)
     if rows.empty:
         return []
-    forward = rows["fresh_s"] / rows["torch_forward_s"]
+    fresh = rows["fresh_s"] / rows["torch_forward_s"]
     own = rows["inverse_diagonal_channel_s"] / rows["inverse_s"]
+    sizes = ", ".join(f"{name} {rows[name].min():g} to {rows[name].max():g}" for name in "nk")
     return [
-        f"The inverse of one FInC layer takes {forward.min():.2f} to {forward.max():.2f} of "
-        "torch's fastest forward pass of it, with its result in newly allocated memory, and is "
-        f"{own.min():.0f} to {own.max():.0f} times as fast as the paper's own algorithm in C++ on "
-        "the same machine."
+        f"The inverse of one FInC layer (12 channels, batch 100, {sizes}) takes {_range(fresh)} "
+        "of torch's fastest forward pass, with its result in newly allocated memory; with a "
+        f"reused output it is {own.min():.0f} to {own.max():.0f} times as fast as the paper's own "
+        f"algorithm 1, which computes in float64 on one thread ({_device(rows)})."
     ]
 
 
@@ -97,20 +127,46 @@ def _against_glow(rows: pd.DataFrame) -> list[str]:
         return []
     rows = newest(rows)
     rows = rows[(rows["status"] == "ok") & ~rows["size"].str.startswith("rgb")]
-    ratios = {}
-    fields = [f"st_{batch}_s" for batch in BATCHES]
-    for method in ("glow", "finc", "macow"):
-        ratios[method] = rows[rows["method"] == method].set_index(["machine", "width", "size"])
-    found = {
-        method: (ratios[method][fields] / ratios["glow"][fields]).stack()
-        for method in ("finc", "macow")
-    }
-    texts = [
-        f"{values.median():.3g} ({values.min():.3g} to {values.max():.3g})"
-        for values in found.values()
-    ]
+    rows = _latest_machine(rows)
+    fields = [f"st_{batch}_s" for batch in figure4.BATCHES]
+    times = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *fields])))
+    seconds = times.set_index(["width", "size", "method"])[fields].stack().unstack("method")
+    said = []
+    for method in ("finc", "macow"):
+        if {"glow", method} <= set(seconds):
+            ratio = (seconds[method] / seconds["glow"]).dropna()
+            ends = ratio.quantile([SMALLEST, LARGEST])
+            middle = f"{ends[SMALLEST]:.3g} to {ends[LARGEST]:.3g}"
+            said.append(
+                f"a whole {LAYERS[method]} flow samples in {ratio.median():.3g} ({middle})"
+            )
+    if not said:
+        return []
     return [
-        f"A whole FInC flow samples in {texts[0]} times Glow's time and a whole MaCow flow in "
-        f"{texts[1]} times it: median and range over the sizes and batches of figure 4, "
-        f"with couplings {md.listed(rows['width'])} wide and {md.listed(rows['repeats'])} repeats."
+        f"Measured in Glow's sampling times, {' and '.join(said)}: median and the middle 80 % "
+        f"over the sizes and batches of figure 4, with couplings {md.listed(rows['width'])} wide "
+        f"and {md.listed(rows['repeats'])} repeats ({_device(rows)})."
     ]
+
+
+def _range(ratios: pd.Series) -> str:
+    return f"{ratios.min():.2f} to {ratios.max():.2f}"
+
+
+def _device(rows: pd.DataFrame) -> str:
+    return str(rows["device"].iloc[0])
+
+
+def _pictures(rows: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The figures of scaling and of figure 4, of the machine that measured each last."""
+    drawn = {
+        "one layer against image size and kernel size": scaling.figures,
+        "sampling time against image size and batch": figure4.figures,
+    }
+    links = []
+    for (title, figures), table in zip(drawn.items(), ("scaling", "figure4"), strict=True):
+        found = figures(_latest_machine(rows[table]))
+        if found:
+            latest = max(found, key=lambda name: found[name]["date"].max())
+            links.append(f"![{title}](results/figures/{latest}.svg)")
+    return links

@@ -1,6 +1,5 @@
 """The page `results/scaling.md`: one FInC layer against image size and kernel size."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.style import label_ends, save_for_page
 
 if TYPE_CHECKING:
@@ -17,19 +16,23 @@ if TYPE_CHECKING:
 SERIES = {
     "torch_forward": ("torch's fastest forward", "#555555", "o"),
     "pointwise": ("1×1 convolution", "#999999", "v"),
-    "forward": ("our forward", "#332288", "s"),
-    "inverse": ("our inverse", "#CC6677", "D"),
-    "inverse_wavefront": ("inverse, wavefront in torch", "#999933", "^"),
-    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#117733", "x"),
+    "forward": ("our forward, output reused", "#66A3D9", "s"),
+    "inverse": ("our inverse, output reused", "#E69F00", "D"),
+    "fresh": ("our inverse, output new", "#D55E00", "D"),
+    "inverse_wavefront": ("inverse, wavefront in torch", "#A6761D", "^"),
+    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#7A4EA3", "x"),
 }
-AXES = {"n": "image size n", "k": "kernel size k"}
+"""Field → title, colour and marker; none of the colours stands for a method elsewhere."""
+AXES = {"n": "image size n (k = 3)", "k": "kernel size k (n = 32)"}
+CROWDED = 10
+"""A kernel size whose number would touch the next one's."""
 FIT_FROM = {"n": 16, "k": 2}
 THEORY = {"n": 2, "k": 2}
 
 
 def write_page(rows: pd.DataFrame, results: Path) -> Path:
     """Writes ``results/scaling.md`` and its figures, and returns the page's path."""
-    for name, block in _figures(rows).items():
+    for name, block in figures(rows).items():
         save_for_page(draw(block), results, name)
     return pages.write("scaling", lambda: page(rows), results)
 
@@ -42,26 +45,31 @@ def page(rows: pd.DataFrame) -> str:
         "[data/scaling.csv](data/scaling.csv). One FInC layer (four corners, float32, weights "
         "N(0, 0.05) with unit diagonal), medians after each inverse was proved against its "
         "input; torch's and our calls interleaved, wavefront and algorithm 1 in a block of their "
-        "own. The torch forward is the fastest of four padded or cropped, one grouped, one dense "
-        "and one dense channels-last convolution; the 1×1 the faster of conv2d and matmul. Both "
+        "own. Algorithm 1 is the release's, rewritten in C++: scalar, in float64, on one thread; "
+        "all else computes in float32 on all threads. n8, n16, …: at k = 3; k2, k3, …: at n = 32. "
+        "A/A: by how much our inverse, timed twice, differs from itself. In the figure bands are "
+        "quartiles. The torch forward is the fastest of four padded or cropped, one grouped, one "
+        "dense and one dense channels-last convolution; the 1×1 the faster of conv2d and matmul. "
+        "Both "
         'our directions write into a reused output; of torch\'s ways only "four" and the matmul '
         "do, the others allocate. Fresh: our inverse into newly allocated memory, which is what "
-        "is compared with torch's forward.",
+        "is compared with torch's forward. × wavefront, × algorithm 1: their time ÷ our "
+        "inverse's, all with a reused output.",
     ]
-    figures = _figures(rows)
-    if not figures:
+    found = figures(rows)
+    if not found:
         parts.append("missing: no rows yet.")
-    for figure, block in figures.items():
+    for figure, block in found.items():
         first = block.iloc[0]
         good = block[block["status"] == "ok"]
         parts += [
-            f"## C = {first['channels']:g}, batch {first['batch']:g}, {first['machine']}",
+            f"## {first['machine']}: C = {first['channels']:g}, batch {first['batch']:g}",
             f"{pages.origin(block)} Our inverse by "
             f"{', '.join(sorted(set(good.get('solver', pd.Series(dtype=str)).dropna())))}.",
             f"![time against n and k](figures/{figure}.svg)",
             "Milliseconds:",
             md.table([_line(row) for _, row in block.iterrows()]),
-            *pages.footnotes(block),
+            *remarks.footnotes(block),
         ]
         if good.empty:
             continue
@@ -162,24 +170,23 @@ def draw(rows: pd.DataFrame) -> "Figure":
                 panel.fill_between(points[axis], low, high, color=colour, alpha=0.2, linewidth=0)
         panel.set(xscale="log", yscale="log", xlabel=AXES[axis])
         ticks = sorted(set(points[axis].astype(int))) if len(points) else []
-        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.set_xticks(ticks, ["" if tick == CROWDED else str(tick) for tick in ticks])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     figure.axes[0].set_ylabel("milliseconds")
+    if len(rows):
+        first = rows.iloc[0]
+        size = f"{first['channels']:g} channels, batch {first['batch']:g}"
+        figure.suptitle(f"One FInC layer, {size}, {first['device']}", fontsize=10)
     label_ends(figure.axes[-1])
     return figure
 
 
-def _figures(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def figures(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Each figure's name and its rows, in n and then in k."""
-    found: dict[str, pd.DataFrame] = {}
+    found = []
     for block in pages.blocks(rows, "point"):
         size = pd.to_numeric(block["point"].str[1:], errors="coerce")
         block = block.assign(_axis=block["point"].str[0] == "k", _size=size)
-        block = block.sort_values(["_axis", "_size"], kind="stable")
-        first = block.iloc[0]
-        machine = re.sub(r"[\W_]+", "-", first["machine"].lower()).strip("-")
-        name = f"scaling-{machine}-c{first['channels']:g}-b{first['batch']:g}"
-        again = f"-{len(found) + 1}" if found else ""
-        found[name + again] = block
-    return found
+        found.append(block.sort_values(["_axis", "_size"], kind="stable"))
+    return pages.figures("scaling", found, lambda row: f"c{row['channels']:g}-b{row['batch']:g}")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from invconv.bench import newest
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.names import LAYERS
 from invconv.report.published import published
 
@@ -70,8 +70,9 @@ def page(rows: pd.DataFrame) -> str:
         "that their values cannot be compared with counts; they show by how much. "
         "n: image size, k: kernel size, c: channels, d: rank.",
     ]
-    for (channels, n, k), group in _sizes(rows):
-        parts.append(f"## C = {channels}, n = {n}, k = {k}")
+    for (label, channels, n, k), group in _sizes(rows):
+        by = f"{label}: " if label else ""
+        parts.append(f"## {by}C = {channels}, n = {n}, k = {k}")
         for metric, (title, text, columns) in TOPICS.items():
             parts += [f"### {title}", text, _table(group, metric, columns, (channels, n, k))]
     if rows.empty:
@@ -79,7 +80,7 @@ def page(rows: pd.DataFrame) -> str:
     parts += [
         "## Where the count contradicts the paper",
         *_notes(),
-        *pages.footnotes(newest(rows)),
+        *remarks.footnotes(newest(rows)),
     ]
     if not rows.empty:
         commits = ", ".join(sorted(set(newest(rows)["commit"].astype(str))))
@@ -87,16 +88,18 @@ def page(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sizes(rows: pd.DataFrame) -> list[tuple[tuple[int, int, int], pd.DataFrame]]:
+def _sizes(rows: pd.DataFrame) -> list[tuple[tuple[str, int, int, int], pd.DataFrame]]:
+    """The newest counts by contributor and size; of ours the machine does not matter."""
     if rows.empty:
         return []
     size = ["channels", "n", "k"]
-    kept = newest(rows).drop_duplicates(["method", *size], keep="last")
-    groups = []
-    for _, group in kept.groupby(size):
-        channels, n, k = (int(group[name].iloc[0]) for name in size)
-        groups.append(((channels, n, k), group))
-    return groups
+    kept = newest(rows)
+    kept = kept.assign(_label=pages.labels(kept))
+    kept = newest(kept, ("method", "_label", *size))
+    return [
+        ((group["_label"].iloc[0], *map(int, group[size].iloc[0])), group)
+        for _, group in kept.groupby(["_label", *size])
+    ]
 
 
 def _table(
@@ -109,17 +112,12 @@ def _table(
     lines, seen = [], set()
     for method in [*LAYERS, *(name for name in found if name not in LAYERS)]:
         name = LAYERS.get(method, method)
-        model = name.partition(",")[0]
+        model = name.partition(" (")[0]
         seen.add(model)
         line = {"method": name, **_published_cells(theirs.get(model), size)}
         row = found.get(method)
         for title, column in columns.items():
-            known = row is not None and row["status"] == "ok"
-            line[title] = (
-                md.Cell(_count(row[column]), md.source(row, column))
-                if row is not None and known
-                else "missing"
-            )
+            line[title] = md.value(row, column, _count)
         lines.append(line)
     for model, value in theirs.items():
         if model not in seen:

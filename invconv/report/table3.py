@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.published import published
 
 MODELS = {
@@ -31,14 +31,16 @@ def page(rows: pd.DataFrame) -> str:
         "log-probability of a batch, ST: to sample as many images, median [quartiles], "
         "interleaved, with random weights and after the round trip was proved. MaCow-FG: levels "
         "of [4, [12, 12], [12, 12], 12] steps; MaCow-org: the same behind a dequantisation flow "
-        "of [4, 4] steps, which sampling does not run; FInC: 3 levels of 28 steps. × the "
-        "published algorithm: ST with each paper's own loop ÷ ST. Published times are for 100 "
-        "images on the authors' GPU, which they do not name.",
+        "of [4, 4] steps, which sampling does not run; FInC: 3 levels of 28 steps. × own "
+        "algorithm: ST with the inverse as the model's paper computes it ÷ ST. "
+        f"{remarks.OWN_ALGORITHMS} Parameters, exactly: of the published model, counted by us "
+        "from the released layers. Published times are for 100 images on the authors' GPU, which "
+        "they do not name.",
     ]
     found = pages.blocks(rows, "flow")
     for block in found or [rows]:
         parts += _block(block, figures)
-    return "\n\n".join([*parts, *pages.published_notes(figures)]) + "\n"
+    return "\n\n".join([*parts, *remarks.published_notes(figures)]) + "\n"
 
 
 def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
@@ -48,11 +50,11 @@ def _block(block: pd.DataFrame, figures: pd.DataFrame) -> list[str]:
     full = width == pages.PAPER_WIDTH
     size = pages.size(width, ": parameters are not equal here")
     return [
-        f"## {images} images, coupling width {width}, {size}",
+        f"## {block['machine'].iloc[0]}: {images} images, coupling width {width}, {size}",
         pages.origin(block),
         _table(block, figures, full and images == 100),
-        *pages.footnotes(block),
-        *pages.lossy_notes(block),
+        *remarks.footnotes(block),
+        *remarks.lossy_notes(block),
     ]
 
 
@@ -67,6 +69,9 @@ def _table(block: pd.DataFrame, figures: pd.DataFrame, full: bool) -> str:
             "model": name,
             "dequantisation": noise,
             "parameters published": stated,
+            "exactly": pages.published_cell(
+                figures, "{:,.0f}".format, model=name, metric="parameters_exact"
+            ),
             "parameters": md.value(row, "parameters", "{:,.0f}".format),
         }
         for metric, title in (("ft", "FT"), ("st", "ST")):
@@ -77,8 +82,9 @@ def _table(block: pd.DataFrame, figures: pd.DataFrame, full: bool) -> str:
                 line[f"{title} ratio"] = md.against(row, f"{metric}_s", stated)
         line["ST/FT"] = md.quotient(row, "st_s", row, "ft_s")
         other = None if model == "finc_k28" else finc
-        line["ST ÷ FInC's"] = md.quotient(row, "st_s", other, "st_s")
-        line["× the published algorithm"] = md.times_faster(row, "st_published_s", "st_s")
+        if full:
+            line["ST ÷ FInC's"] = md.quotient(row, "st_s", other, "st_s")
+        line["× own algorithm"] = md.times_faster(row, "st_published_s", "st_s")
         line["A/A"] = md.value(row, "aa_spread", "{:.1%}".format)
         line["round trip"] = md.value(row, "round_trip_error", "{:.1e}".format)
         lines.append(line)

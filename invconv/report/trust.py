@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 
 RUNS = {"full": "make test-full", "quick": "make test"}
 WHOLE = "{:,.0f}".format
@@ -49,7 +49,7 @@ def page(rows: pd.DataFrame) -> str:
             *_section(block, "cases", "Cases", CASES, _kind, summed=True),
             *_section(block, "coverage", "Coverage", COVERAGE, _room, summed=True),
             *_section(block, "finding", "Failures found, and fixed", FINDINGS, _finding),
-            *pages.footnotes(block),
+            *remarks.footnotes(block),
         ]
     return "\n\n".join(parts) + "\n"
 
