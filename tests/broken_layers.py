@@ -114,7 +114,7 @@ class OffByOnePadding(Honest):
 
 
 class LogOfASignedDeterminant(nn.Module):
-    """NaN for the matrices with a negative one, of which there is none in some sizes' QR."""
+    """NaN where it is negative, which that of a QR of three channels never is."""
 
     def __init__(self, shape):
         super().__init__()
@@ -163,7 +163,7 @@ class MixedBatch(Honest):
 
 
 class ReversedBatch(Honest):
-    """Its own inverse: each image gets what is another's."""
+    """Each image gets what is another's; the round trip is right."""
 
     def convolve(self, x):
         return super().convolve(x).flip(0)
@@ -263,7 +263,7 @@ class SloppyInFloat32(Honest):
 
 
 class SloppyInEvalMode(SloppyInFloat32):
-    """Beyond what float32 has to lose, as a cached W⁻¹ of half precision is."""
+    """As an inverse that is kept in a lower precision."""
 
     def inverse(self, z):
         return Honest.inverse(self, z) if self.training else super().inverse(z)

@@ -163,9 +163,7 @@ def test_without_an_answer_of_squeue_nothing_is_submitted_again(tmp_path, monkey
         "hydra": {"launcher": launcher},
     }
     states.record_jobs(tmp_path, {"a": "7"})
-    with pytest.raises(
-        ClusterError, match="squeue does not answer, so jobs of an earlier launch"
-    ):
+    with pytest.raises(ClusterError, match="squeue does not answer, so jobs of an earlier launch"):
         jobs.run("t", idle, OmegaConf.create(config), {"a": OmegaConf.create()}, [])
 
 
@@ -179,6 +177,18 @@ def test_a_broken_record_of_a_sweep_stops_it_and_hydra(tmp_path, programs):
     assert done.stderr.startswith(
         "table1: runs/table1/grid.json is no JSON object (Expecting value"
     )
+    assert done.stderr.count("\n") == 1
+
+
+def test_settings_that_take_their_value_from_others(tmp_path, programs):
+    """Of those too every cell is known before a sweep starts, and what cannot be is refused."""
+    done = command(tmp_path, "table1", "-m", "channels=8", "n=${channels}", "method=glow")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 cells ok" in done.stdout
+    programs("sbatch", error="asked")
+    done = command(tmp_path, "table1", "-m", "n=8", "method.name=${nonsense}", "launch=slurm")
+    assert done.returncode == 2
+    assert done.stderr.startswith("table1: Interpolation key 'nonsense' not found")
     assert done.stderr.count("\n") == 1
 
 

@@ -25,6 +25,19 @@ call = lambda: solve_triangular_conv2d(z, weight, corners=CORNERS)
 print(peak_extra_bytes(call, z.device) / (z.numel() * 4))
 """
 
+GRADIENT_MEMORY = """
+import torch
+from invconv.bench.memory import peak_extra_bytes
+from invconv.solvers import compiled
+from invconv.solvers.problem import parse_problem
+torch.set_num_threads(1)
+weight = torch.randn(256, 1, 3, 3)
+z = torch.randn(1, 256, 64, 64)
+problem = parse_problem(z, weight, None, "tl", False, "z")
+compiled.weight_gradient(z[:, :, :4, :4], z[:, :, :4, :4], weight, problem)
+print(peak_extra_bytes(lambda: compiled.weight_gradient(z, z, weight, problem), z.device))
+"""
+
 
 def test_a_small_sweep(reproduce, tmp_path):
     small = ("batch=2", "channels=4", "repeats=2", "slow_repeats=1")
@@ -64,6 +77,18 @@ def test_the_inverse_takes_at_most_two_copies_of_its_input():
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, timeout=100
     )
     assert 0.9 <= float(done.stdout) <= 2.0
+
+
+def test_a_weights_gradient_takes_a_padded_image_for_each_thread():
+    """Not one for each of 256 groups, 36 kB each."""
+    done = subprocess.run(
+        [sys.executable, "-c", GRADIENT_MEMORY],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert int(done.stdout) <= 2e6
 
 
 def test_memory_is_seen():

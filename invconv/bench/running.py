@@ -186,11 +186,11 @@ def _finish(application: Application) -> int:
     table = application.table
     data = results / "data" / f"{table}.csv"
     try:
+        found = {cell: states.state(runs, cell) for cell in sweep.cells}
         collect(runs, data, table, application.write_page)
     except RowsError as error:
         print(f"{table}: nothing was collected: {error}", file=sys.stderr)
         return 1
-    found = {cell: states.state(runs, cell) for cell in sweep.cells}
     bad = {cell: state for cell, state in found.items() if state.status != "ok"}
     page = results / f"{table}.md"
     print(f"{len(found) - len(bad)} of {len(found)} cells ok; the table is in {page}")

@@ -147,7 +147,8 @@ def compose_cells(config: DictConfig) -> list[DictConfig]:
     loader = GlobalHydra.instance().config_loader()
     swept = config.hydra.sweeper.get("params") or {}
     arguments = [f"{key}={value}" for key, value in swept.items()]
-    arguments += [str(override) for override in config.hydra.overrides.task]
+    asked = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    arguments += asked if isinstance(asked, list) else []
     parsed = OverridesParser.create(loader).parse_overrides(arguments)
     found = []
     for overrides in BasicSweeper.split_arguments(parsed, None)[0]:

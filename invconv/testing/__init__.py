@@ -50,7 +50,8 @@ def check_invertible_conv(
         factory: called with (C, H, W) whenever a new layer is needed; it returns the layer.
         shapes: of the images.
         dtypes: of parameters and images. Gradients are compared with finite differences for
-            float64 alone, and `float32_error` and `autocast` run for float32.
+            float64, with those of a copy in float64 for others; `float32_error` and `autocast`
+            run for float32.
         device: where the layer runs; on a GPU switch TF32 off, or `float32_error` sees it.
         skip: name of a check → the reason why the layer is excused.
         perturb: the standard deviation of the noise that is added to every parameter first:

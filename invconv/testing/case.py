@@ -131,17 +131,16 @@ class Case:
         By default that of the inverse, as gradients go through it.
         """
         allowed = self.inverse_tolerance if tolerance is None else tolerance
+        scale = norm(truth.values())
         for name, grad in truth.items():
-            self.same(
-                found[name], grad, f"the gradient of {name} {what}", allowed, norm(truth.values())
-            )
+            self.same(found[name], grad, f"the gradient of {name} {what}", allowed, scale)
 
 
 Gradients = dict[str, Tensor]
 """The gradient of each parameter by its name, and that of `IMAGES`."""
 
 IMAGES = "the images"
-"""What x is called among `Gradients`; no parameter can be."""
+"""What x is called among `Gradients`, and no parameter of a layer."""
 
 
 def modes(case: Case) -> Iterator[tuple[Any, str]]:

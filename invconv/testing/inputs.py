@@ -66,7 +66,8 @@ def determinism(case: Case) -> None:
 def samples_do_not_mix(case: Case) -> None:
     """Each image of a batch of 33 gets what it gets alone, whatever the others are.
 
-    So do the first, a middle and the last one; gradients are those of three parts of the batch.
+    The first, a middle and the last one are asked for; gradients are those of three parts of the
+    batch, added up.
     """
     x, weight = case.images(BATCH), case.images(BATCH, seed=2)
     for layer, mode in modes(case):

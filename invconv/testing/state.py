@@ -162,9 +162,9 @@ def cache_after_deepcopy(case: Case) -> None:
 
 
 def another_size(case: Case) -> None:
-    """In eval mode, images of (C, H + 1, W + 1) and then of (C, H, W) again, where H and W vary.
+    """In eval mode, larger images and then those of before get what a new layer gives them.
 
-    A layer that refuses images of another size than it was built for is not asked.
+    (C, H + 1, W + 1), unless the layer refuses images of another size than it was built for.
     """
     channels, height, width = case.shape
     larger = replace(case, shape=(channels, height + 1, width + 1)).images()

@@ -91,7 +91,7 @@ def log_det_dense(case: Case) -> None:
 def _reflected(layer: Any) -> Any:
     """The layer with the first row of every parameter times −1."""
     for parameter in trainable(layer).values():
-        parameter[:1].neg_() if parameter.ndim else parameter.neg_()
+        (parameter[:1] if parameter.ndim else parameter).neg_()
     return layer
 
 
@@ -133,13 +133,12 @@ def float64_kept(case: Case) -> None:
 def float32_error(case: Case) -> None:
     """In float32, at most twice the error of the plainest float32 computation of the same map.
 
-    In training and in eval mode.
     The map at one image x is z = J·x + c, with J the dense Jacobian in float64 and c = f(x) − J·x
     (for a layer that is not affine, its linearisation). The plainest computation rounds J and c
     to float32, multiplies for z, and finds x from z by `torch.linalg.solve`, a dense LU, and
-    log_det by `torch.linalg.slogdet`, all in float32. Errors are ‖·‖₂ over four images against
-    the layer in float64 with the same weights; below 8 eps of the truth's norm (of the number
-    of dimensions, for log_det) there is nothing to compare.
+    log_det by `torch.linalg.slogdet`, all in float32. Errors, in training and in eval mode, are
+    ‖·‖₂ over four images against the layer in float64 with the same weights; below 8 eps of the
+    truth's norm (of the number of dimensions, for log_det) there is nothing to compare.
     """
     if case.dtype != torch.float32 or not case.exact:
         return
