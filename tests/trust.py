@@ -28,9 +28,10 @@ KINDS = {
     "layers: the contract, by the conformance kit": r"test_conformance\.py",
     "broken layers that the kit has to catch": r"test_conformance_kit",
     "layers: definitions, options, the authors' numbers": (
-        r"test_(layers|triangular_layers|lowrank|macow|periodic|conditional|fidelity)\."
+        r"test_(layers|triangular_layers|lowrank|macow|periodic|conditional|fidelity|autocast"
+        r"|tracing)\."
     ),
-    "layers: lives of training, saving, copying, sampling": r"test_state_machine",
+    "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
     "layers: growth, and what is not finite": r"test_numerical",
     "solvers against the reference": r"test_(solvers|random_problems|baselines)\.",
     "CUDA text, compiled and emulated": r"test_cuda",
