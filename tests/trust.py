@@ -44,7 +44,7 @@ KINDS = {
     "training and evaluation": r"test_(training|interruption|evaluation|presets|pictures)\.",
     "sweeps, claims and clusters": r"test_(claims|launch|slurm|slurm_scripts)\.",
     "measuring": r"test_(bench|bench_gpu|benchmarks|memory|scaling|accuracy|table\d|figure4)\.",
-    "pages and the explorer": r"test_(report|map|explorer|contributed|trust)\.",
+    "pages and the explorer": r"test_(report|map|published|explorer|contributed|trust)\.",
     "packaging and house rules": r"test_(install|house)\.",
     "examples in docstrings": r"^invconv/",
 }
