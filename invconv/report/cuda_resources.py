@@ -8,6 +8,8 @@ from invconv.bench.cuda_resources import Used
 from invconv.report import markdown as md
 
 PLACES = ("registers", "shared", "global")
+FOLDED = {None: md.ABSENT, 0: "by each block", 1: "before"}
+"""Whether the anchor's inverse is multiplied into the taps by a launch of its own."""
 
 
 def write_page(rows: Sequence[Used], nvrtc: tuple[int, int], results: Path) -> Path:
@@ -55,6 +57,7 @@ def _line(used: Used) -> dict[str, str]:
         "k": str(used.kernel_size),
         "outputs × rows": f"{options['OUTPUTS']} × {options['ROWS']}",
         "taps in": PLACES[options["TAPS_IN"]],
+        "taps folded": FOLDED[options.get("FOLDED")],
         "registers": str(used.registers),
         "spilled bytes": str(used.spilled),
         "stack bytes": str(used.stack),

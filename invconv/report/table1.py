@@ -66,8 +66,8 @@ def page(rows: pd.DataFrame) -> str:
     parts = [
         "# Table 1: complexity, published and counted",
         "Made by `python reproductions/table1.py -m`; do not edit. Rows: "
-        "[data/table1.csv](data/table1.csv). Most published formulas drop the channels C, so "
-        "that their values cannot be compared with counts; they show by how much. "
+        "[data/table1.csv](data/table1.csv). Most published formulas drop the channels C: their "
+        "values are no counts, and stand beside the counts to show how far apart they are. "
         "n: image size, k: kernel size, c: channels, d: rank.",
     ]
     for (label, channels, n, k), group in _sizes(rows):
@@ -78,7 +78,7 @@ def page(rows: pd.DataFrame) -> str:
     if rows.empty:
         parts.append("missing: no rows yet.")
     parts += [
-        "## Where the count contradicts the paper",
+        "## Where the count differs from the published formula, and why",
         *_notes(),
         *remarks.footnotes(newest(rows)),
     ]
