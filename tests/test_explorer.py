@@ -218,11 +218,11 @@ def test_lines_against_n_and_k(tab):
     tab.select_option("#table", "1")
     assert "One layer against image size" in tab.inner_text("#title")
     tab.select_option("#figure", label="time against kernel size k, n = 32")
-    line = tab.evaluate("plot.data.find((trace) => trace.name === 'our inverse')")
+    line = tab.evaluate("plot.data.find((trace) => trace.name === 'our inverse, output reused')")
     assert line["x"] == [3, 5]
     assert line["y"] == pytest.approx([1e-6 * 32**2 * k for k in (3, 5)])
     assert line["error_y"]["array"] == pytest.approx([0.2 * y for y in line["y"]])
-    assert line["line"]["color"] == "#CC6677"
+    assert line["line"]["color"] == "#E69F00"
     assert line["marker"]["symbol"] == "diamond"
     buttons = tab.locator("#plot .modebar-btn")
     titles = buttons.evaluate_all("(all) => all.map((button) => button.dataset.title)")
