@@ -78,7 +78,7 @@ def measure(config: DictConfig, device: torch.device) -> dict[str, Any]:
             config.warmup,
             config.repeats,
             training=False,
-            published=config.repeats,
+            published=1,
         ),
     }
 
