@@ -7,13 +7,8 @@ import pandas as pd
 from invconv.report import markdown as md
 from invconv.report import pages, remarks
 from invconv.report.published import published
+from invconv.report.table2_paper import PAPER
 
-DATA = {
-    "mnist": "MNIST",
-    "cifar10": "CIFAR-10",
-    "imagenet32": "ImageNet-32",
-    "imagenet64": "ImageNet-64",
-}
 INVERSE_FLOW = " (K16 L2)"
 """How the models of the Inverse-Flow paper's table end."""
 COUNTED = {
@@ -100,7 +95,7 @@ def _bits(figures: pd.DataFrame) -> list[dict[str, str]]:
     lines = []
     for model in known.loc[~known["model"].str.endswith(INVERSE_FLOW), "model"].unique():
         line = _named(model)
-        for data, title in DATA.items():
+        for data, title in PAPER.items():
             place = {"model": model, "dataset": data}
             bits = pages.published_cell(figures, **place, metric="bpd")
             error = pages.published_cell(figures, **place, metric="bpd_error")
