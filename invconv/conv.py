@@ -83,9 +83,10 @@ class InvertibleConv(nn.Module, ABC):
         """What ``check`` asks of `inverse`: that ``x`` is the inverse of ``z``.
 
         Raises:
-            NumericalError: if x is not finite, or ‖f(x) − z‖ exceeds eps^(2/3) of its dtype times
-                the larger one of ‖z‖ and ‖z − f(0)‖; with the layer, the residual, an estimate
-                of how far the layer magnifies small changes, and whether float64 would do.
+            NumericalError: if x is not finite, or ‖f(x) − z‖ of any image exceeds eps^(2/3) of its
+                dtype times the larger one of its ‖z‖ and ‖z − f(0)‖; with the layer, the residual,
+                an estimate of how far the layer magnifies small changes, and whether float64
+                would do.
             ValueError: if z or a parameter is not finite.
         """
         check_finite(z)
