@@ -58,7 +58,10 @@ def page(rows: pd.DataFrame) -> str:
         f"the same flow inverted as its paper does, once. {remarks.OWN_ALGORITHMS} Open markers: "
         "published, from the authors' GPU, which they do not name. The last panel is another "
         f"model, (2, 16) on three channels, sampling {RGB_BATCH} images; the published batch is "
-        "not stated.",
+        "not stated. On a CPU torch computes the couplings' convolutions of one small image by "
+        "itself and those of two or more with oneDNN, where a call on few pixels takes several "
+        "times as long: that is the step from batch 1 to batch 2 at the small sizes, in every "
+        "model.",
     ]
     found = figures(rows)
     if not found:
