@@ -102,6 +102,8 @@ def test_benchmarks_with_one_field_of_any_kind(empty, capsys, path, value):
         (("machine_info", "invconv"), {}, "its provenance must name machine, commit and date"),
         (("machine_info", "invconv", "torch"), [], "it cannot hold 'torch' = []"),
         (("benchmarks",), {}, "is no file of pytest-benchmark"),
+        (("benchmarks",), [], "times no layer and no solver method"),
+        (("benchmarks",), [{"extra_info": {}}], "times no layer and no solver method"),
         (("benchmarks", 1), [], "benchmark 2: "),
         (("benchmarks", 0, "stats"), {}, "benchmark 1 lacks 'median'"),
         (("benchmarks", 0, "stats", "median"), "x", "benchmark 1: time_s must be a number"),

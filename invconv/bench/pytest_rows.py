@@ -24,7 +24,7 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
 
     Raises:
         RowsError: if the file is not there, is not of pytest-benchmark, was not made by the
-            benchmarks of this package, or holds what no row can.
+            benchmarks of this package, holds none of them, or holds what no row can.
     """
     content = _read(path)
     source, benchmarks = _source(content, path), content["benchmarks"]
@@ -37,6 +37,11 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
             raise RowsError(f"{path}: benchmark {number} lacks {error}: measure again") from error
         except (TypeError, ValueError) as error:
             raise RowsError(f"{path}: benchmark {number}: {error}: measure again") from error
+    if not rows:
+        raise RowsError(
+            f"{path} times no layer and no solver method: run the benchmarks in this repository's "
+            "tests/benchmarks"
+        )
     return rows, len(benchmarks) - len(rows)
 
 
