@@ -55,7 +55,9 @@ def test_one_failing_cell_does_not_stop_the_others_and_a_second_run_resumes(swee
     assert len(rows(tmp_path)) == 4
 
 
-def test_bad_overrides_are_refused_before_anything_runs(sweep, tmp_path):
+@pytest.mark.parametrize("full_error", ["0", "1"])
+def test_bad_overrides_are_refused_before_anything_runs(sweep, tmp_path, monkeypatch, full_error):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", full_error)
     wrong = sweep("seed=oops")
     assert wrong.returncode == 1
     assert "seed" in wrong.stderr
@@ -63,6 +65,8 @@ def test_bad_overrides_are_refused_before_anything_runs(sweep, tmp_path):
     wrong = sweep("method=nonsense")
     assert wrong.returncode == 1
     assert "glow" in wrong.stderr
+    if full_error == "1":
+        assert "Traceback" in wrong.stderr
     assert not (tmp_path / "runs" / "tiny" / "results").exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -97,6 +98,8 @@ def run_sweep(application: Application) -> int:
             timed = {name for name, cell in wanted.items() if application.times(cell)}
             if jobs.run(application.table, application.main, config, wanted, timed):
                 return 0
+    except HydraException:  # let out only where HYDRA_FULL_ERROR or a debugger asks for it
+        raise
     except (ClusterError, CellError, RowsError, OSError, OmegaConfBaseException) as error:
         print(f"{application.table}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
