@@ -45,12 +45,12 @@ def test_every_budget_of_the_paper_is_here():
     ("table", "preset", "cells"),
     [
         ("table2", "smoke", 20),
-        ("table2", "embedded_long", 100),
+        pytest.param("table2", "embedded_long", 100, marks=pytest.mark.slow),
         ("table2", "paper", 40),
         ("table2", "paper_timing", 24),
         ("table3", "paper", 3),
         ("table4", "paper", 8),
-        ("figure4", "paper", 70),
+        pytest.param("figure4", "paper", 70, marks=pytest.mark.slow),
     ],
 )
 def test_a_preset_alone_is_a_whole_sweep(table, preset, cells):

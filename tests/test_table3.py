@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import pytest
+
 from invconv.bench import read_table
 from invconv.bench.provenance import ROOT
 from invconv.report import table3
 from invconv.report.published import LABELS, published
 
 
+@pytest.mark.slow
 def test_a_small_sweep(tmp_path):
     command = [sys.executable, str(ROOT / "reproductions" / "table3.py"), "-m", "preset=tiny"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
