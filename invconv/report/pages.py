@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from invconv.bench import newest, write_text_atomically
@@ -150,9 +151,11 @@ def in_order(rows: pd.DataFrame, column: str, order: Sequence[str]) -> pd.DataFr
 
 def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
     """The row with these labels, None if there is none."""
+    meets = np.ones(len(rows), dtype=bool)
     for name, wanted in labels.items():
-        rows = rows[rows[name] == wanted]
-    return None if rows.empty else rows.iloc[-1]
+        meets &= (rows[name] == wanted).to_numpy(dtype=bool)
+    found = np.flatnonzero(meets)
+    return rows.iloc[found[-1]] if len(found) else None
 
 
 def provenance_table(rows: pd.DataFrame) -> str:
