@@ -60,8 +60,7 @@ def page(rows: pd.DataFrame) -> str:
         f"model, (2, 16) on three channels, sampling {RGB_BATCH} images; the published batch is "
         "not stated. On a CPU torch computes the couplings' convolutions of one small image by "
         "itself and those of two or more with oneDNN, where a call on few pixels takes several "
-        "times as long: that is the step from batch 1 to batch 2 at the small sizes, in every "
-        "model.",
+        "times as long: that is the step from batch 1 to batch 2 at the small sizes.",
     ]
     found = figures(rows)
     if not found:
