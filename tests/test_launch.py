@@ -261,6 +261,29 @@ def test_a_job_that_looks_over_once_may_be_requeued(tmp_path, monkeypatch, capsy
     assert "1 PENDING (BeginTime)" in capsys.readouterr().out
 
 
+def test_a_job_whose_launch_failed_is_released(tmp_path, monkeypatch, capsys, programs):
+    log = tmp_path / "released"
+    programs("scontrol")
+    (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    answers = iter([*[{"1_3": watch.HELD, "1_4": "PENDING (JobHeldUser)"}] * 6, {}, {}])
+    monkeypatch.setattr(cluster, "queue", lambda: next(answers))
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
+    watch.watch("t", tmp_path, {"a": "1_3", "b": "1_4"})
+    assert log.read_text().splitlines() == ["release 1_3"] * watch.RELEASES
+    said = capsys.readouterr().out
+    assert said.count("t: SLURM held job 1_3, whose launch failed: released\n") == watch.RELEASES
+    assert said.count("`scontrol release 1_3` tries once more, `scancel 1_3` gives it up") == 1
+
+
+def test_a_release_that_slurm_refuses_is_said(tmp_path, monkeypatch, capsys, programs):
+    programs("scontrol", code=1, error="Invalid job id specified")
+    answers = iter([{"7": watch.HELD}, {}, {}])
+    monkeypatch.setattr(cluster, "queue", lambda: next(answers))
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
+    watch.watch("t", tmp_path, {"a": "7"})
+    assert "not released, scontrol does not answer: Invalid job id" in capsys.readouterr().out
+
+
 def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
     numbers = {"a": "1_0", "b": "1_1", "c": "1_2"}
     last = {"a": "FAILED", "b": "FAILED", "c": "CANCELLED by 0"}

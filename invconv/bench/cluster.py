@@ -111,6 +111,15 @@ def queue() -> dict[str, str] | None:
     return found
 
 
+def release(job: str) -> str:
+    """Lets a held job start again; why SLURM refused, "" if it did not."""
+    try:
+        _ask("scontrol", "release", job)
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
 def largest_array() -> int:
     """How many tasks an array may have here."""
     match = re.search(r"MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"))

@@ -8,16 +8,24 @@ from pathlib import Path
 from invconv.bench import cluster, states
 from invconv.bench.claims import newest_claim
 
+HELD = "PENDING (launch failed requeued held)"
+"""SLURM could not start the job, often for what its last attempt left there, and tries no more."""
+
+RELEASES = 3
+"""So often a held job is tried again; a node where it cannot start may be broken."""
+
 
 def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
     """Waits until every job is over; what squeue said of each last.
 
     squeue lists jobs that ended for minutes, but not for ever; one that is requeued may look
     ended for a moment, so that a cell without a row counts as over when it looked so twice.
+    A job that SLURM holds because its launch failed is released, `RELEASES` times at most.
     """
     left, last, told = dict(jobs), dict.fromkeys(jobs, ""), ""
     start = time.monotonic()
     suspects: set[str] = set()
+    held: Counter[str] = Counter()
     while left:
         found = cluster.queue()
         if found is None:
@@ -43,9 +51,26 @@ def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
             if left and text != told:
                 print(text, flush=True)
                 told = text
+            for job in left.values():
+                if found.get(job) == HELD:
+                    held[job] += 1
+                    _release(table, job, held[job])
         if left:
             time.sleep(min(30.0, max(1.0, 0.02 * (time.monotonic() - start))))
     return last
+
+
+def _release(table: str, job: str, seen: int) -> None:
+    if seen <= RELEASES:
+        refused = cluster.release(job)
+        became = f"not released, {refused}" if refused else "released"
+        print(f"{table}: SLURM held job {job}, whose launch failed: {became}", flush=True)
+    elif seen == RELEASES + 1:
+        print(
+            f"{table}: SLURM still holds job {job} after {RELEASES} releases: "
+            f"`scontrol release {job}` tries once more, `scancel {job}` gives it up",
+            flush=True,
+        )
 
 
 def silence(
