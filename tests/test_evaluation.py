@@ -119,4 +119,4 @@ def test_differences_are_paired():
     assert "finc: 2.0005 ± 1.0005 (mean ± standard deviation over 3 seeds)" in printed
     assert "finc − glow: +0.1005 [+0.0993, +0.1017], 95 % over 3 seeds: resolved" in printed
     images = assessments.text([made_up("finc", 0, 1.0, 3.0), made_up("glow", 1, 1.0, 2.9)])
-    assert "over 2 images of one training each: no difference is resolved" in images
+    assert "over 2 images of one training each: not resolved; " in images

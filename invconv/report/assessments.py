@@ -66,7 +66,9 @@ def _compared(members: Sequence[Assessment], baseline: Sequence[Assessment]) -> 
 def _difference(found: Difference | None, what: str) -> str:
     if found is None:
         return "too few to compare"
-    verdict = "resolved" if found.resolved() else "no difference is resolved"
+    verdict = "resolved"
+    if not found.resolved():
+        verdict = f"not resolved; {found.detectable():.4f} would have been, in 80 % of such trials"
     return (
         f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], 95 % over {found.pairs} "
         f"{what}: {verdict}"

@@ -29,7 +29,7 @@ def page(rows: pd.DataFrame) -> str:
         "# Every layer and solver method by pytest-benchmark",
         "Made by `pytest --benchmark-only --benchmark-json=FILE` and `python -m invconv report "
         "--from-benchmark FILE`; do not edit. Rows: [data/benchmark.csv](data/benchmark.csv). "
-        "Milliseconds, median [quartiles] over the rounds, each result proved before it was "
+        "Milliseconds, median [quartiles] over the rounds, each result verified before it was "
         "timed. The benchmarks run one after the other, not interleaved, and caches are warm: "
         "these times are for comparing one commit with another on one machine, and a difference "
         "between two lines may be the drift of the machine.",

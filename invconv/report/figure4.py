@@ -54,8 +54,10 @@ def page(rows: pd.DataFrame) -> str:
         "Made by `python reproductions/figure4.py -m` (`preset=paper` for the published width); "
         "do not edit. Rows: [data/figure4.csv](data/figure4.csv). Seconds to sample one batch "
         "from a flow with random weights, (L, K) = (2, 10) on two-channel input; median, in the "
-        "figure with quartiles as a band, after the round trip was proved. Dotted, own algorithm: "
-        f"the same flow inverted as its paper does, once. {remarks.OWN_ALGORITHMS} Open markers: "
+        "figure with quartiles as a band. Dotted, paper's algorithm: "
+        f"the same flow inverted as its paper does, once. {remarks.OWN_ALGORITHMS} "
+        f"{remarks.UNTRAINED} Models and sizes are timed minutes apart, and their times are not "
+        "compared with each other. Open markers: "
         "published, from the authors' GPU, which they do not name. The last panel is another "
         f"model, (2, 16) on three channels, sampling {RGB_BATCH} images; the published batch is "
         "not stated. On a CPU torch computes the couplings' convolutions of one small image by "
@@ -87,7 +89,7 @@ def _noise(block: pd.DataFrame) -> list[str]:
         return []
     repeats = md.listed(good["repeats"])
     return [
-        f"{repeats} repeats; models and sizes are timed minutes apart. One call differs from "
+        f"{repeats} repeats. One call differs from "
         f"itself, timed twice in the same block, by {spreads.median():.1%} (median over the "
         f"cells), by more than {LOUD:.0%} in {(spreads > LOUD).sum()} of {len(spreads)}, at most "
         f"by {spreads.max():.0%}. A smaller difference between two columns means nothing."
@@ -135,7 +137,7 @@ def _line(
             line[f"{name} p"] = points[method]
         line[name] = md.value(row, f"st_{batch}_s")
         if method != "glow":
-            line[f"{name}, own algorithm"] = md.value(row, f"st_published_{batch}_s")
+            line[f"{name}, paper's algorithm"] = md.value(row, f"st_published_{batch}_s")
     return line
 
 
@@ -181,7 +183,7 @@ def draw(block: pd.DataFrame) -> "Figure":
     handles = [
         Line2D([], [], label=style(method).title, **style(method).options()) for method in METHODS
     ]
-    handles.append(Line2D([], [], label="own paper's algorithm", color="#777777", linestyle=":"))
+    handles.append(Line2D([], [], label="paper's algorithm", color="#777777", linestyle=":"))
     hollow: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecolor": "none"}
     handles.append(Line2D([], [], label="published", color="#777777", markersize=7, **hollow))
     figure.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False, fontsize=9)

@@ -12,7 +12,7 @@ INTRODUCTION = (
     "Made by `python -m invconv.bench gpu`; do not edit. Rows: {rows}. "
     "Medians of interleaved repeats, CUDA events, the L2 cache overwritten before each; "
     "microseconds unless a column says otherwise. Inverse, our forward, torch's forwards and the "
-    "1×1 are replays of CUDA graphs; `eager` is a plain call. Every inverse was proved against "
+    "1×1 are replays of CUDA graphs; `eager` is a plain call. Every inverse was verified against "
     "its input first. The torch forward is the fastest of four padded or cropped, one grouped, "
     "one dense and one dense channels-last convolution (FInC), or one padded convolution. "
     "Algorithms 1 and 2 are FInC's, one thread per sample and pixel, a launch and a wait for the "
@@ -96,7 +96,6 @@ def _layer(row: pd.Series, copy: pd.Series | None) -> dict[str, str]:
         "our forward": micro("forward"),
         "torch forward": md.Cell(f"{forward} ({row['fastest_torch_forward']})", *sources),
         "inverse ÷ torch forward": md.quotient(row, "inverse_s", row, "torch_forward_s"),
-        "algorithm 2 ÷ inverse": md.quotient(row, "diagonal_channel_4_s", row, "inverse_s"),
         "1×1": micro("pointwise"),
         "inverse eager": micro("inverse_eager"),
         "wavefront": micro("wavefront"),
@@ -117,7 +116,6 @@ def _models(rows: pd.DataFrame) -> list[str]:
         if row["status"] != "ok":
             lines.append(line | {"FT": md.value(row, "status")})
             continue
-        glow = pages.only(rows, kind="glow", batch=row["batch"])
         lines.append(
             line
             | {
@@ -127,7 +125,6 @@ def _models(rows: pd.DataFrame) -> list[str]:
                 "FT, graph": md.value(row, "graph_ft_s", scale=1e3),
                 "ST, graph": md.value(row, "graph_st_s", scale=1e3),
                 "ST/FT, graph": md.quotient(row, "graph_st_s", row, "graph_ft_s"),
-                "ST ÷ Glow's, graph": md.quotient(row, "graph_st_s", glow, "graph_st_s"),
                 "convolutions' share of ST": md.quotient(
                     row, "convolutions_s", row, "graph_st_s", "{:.1%}".format
                 ),

@@ -121,24 +121,6 @@ def bits_with_interval(row: pd.Series | None) -> str:
     return Cell(text, source(row, "bpd"), source(row, "bpd_interval"))
 
 
-def times_faster(row: pd.Series | None, slow: str, fast: str) -> str:
-    """How many times as long the field ``slow`` of a row is as ``fast``.
-
-    Bold where that exceeds the A/A spread and the quartiles do not overlap. A time that was taken
-    once, with quartiles that are equal or none, makes no ratio bold.
-    """
-    text = quotient(row, slow, row, fast)
-    if row is None or not isinstance(text, Cell):
-        return text
-    names = [f"{name.removesuffix('_s')}_{q}_s" for name in (slow, fast) for q in ("q25", "q75")]
-    slow_low, slow_high, fast_low, fast_high = row.reindex(names).astype(float)
-    clear = fast_low < fast_high < slow_low < slow_high
-    if not (clear and float(text) > 1 + row["aa_spread"]):
-        return text
-    marks = (source(row, name) for name in ("aa_spread", *names))
-    return Cell(f"**{text}**", *dict.fromkeys([*text.sources, *marks]))
-
-
 def against(row: pd.Series | None, field: str, published: str) -> str:
     """A field of a row ÷ a published figure, a cell of the same table."""
     if row is None or row["status"] != "ok" or published == ABSENT:

@@ -109,7 +109,10 @@ def _verdicts(data: str, differences: Mapping[str, Difference]) -> list[str]:
             unresolved.append(name)
     if unresolved:
         names = ", ".join(unresolved)
+        seen = max(differences[name].detectable(among) for name in unresolved)
         sentences.append(
-            f"On {data}: in bits per dimension no difference is resolved between Glow and {names}."
+            f"On {data}: these seeds show differences from Glow of {seen:.3f} bits per dimension "
+            f"and more (80 % power, all comparisons together), and show none for {names}: "
+            "whether smaller ones exist they cannot tell."
         )
     return sentences

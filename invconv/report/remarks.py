@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from invconv.bench.flow_timing import TRUSTED
+from invconv.report import markdown as md
 
 OWN_ALGORITHMS = (
     "That is the algorithm of the release, rewritten in C++: scalar and in float64, FInC's on one "
@@ -12,7 +13,28 @@ OWN_ALGORITHMS = (
     "on all threads. Of Woodbury, ME-Woodbury and Periodic it is the release's way to invert its "
     "matrices anew in each call, which ours keeps while it samples; of MaCow its loop."
 )
-"""What is behind a ratio to a paper's own algorithm."""
+"""What is behind a time of a paper's algorithm."""
+
+UNTRAINED = (
+    "The round trip was verified with the weights as initialized, where couplings are the "
+    "identity and MaCow's masked convolutions a constant: that verifies the other convolutions, "
+    "and says nothing of the couplings."
+)
+"""What is said of the verification of models with random weights."""
+
+
+def sampling_time(row: pd.Series | None, name: str = "st", error: str = "round_trip_error") -> str:
+    """``name_s`` with its quartiles, and in the same cell whether the model does not invert."""
+    text = md.quartiles(row, name)
+    if row is None or row["status"] != "ok" or not isinstance(text, md.Cell):
+        return text
+    lost, overflows = row.get(error), row.get("round_trip_overflows") == True  # noqa: E712
+    known = lost is not None and not pd.isna(lost)
+    why = "overflows" if overflows else f"round trip {md.number(lost, 2)}"
+    said = f"{text}, does not invert in float32: {why}"
+    marks = [md.source(row, "round_trip_overflows" if overflows else error)]
+    fine = not overflows and not (lost is not None and lost > TRUSTED)
+    return md.Cell(text if fine else said, *text.sources, *marks * (overflows or known))
 
 
 def cell_name(row: pd.Series) -> str:

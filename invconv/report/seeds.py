@@ -34,6 +34,13 @@ class Difference:
         """
         return abs(self.mean) > _reach(self.pairs, among) * self.error
 
+    def detectable(self, among: int = 1) -> float:
+        """The smallest difference that would have been resolved with a probability of 80 %."""
+        from scipy import stats  # not at the top: every job of a sweep would load it
+
+        power = float(stats.t.ppf(0.8, self.pairs - 1))
+        return (_reach(self.pairs, among) + power) * self.error
+
 
 def paired_difference(
     rows: pd.DataFrame, baseline: pd.DataFrame, metric: str

@@ -43,26 +43,23 @@ def page(rows: pd.DataFrame) -> str:
         "uniform dequantisation unless the name says otherwise, one noise draw. FT, ST: seconds "
         "for one forward pass (log-probability) and one sampling pass of the whole model over as "
         "many images as the column says, median [quartiles], interleaved, after warm-up, "
-        "synchronised on a GPU. bpd ±: half of the 95 % interval over the test images. A ratio "
-        "is bold where it is above 1 by more than A/A (by how much the same forward pass, timed "
-        "twice in the same block, differs from itself), the quartiles do not overlap and nothing "
-        "in it was timed only once. × Glow compares rows that were timed at different times, in "
-        "the common step, and is never bold, nor is bpd of one seed.",
+        "synchronised on a GPU. bpd ±: half of the 95 % interval over the test images, which is "
+        "no interval for a difference between methods. A/A: by how much the same forward pass, "
+        "timed twice in the same block, differs from itself. Rows are timed minutes to hours "
+        "apart: their times are not compared with each other.",
         "Every method stands inside the common step, the convolution → ActNorm → Glow's 1×1 → "
         "affine coupling, which is FInC's; Glow itself has no second convolution. Own step: "
-        "inside the step of the method's own paper. × own algorithm: ST with the inverse as the "
-        "method's paper computes it ÷ ST with ours. "
+        "inside the step of the method's own paper. ST s, paper's algorithm: the same pass with "
+        "the inverse as the method's paper computes it. "
         + remarks.OWN_ALGORITHMS
         + " –: there is none, "
         "or it was not measured; missing: no row yet.",
         "## Embedded data, a few minutes on a CPU",
         "One seed and a few hundred steps: **bpd not for ranking**. The paper has no figures for "
         f"these data. {DATA} Histogram: the bpd of one histogram per pixel, a model without any "
-        "dependence between pixels. × Glow: Glow's ST ÷ ST. Train step: forward and backward of "
-        "the same images; memory: what it needs at its peak above what is held anyway. Stored: "
-        "all parameters; free: without what the convolutions mask away. FT, ST and ST by the own "
-        "algorithm of one row share a block; the rows are timed minutes apart, on a machine that "
-        "drifts by more than A/A shows, so that small differences between rows are none.",
+        "dependence between pixels. Train step: forward and backward of "
+        "the same images; memory: peak memory of a training step, excluding weights and data. "
+        "Stored: all parameters; free: without what the convolutions mask away.",
         *_quick_sections(quick(rows[~rows["dataset"].isin(PAPER)])),
         "## Embedded data, several seeds and thousands of steps",
         *seeds_section(rows[rows["preset"] == RANKED]),
@@ -71,8 +68,11 @@ def page(rows: pd.DataFrame) -> str:
         "A ratio is measured ÷ published, of models of the published (L, K) and width alone; "
         "across different machines it compares machines as much as methods, and but for FInC the "
         "published models have steps of their own. Random weights: as initialised, timed at the "
-        "published size without training (`preset=paper_timing`); their own algorithm was timed "
-        "once, in a block of its own.",
+        "published size without training (`preset=paper_timing`), the paper's algorithm once, in "
+        "a block of its own. "
+        + remarks.UNTRAINED
+        + " A sampling time is not valid where its cell says that the model does not invert in "
+        "float32: what was timed are not the samples of its latents.",
         paper_table(rows[rows["dataset"].isin(PAPER)]),
         *notes(rows[rows["dataset"].isin(PAPER)]),
         *remarks.published_notes(published("table2")),
@@ -162,9 +162,7 @@ def quick_table(
             if here.empty:
                 lines.append({"data": title, "method": name, "status": md.MISSING})
             for _, row in here.iterrows():
-                same = {key: row[key] for key in ("dataset", "preset", "seed")}
-                glow = pages.only(rows, method="glow", **same)
-                lines.append(_quick_line(title, name, row, glow))
+                lines.append(_quick_line(title, name, row))
     if brief:
         hidden = [*DETAILS, *["status"] * all(line["status"] == "ok" for line in lines)]
         lines = [{key: line[key] for key in line if key not in hidden} for line in lines]
@@ -178,20 +176,18 @@ def _titles(
     return known | {name: name for name in names if name not in known and name not in apart}
 
 
-def _quick_line(title: str, name: str, row: pd.Series, glow: pd.Series | None) -> dict[str, str]:
+def _quick_line(title: str, name: str, row: pd.Series) -> dict[str, str]:
     line = {"data": title, "method": pages.named(name, row), "status": str(row["status"])}
     if row["status"] != "ok":
         return line
     steps = json.loads(row["config"])["budget"]["training"]["steps"]
-    other = None if glow is None or glow["cell"] == row["cell"] else glow
     return line | {
         "bpd": md.bits_with_interval(row),
         "histogram": md.value(row, "histogram_bpd", md.bits),
         "FT s": md.quartiles(row, "ft"),
-        "ST s": md.quartiles(row, "st"),
+        "ST s": remarks.sampling_time(row),
         "ST/FT": md.quotient(row, "st_s", row, "ft_s"),
-        "× Glow": md.quotient(other, "st_s", row, "st_s"),
-        "× own algorithm": md.times_faster(row, "st_published_s", "st_s"),
+        "ST s, paper's algorithm": md.quartiles(row, "st_published"),
         "train step s": md.value(row, "train_step_s"),
         "memory MB": md.value(row, "train_step_extra_bytes", scale=1e-6),
         "A/A": md.value(row, "aa_spread", "{:.1%}".format),

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from invconv.report import markdown as md
-from invconv.report import pages
+from invconv.report import pages, remarks
 from invconv.report.names import METHODS
 from invconv.report.published import published
 
@@ -54,22 +54,11 @@ def paper_table(rows: pd.DataFrame) -> str:
             if measured.empty and unknown:
                 continue
             for row in [None] if measured.empty else [row for _, row in measured.iterrows()]:
-                glow = None if row is None else _glow(rows, row)
-                lines.append({"data": title, **_line(model, row, glow, theirs)})
+                lines.append({"data": title, **_line(model, row, theirs)})
     return md.table(lines)
 
 
-def _glow(rows: pd.DataFrame, row: pd.Series) -> pd.Series | None:
-    """Glow's row of the same size, images, machine and preset, unless ``row`` is it."""
-    same = {key: row[key] for key in ("dataset", "machine", "preset", "seed", "timed_images")}
-    alike = [model_size(other) == model_size(row) for _, other in rows.iterrows()]
-    found = pages.only(rows[alike], method="glow", **same)
-    return None if found is None or found["cell"] == row["cell"] else found
-
-
-def _line(
-    model: str, row: pd.Series | None, glow: pd.Series | None, theirs: dict[str, str]
-) -> dict[str, str]:
+def _line(model: str, row: pd.Series | None, theirs: dict[str, str]) -> dict[str, str]:
     line = {"model": model if row is None else pages.named(model, row)}
     size = None if row is None else model_size(row)
     levels, steps, width = size or (md.ABSENT,) * 3
@@ -80,7 +69,7 @@ def _line(
     shown = {
         "bpd": md.bits_with_interval(row),
         "ft_s": md.quartiles(row, "ft"),
-        "st_s": md.quartiles(row, "st"),
+        "st_s": remarks.sampling_time(row),
     }
     for metric, label in METRICS.items():
         line[f"{label} published"] = theirs[metric]
@@ -93,11 +82,9 @@ def _line(
     if row is None:
         return line
     random = pd.isna(row["bpd"])
-    against_glow = md.quotient(glow, "st_s", row, "st_s")
     return line | {
         "ST/FT": md.quotient(row, "st_s", row, "ft_s"),
-        "× Glow": md.also(against_glow, md.source(row, "timed_images")),
-        "× own algorithm": md.times_faster(row, "st_published_s", "st_s"),
+        "ST s, paper's algorithm": md.quartiles(row, "st_published"),
         "A/A": md.value(row, "aa_spread", "{:.1%}".format),
         "images": md.value(row, "timed_images", "{:.0f}".format),
         "stored": md.value(row, "parameters", "{:,.0f}".format),
