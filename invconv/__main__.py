@@ -8,10 +8,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from invconv.bench import add, collect, provenance, read_rows, read_table, table_of
-from invconv.bench.contributed import import_rows
-from invconv.bench.pytest_rows import TABLE, rows_from_benchmarks
-from invconv.bench.rows import RowsError
 from invconv.conv import available, layer_class
 from invconv.data import DATASETS, SPLITS, fetch
 from invconv.files import brief
@@ -19,8 +15,12 @@ from invconv.report import PAGES, assessments, neighbours
 from invconv.report.explorer import LibraryMissing, write_explorer
 from invconv.report.readme import write_readme
 from invconv.report.style import formats
+from invconv.rows import add, collect, provenance, read_rows, read_table, table_of
+from invconv.rows.row import RowsError
 from invconv.solvers import FORWARD_METHODS, METHODS
 from invconv.solvers.compiled import instruction_sets
+from invconv.tables.contributed import import_rows
+from invconv.tables.pytest_rows import TABLE, rows_from_benchmarks
 from invconv.training import CheckpointError
 from invconv.training.evaluation import assess
 
@@ -139,7 +139,7 @@ def _version(package: str) -> str:
 
 def _list(options: argparse.Namespace) -> int:
     if options.runs is not None:
-        from invconv.bench.listing import list_cells
+        from invconv.sweeps.listing import list_cells
 
         return list_cells(options.runs, options.overrides)
     print("layers:")

@@ -34,6 +34,11 @@ def write_atomically(content: bytes, path: Path) -> None:
         file.write(content)
 
 
+def write_text_atomically(text: str, path: Path) -> None:
+    """Writes ``path`` in UTF-8, as `write_atomically` does."""
+    write_atomically(text.encode(), path)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Inside, every other process that locks ``path`` waits; its threads do not.

@@ -23,15 +23,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from invconv import InvertibleConv, build
-from invconv.bench import Incorrect
-from invconv.bench.cells import classify
-from invconv.bench.config import Method, Sweep
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.conv import layer_class
 from invconv.files import brief
 from invconv.numerical import relative_error
 from invconv.report import accuracy
+from invconv.rows import Incorrect
+from invconv.rows.status import classify
+from invconv.sweeps.config import Method, Sweep
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EXACT = 1e-6

@@ -23,13 +23,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from invconv.bench import spread, time_interleaved
-from invconv.bench.config import Method, ModelTiming
 from invconv.bench.flow_timing import prove_published, prove_round_trip, published_inverses
 from invconv.bench.memory import keep_freed_memory
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.flows import MultiScaleFlow
 from invconv.report import figure4
+from invconv.sweeps.config import Method, ModelTiming
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 
 INITIAL_IMAGES = 16
 

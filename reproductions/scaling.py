@@ -21,16 +21,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench import Incorrect, spread, time_interleaved
+from invconv.bench import spread, time_interleaved
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards, tuned
-from invconv.bench.config import Sweep
 from invconv.bench.memory import peak_extra_bytes
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.numerical import relative_error
 from invconv.report import scaling
+from invconv.rows import Incorrect
 from invconv.solvers import METHODS, resolve
 from invconv.solvers.problem import CORNERS
+from invconv.sweeps.config import Sweep
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 
 TOLERANCE = 1e-4
 SHOWN = ("wavefront", "compiled", "diagonal_channel")

@@ -17,13 +17,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from invconv import build
-from invconv.bench import Incorrect
-from invconv.bench.config import Method, Sweep
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application
 from invconv.numerical import relative_error
 from invconv.report import table1
+from invconv.rows import Incorrect
+from invconv.sweeps.config import Method, Sweep
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10

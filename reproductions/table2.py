@@ -25,16 +25,16 @@ from torch import Tensor
 
 from invconv import InvertibleConv
 from invconv.bench import time_flow
-from invconv.bench.config import Method, Sweep
 from invconv.bench.counting import count_flow_parameters
 from invconv.bench.flow_timing import prove_round_trip
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.data.presets import PRESETS
 from invconv.flows import LevelFlow
 from invconv.report import table2
+from invconv.sweeps.config import Method, Sweep
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 from invconv.training import TrainingOptions, build_flow, train
 from invconv.training.distributed import ALONE, World, local_device, process_group
 from invconv.training.evaluation import bits_per_image

@@ -18,10 +18,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from invconv.bench import time_flow
-from invconv.bench.config import ModelTiming
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.report import table3
+from invconv.sweeps.config import ModelTiming
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 from invconv.training import build_flow
 
 SHAPE = (3, 32, 32)

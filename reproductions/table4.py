@@ -20,15 +20,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from invconv.bench import spread, time_interleaved
-from invconv.bench.config import ModelTiming
 from invconv.bench.flow_timing import prove_round_trip, use_method
 from invconv.bench.memory import keep_freed_memory
-from invconv.bench.running import run_config, run_sweep
-from invconv.bench.sweep import Application, pick_device
 from invconv.data.presets import PRESETS
 from invconv.flows import MultiScaleFlow
 from invconv.report import table4
 from invconv.solvers import METHODS, resolve
+from invconv.sweeps.config import ModelTiming
+from invconv.sweeps.running import run_config, run_sweep
+from invconv.sweeps.sweep import Application, pick_device
 
 SIZES = {"mnist": (2, 16), "cifar10": (3, 32), "imagenet32": (3, 48), "imagenet64": (3, 32)}
 """(L, K) of each model."""

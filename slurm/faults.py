@@ -25,11 +25,12 @@ from typing import Any
 
 import torch
 
-from invconv.bench import cluster, collect, provenance, read_row, states
-from invconv.bench.claims import newest_claim, read_claim
-from invconv.bench.provenance import ROOT
-from invconv.bench.rows import Row, write_row
 from invconv.report import faults
+from invconv.rows import collect, provenance, read_row
+from invconv.rows.provenance import ROOT
+from invconv.rows.row import Row, write_row
+from invconv.sweeps import cluster, states
+from invconv.sweeps.claims import newest_claim, read_claim
 
 SWEEP = ["preset=tiny", "dataset=digits", "method=finc", "timing.repeats=0", "progress=false"]
 SLURM = ["launch=slurm", "cluster=single_node"]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from invconv.bench.alone import check_alone
-from invconv.bench.provenance import ROOT, provenance, revision
+from invconv.rows.provenance import ROOT, provenance, revision
 
 # `make test` draws the same examples each time; `make test-full` looks for new ones
 settings.register_profile(

@@ -11,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 from invconv.solvers.cuda import calls, driver
 from invconv.solvers.cuda.arguments import Arguments
 from invconv.solvers.cuda.plan import H100

@@ -7,7 +7,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 NO_COMPILER = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}

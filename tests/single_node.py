@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from invconv.bench import cluster
-from invconv.bench.claims import newest_claim, read_claim
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
+from invconv.sweeps import cluster
+from invconv.sweeps.claims import newest_claim, read_claim
 
 SCRIPT = ROOT / "slurm" / "single_node.sh"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")

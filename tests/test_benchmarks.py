@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from invconv.__main__ import main
-from invconv.bench import provenance
-from invconv.bench.provenance import ROOT
 from invconv.report import benchmark
 from invconv.report.explorer.tables import table_data
+from invconv.rows import provenance
+from invconv.rows.provenance import ROOT
 
 SOLVER = ROOT / "tests" / "benchmarks" / "test_solver_times.py"
 FAIL = "--benchmark-compare-fail=median:25%"  # as the README has it

@@ -13,14 +13,17 @@ from collections import Counter
 import pytest
 import torch
 
-from invconv.bench import alone, claims, processes, read_row, read_table, run_cell, states
-from invconv.bench.claims import Claim, ClaimLost, Held, holder, newest_claim, read_claim
+from invconv.bench import alone
+from invconv.rows import read_row, read_table
+from invconv.sweeps import claims, processes, states
+from invconv.sweeps.cells import run_cell
+from invconv.sweeps.claims import Claim, ClaimLost, Held, holder, newest_claim, read_claim
 
 CPU = torch.device("cpu")
 HOLDER = """
 import sys, time
 from pathlib import Path
-from invconv.bench.claims import Claim
+from invconv.sweeps.claims import Claim
 with Claim(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
@@ -252,7 +255,7 @@ def test_force_starts_anew_once_though_the_job_is_requeued(tmp_path, monkeypatch
 def test_jobs_of_one_sweep_on_unlike_nodes_repeat_nothing(tmp_path, monkeypatch):
     row, _ = run(tmp_path, lambda folder: {})
     assert row.status == "ok"
-    monkeypatch.setattr("invconv.bench.cells.device_name", lambda device: "another node")
+    monkeypatch.setattr("invconv.sweeps.cells.device_name", lambda device: "another node")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert run(tmp_path, lambda folder: {})[1] is False
 
@@ -296,8 +299,9 @@ import pandas, torch
 
 def work(number, folder):
     from invconv import FInC
-    from invconv.bench import collect, run_cell
-    from invconv.bench.claims import Held
+    from invconv.rows import collect
+    from invconv.sweeps.cells import run_cell
+    from invconv.sweeps.claims import Held
     from invconv.solvers.compiled import instruction_sets
     assert instruction_sets()
     cells = [f"cell{(number + i) % 16}" for i in range(16)]
@@ -368,7 +372,7 @@ def test_collecting_from_several_folders_at_once_loses_no_row(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from invconv.bench import Row, collect, write_row
+from invconv.rows import Row, collect, write_row
 folder, name = Path(sys.argv[1]), sys.argv[2]
 source = {"machine": name, "commit": "1", "date": "2026-01-01"}
 for i in range(6):

@@ -7,13 +7,13 @@ import torch
 from omegaconf import OmegaConf
 from recorded import largest_difference, recorded
 
-from invconv.bench.provenance import ROOT
 from invconv.flows import ConditionalCouplings, ConditionalMaCow, MaCowFG, Scale
 from invconv.flows import VariationalDequantization as Variational
 from invconv.flows.conditional import run
 from invconv.flows.conditional_macow import ContextEncoder, ResidualBlock
 from invconv.flows.macow_steps import conditional_macow_step
 from invconv.layers.weight_norm import WeightNormConv2d, WeightNormUpsampling
+from invconv.rows.provenance import ROOT
 
 
 def perturb(module, scale=0.1):

@@ -9,7 +9,7 @@ from broken_layers import BROKEN, DroppedGradient, Honest, WrongSign
 from torch import Tensor, nn
 
 from invconv import InvertibleConv
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 from invconv.testing import (
     CHECKS,
     check_invertible_conv,

@@ -7,10 +7,10 @@ import pytest
 from test_map import rows_of
 
 from invconv.__main__ import main
-from invconv.bench import cell_id, read_table
-from invconv.bench.contributed import LABELS, RowsError, check_rows
-from invconv.bench.provenance import ROOT
 from invconv.report import PAGES
+from invconv.rows import cell_id, read_table
+from invconv.rows.provenance import ROOT
+from invconv.tables.contributed import LABELS, RowsError, check_rows
 
 TABLES = tuple(PAGES)
 

@@ -5,9 +5,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from image_files import pixels, write_folder
 
-from invconv.bench.provenance import ROOT
-from invconv.bench.sweep import identify
 from invconv.data import DATASETS
+from invconv.rows.provenance import ROOT
+from invconv.sweeps.sweep import identify
 
 CONF = ROOT / "reproductions" / "conf"
 TINY = ("preset=tiny", "budget=tiny_digits", "method=glow", "progress=false")

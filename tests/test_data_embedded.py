@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from invconv.bench.provenance import ROOT
 from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, load
 from invconv.data.embedded import PATCH_SIZE, STRIDE, STRIPS
+from invconv.rows.provenance import ROOT
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -114,6 +114,6 @@ def test_a_job_loads_no_library_that_it_may_not_need():
     """scikit-learn alone takes a second, in every job of a sweep."""
     command = [sys.executable, "-c", "import sys, table1; print(*sys.modules)"]
     loaded = subprocess.check_output(command, cwd=ROOT / "reproductions", text=True).split()
-    assert {"table1", "invconv.bench.running", "invconv.data.embedded"} <= set(loaded)
+    assert {"table1", "invconv.sweeps.running", "invconv.data.embedded"} <= set(loaded)
     assert any(name.startswith("invconv.report.") for name in loaded)
     assert not {"sklearn", "scipy"} & set(loaded)

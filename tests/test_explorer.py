@@ -10,12 +10,12 @@ from chromium import browser, open_page
 from explorer_rows import many
 
 from invconv.__main__ import main
-from invconv.bench import read_table
 from invconv.report import PAGES, figure4
 from invconv.report.explorer import write_explorer
 from invconv.report.explorer.figures import TIMES, figures
 from invconv.report.explorer.samples import find_pictures
 from invconv.report.explorer.tables import table_data
+from invconv.rows import read_table
 
 MOST_BYTES = 6_000_000
 MOST_MS = 200

@@ -13,19 +13,11 @@ from test_contributed import theirs
 from test_map import rows_of
 
 from invconv.__main__ import main
-from invconv.bench import (
-    Row,
-    claims,
-    collect,
-    read_row,
-    read_rows,
-    read_table,
-    run_cell,
-    states,
-    write_row,
-)
-from invconv.bench.rows import STATUSES, RowsError
 from invconv.report.published import COLUMNS, published, read_published
+from invconv.rows import Row, Status, collect, read_row, read_rows, read_table, write_row
+from invconv.rows.row import RowsError
+from invconv.sweeps import claims, states
+from invconv.sweeps.cells import run_cell
 
 CPU = torch.device("cpu")
 SOURCE = {"machine": "m", "commit": "1", "date": "2026-01-01", "device": "d"}
@@ -60,16 +52,16 @@ def read_everywhere(place, content):
             with pytest.raises(RowsError):
                 collect(place / "runs", place / "results" / "data" / "table3.csv")
         else:
-            assert states.state(place / "runs", "bad").status in STATUSES
+            assert states.state(place / "runs", "bad").status in list(Status)
             assert row in read_rows(place / "runs")
-        assert states.row_status(path.parent) in STATUSES
+        assert states.row_status(path.parent) in list(Status)
     return row
 
 
 @given(data=st.data())
 def test_a_damaged_row_is_refused_or_a_row(place, data):
     row = read_everywhere(place, data.draw(damaged(TEXT.encode())))
-    assert row is None or row.status in STATUSES
+    assert row is None or row.status in list(Status)
 
 
 @example(value={"\n": None})
@@ -78,7 +70,9 @@ def test_any_json_is_refused(place, value):
     assert read_everywhere(place, json.dumps(value).encode()) is None
 
 
-@given(name=st.sampled_from(sorted(vars(ROW))), value=JSON | st.sampled_from(STATUSES))
+@given(
+    name=st.sampled_from(sorted(vars(ROW))), value=JSON | st.sampled_from(list(map(str, Status)))
+)
 def test_a_row_with_one_field_of_any_kind(place, name, value):
     row = read_everywhere(place, json.dumps({**vars(ROW), name: value}).encode())
     if row is not None:

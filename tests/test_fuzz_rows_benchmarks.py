@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invconv.__main__ import main
-from invconv.bench import read_table
 from invconv.report.curves import loss_curves, read_curve
+from invconv.rows import read_table
 
 LABELS = {"operation": "solve", "n": 16, "k": 3, "channels": 12, "batch": 100}
 SOLVER = {**LABELS, "layer": "solver", "method": "compiled", "residual": 1e-7, "threads": 2}

@@ -17,12 +17,12 @@ from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
-from invconv.bench.cells import classify
-from invconv.bench.provenance import ROOT
-from invconv.bench.rows import CellError, cell_id
-from invconv.bench.running import ConfigurationError, check_files
-from invconv.bench.sweep import identify
 from invconv.data import load
+from invconv.rows.provenance import ROOT
+from invconv.rows.row import CellError, cell_id
+from invconv.rows.status import classify
+from invconv.sweeps.running import ConfigurationError, check_files
+from invconv.sweeps.sweep import identify
 from invconv.training import TrainingOptions, build_flow
 
 CONF = ROOT / "reproductions" / "conf"

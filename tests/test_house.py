@@ -8,10 +8,11 @@ import pytest
 import invconv.integrations
 import invconv.testing
 from invconv.__main__ import main
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 from invconv.solvers import compiled
 
-ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "bench", "report"]
+ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "rows", "bench", "sweeps"]
+ORDER += ["report", "tables"]
 ROOM = {"validation": -2, "numerical": -2, "cache": -2, "files": -2, "conv": -1}
 ROOM |= {name: i for i, name in enumerate(ORDER)}
 ROOM["pictures"] = ROOM["training"]

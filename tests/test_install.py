@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from packaged import PIP, Environment, quietly, wheel
 
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 
 USE = (ROOT / "tests" / "installed_wheel.py").read_text()
 LOADED = """

@@ -16,7 +16,6 @@ import zuko
 from torch.distributions import ComposeTransform, Independent, Normal, TransformedDistribution
 
 from invconv import build
-from invconv.bench.provenance import ROOT
 from invconv.conv import _REGISTRY, available
 from invconv.integrations import (
     to_distributions,
@@ -24,6 +23,7 @@ from invconv.integrations import (
     to_normflows,
     to_zuko,
 )
+from invconv.rows.provenance import ROOT
 from invconv.testing import CHECKS, check_invertible_conv
 
 SHAPE = (4, 3, 2)

@@ -12,10 +12,11 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from invconv.__main__ import main
-from invconv.bench import cluster, jobs, read_row, states, sweep, watch
-from invconv.bench.cluster import ClusterError
-from invconv.bench.provenance import ROOT, revision
-from invconv.bench.rows import RowsError
+from invconv.rows import read_row
+from invconv.rows.provenance import ROOT, revision
+from invconv.rows.row import RowsError
+from invconv.sweeps import cluster, jobs, states, sweep, watch
+from invconv.sweeps.cluster import ClusterError
 
 OPTIONS = {"timeout_min": 60, "signal_delay_s": 120, "partition": None}
 
@@ -359,7 +360,7 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
 
 
 def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
-    from invconv.bench import Row, write_row
+    from invconv.rows import Row, write_row
 
     source = {"machine": "m", "commit": "1", "date": "2026", "dirty": False, "device": "d"}
     write_row(Row("a", "nonsense", "ok", provenance=source), tmp_path / "runs" / "a" / "row.json")

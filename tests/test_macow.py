@@ -6,12 +6,12 @@ from omegaconf import OmegaConf
 from recorded import largest_difference, recorded
 
 from invconv import MaCow, build
-from invconv.bench.provenance import ROOT
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.macow_steps import GatedCoupling, macow_step, macow_unit
 from invconv.layers import masked_conv
 from invconv.layers.weight_norm import WeightNormConv2d
+from invconv.rows.provenance import ROOT
 
 
 def perturb(module, scale=0.2):

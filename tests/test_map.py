@@ -6,8 +6,6 @@ import re
 import pandas as pd
 import pytest
 
-from invconv.bench import read_table
-from invconv.bench.provenance import ROOT
 from invconv.report import (
     accuracy,
     benchmark,
@@ -23,6 +21,8 @@ from invconv.report import (
     trust,
 )
 from invconv.report import markdown as md
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 COMMON = {
     "status": "ok",

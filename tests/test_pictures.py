@@ -8,12 +8,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from invconv.bench import Row, write_row
 from invconv.flows import ActNorm, LevelFlow, MultiScaleFlow
 from invconv.pictures import GAP, grid, interpolate, write_pictures
 from invconv.report.curves import loss_curves, read_curve
 from invconv.report.names import LAYERS, METHODS
 from invconv.report.style import LOOKS, save, style
+from invconv.rows import Row, write_row
 
 
 class Identity(LevelFlow):

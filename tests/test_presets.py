@@ -4,9 +4,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from invconv.bench import sweep
-from invconv.bench.provenance import ROOT
 from invconv.data import ImageSet
+from invconv.rows.provenance import ROOT
+from invconv.sweeps import sweep
 
 SHAPES = {
     "mnist": (1, 28, 28),

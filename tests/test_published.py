@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from invconv.__main__ import main
-from invconv.bench.provenance import ROOT
 from invconv.report import markdown as md
 from invconv.report import neighbours, pages
 from invconv.report.published import LABELS, as_printed, published
+from invconv.rows.provenance import ROOT
 
 METRICS = ("operations", "parameters", "log_det", "inverse")
 TABLE1 = """

@@ -7,8 +7,6 @@ import subprocess
 import pandas as pd
 import pytest
 
-from invconv.bench import read_table
-from invconv.bench.provenance import ROOT
 from invconv.report import PAGES, faults, figure4
 from invconv.report import markdown as md
 from invconv.report.published import LABELS, published
@@ -16,6 +14,8 @@ from invconv.report.readme import with_rows
 from invconv.report.seeds import paired_difference
 from invconv.report.table2 import page
 from invconv.report.table2_paper import METRICS, PAPER
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 
 def test_memory_that_was_kept_is_told_where_rows_know_it():

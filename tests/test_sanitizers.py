@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from invconv.bench.provenance import ROOT
+from invconv.rows.provenance import ROOT
 
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from invconv.bench import read_table
 from invconv.bench.memory import peak_extra_bytes
 from invconv.report.scaling import SERIES, exponents, write_page
+from invconv.rows import read_table
 
 MEMORY = """
 import torch

@@ -9,8 +9,9 @@ import subprocess
 import pytest
 from single_node import TINY, Sweep
 
-from invconv.bench import cluster, read_row, read_table, states
-from invconv.bench.provenance import ROOT
+from invconv.rows import read_row, read_table
+from invconv.rows.provenance import ROOT
+from invconv.sweeps import cluster, states
 
 pytestmark = pytest.mark.slurm
 

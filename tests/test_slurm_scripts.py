@@ -8,8 +8,9 @@ import pytest
 import single_node
 from single_node import LAUNCH, TINY, Sweep
 
-from invconv.bench import read_row, read_table, states
-from invconv.bench.provenance import ROOT
+from invconv.rows import read_row, read_table
+from invconv.rows.provenance import ROOT
+from invconv.sweeps import states
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from invconv import InvertibleConv, build
-from invconv.bench import read_table
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
-from invconv.bench.provenance import ROOT
 from invconv.report import table1
 from invconv.report.published import LABELS, published
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 
 def test_counts_by_hand():

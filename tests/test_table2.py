@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from invconv.bench.provenance import ROOT
-from invconv.bench.sweep import identify
+from invconv.rows.provenance import ROOT
+from invconv.sweeps.sweep import identify
 
 SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from invconv.bench import read_table
-from invconv.bench.provenance import ROOT
 from invconv.report import table3
 from invconv.report.published import LABELS, published
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 
 @pytest.mark.slow

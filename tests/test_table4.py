@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
-from invconv.bench import read_table
-from invconv.bench.provenance import ROOT
 from invconv.report import table4
 from invconv.report.published import LABELS, published
+from invconv.rows import read_table
+from invconv.rows.provenance import ROOT
 
 
 def test_a_small_sweep(tmp_path):

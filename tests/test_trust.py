@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 import trust
 
-from invconv.bench import table_of
-from invconv.bench.provenance import ROOT
 from invconv.report.trust import page
+from invconv.rows import table_of
+from invconv.rows.provenance import ROOT
 
 STATISTICS = "  - during generate phase (0.1 seconds):\n    - 50 passing, 0 failing, and 3 invalid"
 

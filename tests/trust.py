@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 
 import torch
 
-from invconv.bench import Row, add, provenance, table_of
-from invconv.bench.provenance import ROOT
 from invconv.report import trust
+from invconv.rows import Row, add, provenance, table_of
+from invconv.rows.provenance import ROOT
 
 KINDS = {
     "sanitizers": r"test_sanitizers|sanitiz",

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from invconv.bench.cells import run_cell
-from invconv.bench.claims import ClaimLost, Held
 from invconv.bench.cuda_resources import CHIPS, measure
-from invconv.bench.rows import RowsError, cell_id
-from invconv.bench.store import collect
 from invconv.report import cuda_resources as resources_page
 from invconv.report import gpu as gpu_page
+from invconv.rows.row import RowsError, cell_id
+from invconv.rows.store import collect
 from invconv.solvers.cuda import nvrtc
+from invconv.sweeps.cells import run_cell
+from invconv.sweeps.claims import ClaimLost, Held
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +65,8 @@ def _gpu(options: argparse.Namespace) -> int:
             print(f"{cell.label}: {error}", file=sys.stderr)
             bad += 1
             continue
-        said = row.reason or f"{row.values.get('inverse_s', 0) * 1e6:.1f} µs"
+        inverse = row.values.get("inverse_s", 0.0)
+        said = row.reason or (f"{inverse * 1e6:.1f} µs" if isinstance(inverse, float) else "")
         print(f"{cell.label}: {row.status} {said} ({row.values['duration_s']} s)", flush=True)
         bad += row.status not in ("ok", "unsupported")
         if device.type == "cuda":

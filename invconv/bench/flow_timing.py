@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invconv.bench.cells import Incorrect
 from invconv.bench.counting import outermost_convolutions
 from invconv.bench.memory import keep_freed_memory, peak_extra_bytes
 from invconv.bench.timing import spread, time_interleaved
 from invconv.flows import LevelFlow
 from invconv.numerical import relative_error
+from invconv.rows import Incorrect
 from invconv.solvers import METHODS
 
 TRUSTED = 1e-3

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards, tuned
-from invconv.bench.cells import Incorrect
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize, tf32
 from invconv.bench.timing import Timing, spread, time_interleaved
 from invconv.flows import MultiScaleFlow
 from invconv.layers import FInC
 from invconv.numerical import relative_error
+from invconv.rows import Incorrect
 from invconv.solvers import METHODS, resolve
 from invconv.solvers.cuda import published
 from invconv.solvers.problem import CORNERS

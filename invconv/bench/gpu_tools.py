@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 
-from invconv.bench.cells import Incorrect, Unsupported
 from invconv.bench.timing import time_interleaved
+from invconv.rows import Incorrect, Unsupported
 from invconv.solvers.compiled import extension
 from invconv.solvers.cuda import published
 from invconv.solvers.cuda.arguments import Arguments

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from invconv.bench import write_text_atomically
 from invconv.bench.cuda_resources import Used
+from invconv.files import write_text_atomically
 from invconv.report import markdown as md
 
 PLACES = ("registers", "shared", "global")

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from invconv.bench import read_row
-from invconv.bench.rows import RowsError
 from invconv.data import DATASETS
 from invconv.report.names import METHODS
 from invconv.report.style import save, style
+from invconv.rows import read_row
+from invconv.rows.row import RowsError
 
 LOG = "log.csv"
 SETTLED = 0.05
@@ -81,8 +81,8 @@ def read_curve(folder: Path) -> Curve | None:
     except RowsError:
         row = None
     labels = row.labels if row is not None else {}
-    method = labels.get("method") or _part(folder.name, METHODS)
-    dataset = labels.get("dataset") or _part(folder.name, DATASETS)
+    method = str(labels.get("method") or "") or _part(folder.name, METHODS)
+    dataset = str(labels.get("dataset") or "") or _part(folder.name, DATASETS)
     return Curve(method, dataset, log.sort_values("step", kind="stable"))
 
 

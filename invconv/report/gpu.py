@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages, remarks
+from invconv.rows import newest
 
 INTRODUCTION = (
     "Made by `python -m invconv.bench gpu`; do not edit. Rows: {rows}. "

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
+from invconv.files import write_text_atomically
 from invconv.report import markdown as md
 from invconv.report.names import METHODS
 from invconv.report.published import as_printed
 from invconv.report.seeds import setting
+from invconv.rows import newest
 
 PAPER_WIDTH = 512
 """Hidden channels of the published models' couplings."""

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest, write_text_atomically
 from invconv.bench.flow_timing import TRUSTED
+from invconv.files import write_text_atomically
 from invconv.report import figure4, pages, remarks, scaling
 from invconv.report.names import EMBEDDED, LAYERS
 from invconv.report.published import published
 from invconv.report.ranked import verdict
 from invconv.report.table2 import RANKED, UNTRAINED, budgets, in_order, quick, quick_table
 from invconv.report.table2_paper import PAPER
+from invconv.rows import newest
 
 
 def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages, remarks
 from invconv.report.names import LAYERS
 from invconv.report.published import published
+from invconv.rows import newest
 
 FORMULAS: dict[str, Callable[[float, float, float], float]] = {
     "(2n−1)k²": lambda c, n, k: (2 * n - 1) * k**2,

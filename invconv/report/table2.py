@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import newest
 from invconv.report import markdown as md
 from invconv.report import pages, remarks
 from invconv.report.names import EMBEDDED, METHODS
 from invconv.report.published import published
 from invconv.report.ranked import seeds_section
 from invconv.report.table2_paper import PAPER, model_size, paper_table
+from invconv.rows import newest
 
 RANKED = "embedded_long"
 UNTRAINED = "paper_timing"

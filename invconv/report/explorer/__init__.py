@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench import write_text_atomically
+from invconv.files import write_text_atomically
 from invconv.report.explorer.samples import Pictures, find_pictures
 from invconv.report.explorer.tables import table_data
 

@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from invconv.bench import read_row
+from invconv.rows import read_row
 
 MOST_BYTES = 1_200_000
 """Of all pictures together: the page stays below 6 MB."""

@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from invconv.bench import newest
-from invconv.bench.store import KEY
 from invconv.report.explorer.figures import figures
 from invconv.report.explorer.matches import matches
 from invconv.report.explorer.samples import Pictures
+from invconv.rows import newest
+from invconv.rows.store import KEY
 
 UNITS = {
     "_bytes_per_s": "bytes/s",

@@ -5,18 +5,17 @@ import platform
 import subprocess
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from invconv.bench.processes import now
+from invconv.rows.row import Values, now
 from invconv.solvers.compiled import instruction_set
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = (":!results", ":!README.md")
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(device: torch.device) -> Values:
     """What a row says about the run that made it."""
     commit, dirty = revision()
     return {

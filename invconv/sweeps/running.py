@@ -13,15 +13,15 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from invconv.bench import jobs, states
-from invconv.bench.cells import run_cell
-from invconv.bench.claims import ClaimLost, Held
-from invconv.bench.cluster import ClusterError
-from invconv.bench.provenance import revision
-from invconv.bench.rows import CellError, Row, RowsError
-from invconv.bench.store import collect
-from invconv.bench.sweep import Application, identify, sweep
 from invconv.files import brief
+from invconv.rows.provenance import revision
+from invconv.rows.row import CellError, Row, RowsError
+from invconv.rows.store import collect
+from invconv.sweeps import jobs, states
+from invconv.sweeps.cells import run_cell
+from invconv.sweeps.claims import ClaimLost, Held
+from invconv.sweeps.cluster import ClusterError
+from invconv.sweeps.sweep import Application, identify, sweep
 from invconv.training.distributed import world
 
 HEADER = 512

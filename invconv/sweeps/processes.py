@@ -3,9 +3,10 @@
 import os
 import socket
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from invconv.rows.row import now
 
 PROC = Path("/proc")
 
@@ -66,11 +67,6 @@ def process_table() -> str:
         return socket.gethostname()
     boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {os.readlink(PROC / 'self/ns/pid')}"
-
-
-def now() -> str:
-    """The time, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _started(pid: int) -> str | None:

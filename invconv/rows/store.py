@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from invconv.bench.rows import Row, RowsError, read_row, write_text_atomically
-from invconv.files import brief, locked, write_atomically
+from invconv.files import brief, locked, write_atomically, write_text_atomically
+from invconv.rows.row import Row, RowsError, read_row
 
 KEY = ["cell", "machine", "commit"]
 FIRST = ["cell", "table", "status", "reason"]

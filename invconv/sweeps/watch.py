@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from invconv.bench import cluster, states
-from invconv.bench.claims import newest_claim
+from invconv.sweeps import cluster, states
+from invconv.sweeps.claims import newest_claim
 
 HELD = "PENDING (launch failed requeued held)"
 """SLURM could not start the job, often for what its last attempt left there, and tries no more."""

@@ -14,9 +14,9 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from omegaconf import DictConfig, OmegaConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from invconv.bench import cluster, states
-from invconv.bench.cluster import ClusterError
-from invconv.bench.watch import silence, watch
+from invconv.sweeps import cluster, states
+from invconv.sweeps.cluster import ClusterError
+from invconv.sweeps.watch import silence, watch
 
 SHARED = tuple(BaseQueueConf.__dataclass_fields__)
 

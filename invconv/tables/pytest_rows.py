@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from invconv.bench.rows import Row, RowsError, cell_id, checked_row
+from invconv.rows.row import Row, RowsError, cell_id, checked_row
 
 TABLE = "benchmark"
 ASKED = ("operation", "layer", "n", "k", "channels", "batch")

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from invconv.bench.sweep import Launch
+from invconv.sweeps.sweep import Launch
 
 
 @dataclass

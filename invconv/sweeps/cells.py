@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,20 +10,12 @@ from typing import Any
 
 import torch
 
-from invconv.bench.claims import Claim
-from invconv.bench.processes import slurm_job
-from invconv.bench.provenance import device_name, provenance, revision
-from invconv.bench.rows import Row, read_row, write_row, write_text_atomically
-from invconv.files import remove_partial
-from invconv.numerical import NumericalError
-
-
-class Unsupported(Exception):
-    """The cell asks for what the method cannot do; the message says why."""
-
-
-class Incorrect(ArithmeticError):
-    """The cell's result failed its check, so its speed means nothing."""
+from invconv.files import remove_partial, write_text_atomically
+from invconv.rows.provenance import device_name, provenance, revision
+from invconv.rows.row import Row, read_row, write_row
+from invconv.rows.status import Status, classify, describe
+from invconv.sweeps.claims import Claim
+from invconv.sweeps.processes import slurm_job
 
 
 def run_cell(
@@ -59,7 +50,7 @@ def run_cell(
 
     Raises:
         Held: if another process works on the cell.
-        ClaimLost: if another process took it over, see `invconv.bench.claims`; no row is written.
+        ClaimLost: if another process took it over, see `invconv.sweeps.claims`; no row is written.
     """
     path = folder / "row.json"
     done = None if force else _done(path, device)
@@ -79,7 +70,7 @@ def run_cell(
         revision()  # of the code that was loaded, not of what it has become when the cell ends
         start = time.perf_counter()
         values: dict[str, Any] = {}
-        status, reason = "ok", ""
+        status, reason = Status.OK, ""
         try:
             values = measure(folder)
         except KeyboardInterrupt:
@@ -99,7 +90,7 @@ def run_cell(
 
 def _done(path: Path, device: torch.device) -> Row | None:
     row = read_row(path)
-    if row is None or row.status != "ok":
+    if row is None or row.status != Status.OK:
         return None
     here = slurm_job() or row.provenance.get("device") == device_name(device)
     return row if here else None
@@ -112,24 +103,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         elif not entry.name.startswith("claim."):
             entry.unlink(missing_ok=True)
-
-
-def classify(error: Exception) -> str:
-    """The status that an exception stands for."""
-    if isinstance(error, Unsupported | NotImplementedError):
-        return "unsupported"
-    if isinstance(error, Incorrect | NumericalError):
-        return "incorrect"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "oom"
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return "oom"  # torch's own allocator on a CPU
-    timed_out = type(error).__name__ == "UncompletedJobError"  # submitit's, which need not be here
-    if timed_out or isinstance(error, TimeoutError | subprocess.TimeoutExpired):
-        return "timeout"
-    return "error"
-
-
-def describe(error: Exception) -> str:
-    """The exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())

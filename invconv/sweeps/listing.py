@@ -5,9 +5,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from invconv.bench import cluster, states
-from invconv.bench.provenance import ROOT
-from invconv.bench.sweep import compose
+from invconv.rows.provenance import ROOT
+from invconv.sweeps import cluster, states
+from invconv.sweeps.sweep import compose
 
 
 def list_cells(runs: Path, overrides: list[str]) -> int:

@@ -29,16 +29,16 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from invconv.bench.processes import (
+from invconv.files import write_text_atomically
+from invconv.rows.row import RowsError, now, read_json
+from invconv.sweeps.processes import (
     describe,
     lives_here,
     myself,
-    now,
     process_table,
     ran_out,
     slurm_job,
 )
-from invconv.bench.rows import RowsError, read_json, write_text_atomically
 
 BEAT_S = 20.0
 GONE_AFTER_S = 120.0

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invconv.bench.claims import holder, newest_claim, read_claim
-from invconv.bench.processes import now
-from invconv.bench.provenance import revision
-from invconv.bench.rows import RowsError, read_json, read_row, write_text_atomically
-from invconv.files import locked
+from invconv.files import locked, write_text_atomically
+from invconv.rows.provenance import revision
+from invconv.rows.row import RowsError, now, read_json, read_row
+from invconv.sweeps.claims import holder, newest_claim, read_claim
 
 GRID = "grid.json"
 
@@ -22,7 +21,7 @@ class State:
     """A cell's status and, where there is more to say, a few words.
 
     Attributes:
-        status: one of `invconv.bench.rows.STATUSES`, or "running", "queued" or "missing".
+        status: a `Status`, or "running", "queued" or "missing".
         words: the reason, the holder, what the last attempt came to.
     """
 

@@ -17,8 +17,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from invconv.bench import cluster, jobs, states
-from invconv.bench.rows import CellError, cell_id
+from invconv.rows.row import CellError, cell_id
+from invconv.sweeps import cluster, jobs, states
 
 NOT_IDENTITY = (
     "runs",

@@ -3,15 +3,20 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from invconv.files import write_atomically
+from invconv.files import write_text_atomically
+from invconv.rows.status import Status
 
 FIXED = ("cell", "table", "status", "reason", "config")
 SOURCE = ("machine", "commit", "date")
-STATUSES = ("ok", "unsupported", "incorrect", "oom", "timeout", "error")
+
+Value = str | int | float | bool | None
+Values = dict[str, Value]
+"""What a row may hold, by name; a number's unit is the end of its name (_s seconds)."""
 
 
 class CellError(ValueError):
@@ -29,35 +34,40 @@ class Row:
     Attributes:
         cell: the cell's identity, see `cell_id`.
         table: the table it belongs to.
-        status: one of `STATUSES`; only "ok" carries values.
+        status: how the cell ended.
         reason: one sentence where the status is not "ok".
         labels: by which a reader finds it: preset, dataset, method, seed, ...
         config: all that was asked for.
         values: what was measured, in the units their names end with (_s seconds).
-        provenance: device, versions, commit, see `invconv.bench.provenance`.
+        provenance: device, versions, commit, see `invconv.rows.provenance`.
     """
 
     cell: str
     table: str
-    status: str
+    status: Status
     reason: str = ""
-    labels: dict[str, Any] = field(default_factory=dict)
+    labels: Values = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
+    provenance: Values = field(default_factory=dict)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> Values:
         """One level of names: what a line of `results/data/*.csv` holds."""
         return {
             "cell": self.cell,
             "table": self.table,
             **self.labels,
-            "status": self.status,
+            "status": str(self.status),
             "reason": self.reason,
             **self.values,
             **self.provenance,
             "config": json.dumps(self.config, sort_keys=True),
         }
+
+
+def now() -> str:
+    """The time as rows have it, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def cell_id(label: str, config: Mapping[str, Any]) -> str:
@@ -108,11 +118,12 @@ def checked_row(found: Mapping[str, Any]) -> Row:
         if name not in fields:
             raise ValueError(f"it has {name!r:.40}, which no row has")
     row = Row(**found)
+    if row.status not in list(Status):
+        raise ValueError(f"its status is {row.status!r:.40}")
+    row = replace(row, status=Status(row.status))
     for name, kind in fields.items():
         if not isinstance(getattr(row, name), get_origin(kind) or kind):
             raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
-    if row.status not in STATUSES:
-        raise ValueError(f"its status is {row.status!r:.40}")
     if not all(isinstance(row.provenance.get(name), str) for name in SOURCE):
         raise ValueError("its provenance must name machine, commit and date")
     for name, value in {**row.labels, **row.values, **row.provenance}.items():
@@ -140,8 +151,3 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise RowsError(f"{path} is no JSON object ({error}): remove it") from error
     return found
-
-
-def write_text_atomically(text: str, path: Path) -> None:
-    """Writes ``path``, which never holds half a file, not even after the machine lost power."""
-    write_atomically(text.encode(), path)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from invconv.bench.rows import STATUSES, CellError, RowsError, cell_id
-from invconv.bench.store import KEY, add, read_table
 from invconv.conv import GROUP, available
 from invconv.data import DATASETS
 from invconv.data import label as data_label
+from invconv.rows import Status
+from invconv.rows.row import CellError, RowsError, cell_id
+from invconv.rows.store import KEY, add, read_table
 
 REQUIRED = "cell table status config device machine threads torch commit python dirty date"
 """Columns without which a row says neither what it is nor where it comes from."""
@@ -129,8 +130,8 @@ def _fields(row: pd.Series, table: str) -> Iterator[str]:
     """What is wrong with single columns: what they may hold, and what they hold."""
     needed = (*REQUIRED.split(), *LABELS[table])
     yield from (f"{name} is empty" for name in needed if pd.isna(row[name]))
-    if row["status"] not in STATUSES:
-        yield f"status must be one of {', '.join(STATUSES)}, not {str(row['status'])!r:.60}"
+    if row["status"] not in list(Status):
+        yield f"status must be one of {', '.join(Status)}, not {str(row['status'])!r:.60}"
     if str(row["commit"]) == "unknown":
         yield "the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT"
     if pd.isna(pd.to_datetime(row["date"], errors="coerce", utc=True)):
