@@ -5,6 +5,8 @@ BIN := .venv/bin
 READY := .venv/ready
 
 RUN = $(BIN)/python reproductions
+# the tables that a sweep measures
+SWEEPS = $$($(BIN)/python -m invconv list --sweeps)
 # not the word that make looks for: it runs a line with that even under `make -n`
 SUBMAKE = $(MAKE) --no-print-directory
 
@@ -23,14 +25,13 @@ setup: $(READY)
 table2: setup
 	$(BIN)/python reproductions/table2.py -m
 
-# Both go on where they stopped, and go on after a benchmark that failed or a sweep whose cells are
-# not all ok. Two pages have commands of their own: trust.md is made by test-full, faults.md by
-# slurm/faults.py.
+# Both resume where they stopped, and continue after a benchmark that failed or a sweep whose cells
+# are not all ok. Two pages have commands of their own: test-full makes trust.md, slurm/faults.py
+# makes faults.md.
 results: setup
 	code=0; for file in runs/benchmark.json runs/cuda_resources; do \
 	  $(SUBMAKE) $$file || code=1; done; \
-	for sweep in table1 table2 table3 table4 figure4 accuracy scaling; do \
-	  $(RUN)/$$sweep.py -m || code=1; done; \
+	for sweep in $(SWEEPS); do $(RUN)/$$sweep.py -m || code=1; done; \
 	if [ -e runs/benchmark.json ]; then \
 	  $(BIN)/python -m invconv report --from-benchmark runs/benchmark.json || code=1; fi; \
 	$(BIN)/python -m invconv report --readme || code=1; exit $$code
@@ -40,7 +41,7 @@ runs/benchmark.json: | setup
 	$(BIN)/python -m pytest --benchmark-only --benchmark-json=$@ tests/benchmarks
 
 runs/cuda_resources: | setup
-	$(BIN)/python -m invconv.bench cuda_resources
+	$(BIN)/python -m invconv bench cuda_resources
 	mkdir -p runs && touch $@
 
 results-full: setup
@@ -50,8 +51,7 @@ results-full: setup
 	$(BIN)/python -m invconv report --readme || code=1; exit $$code
 
 tiny: setup
-	for sweep in table2 table3 table4 figure4; do \
-	  $(RUN)/$$sweep.py -m preset=tiny force=true || exit 1; done
+	for sweep in $(SWEEPS); do $(RUN)/$$sweep.py -m preset=tiny force=true || exit 1; done
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu" --junitxml runs/trust/quick.xml

@@ -1,5 +1,7 @@
 """Invertible convolutions for normalizing flows behind one interface, one solver and one clock."""
 
+from typing import TYPE_CHECKING
+
 from invconv import flows
 from invconv.conv import InvertibleConv, available, build, register
 from invconv.layers import (
@@ -16,6 +18,9 @@ from invconv.layers import (
 )
 from invconv.numerical import NumericalError
 from invconv.solvers import solve_triangular_conv2d, triangular_conv2d
+
+if TYPE_CHECKING:
+    from invconv.tables.frames import results
 
 __all__ = [
     "CInC",
@@ -34,6 +39,16 @@ __all__ = [
     "build",
     "flows",
     "register",
+    "results",
     "solve_triangular_conv2d",
     "triangular_conv2d",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`results`, which needs pandas and all tables, is imported when it is first asked for."""
+    if name == "results":
+        from invconv.tables.frames import results
+
+        return results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,65 +1,73 @@
-"""python -m invconv doctor | list | collect | report | evaluate | fetch | import."""
+"""python -m invconv doctor | list | collect | report | import | evaluate | fetch | bench."""
 
 import argparse
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
-import torch
+from invconv import commands
+from invconv.data import DATASETS, SPLITS
+from invconv.rows import RowsError
 
-from invconv.conv import available, layer_class
-from invconv.data import DATASETS, SPLITS, fetch
-from invconv.files import brief
-from invconv.report import PAGES, assessments, neighbours
-from invconv.report.explorer import LibraryMissing, write_explorer
-from invconv.report.readme import write_readme
-from invconv.report.style import formats
-from invconv.rows import add, collect, provenance, read_rows, read_table, table_of
-from invconv.rows.row import RowsError
-from invconv.solvers import FORWARD_METHODS, METHODS
-from invconv.solvers.compiled import instruction_sets
-from invconv.tables.contributed import import_rows
-from invconv.tables.pytest_rows import TABLE, rows_from_benchmarks
-from invconv.training import CheckpointError
-from invconv.training.evaluation import assess
-
-PACKAGES = (
-    "torch",
-    "cuda-bindings",
-    "hydra-core",
-    "submitit",
-    "pandas",
-    "matplotlib",
-    "scikit-learn",
-    "datasets",
-)
+RESULTS, RUNS = Path("results"), Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    action: Callable[[argparse.Namespace], int] = options.action
+    try:
+        return action(options)
+    except RowsError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="invconv", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    doctor = commands.add_parser("doctor", help="what this machine has, and what is missing")
+    kinds = parser.add_subparsers(required=True)
+
+    def command(name: str, action: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        made = kinds.add_parser(name, help=text)
+        made.set_defaults(action=action)
+        return made
+
+    def results(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--results", type=Path, default=RESULTS, help="the folder of the pages")
+
+    doctor = command("doctor", commands.doctor, "what this machine has, and what is missing")
     doctor.add_argument(
         "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
     )
-    listing = commands.add_parser(
-        "list", help="the cells of a sweep; without a folder the layers, methods, data and tables"
+    listing = command(
+        "list",
+        commands.show,
+        "the cells of a sweep; without a folder the layers, methods, data and tables",
     )
     listing.add_argument("runs", type=Path, nargs="?", help="the sweep's folder: runs/table2")
     listing.add_argument(
         "overrides", nargs="*", help="of a sweep that was not started; by default the last one's"
     )
-    collecting = commands.add_parser(
-        "collect", help="merge the rows below a folder into results/data/ and write the pages"
+    listing.add_argument(
+        "--sweeps", action="store_true", help="only the names of the tables that a sweep measures"
     )
-    collecting.add_argument("runs", type=Path, nargs="?", default=Path("runs"))
-    collecting.add_argument("--results", type=Path, default=Path("results"))
-    reporting = commands.add_parser("report", help="write the pages again from results/data/")
-    reporting.add_argument("--results", type=Path, default=Path("results"))
+    collecting = command(
+        "collect",
+        commands.collect_rows,
+        "merge the rows below a folder into results/",
+    )
+    collecting.add_argument("runs", type=Path, nargs="?", default=RUNS)
+    results(collecting)
+    reporting = command("report", commands.report, "write the pages again from results/data/")
+    results(reporting)
     reporting.add_argument("--readme", action="store_true", help="update README.md, too")
     reporting.add_argument("--pdf", action="store_true", help="figures as PDF, too")
+    reporting.add_argument(
+        "--map", type=Path, metavar="FOLDER", help="write where each number comes from, as CSV"
+    )
+    reporting.add_argument(
+        "--latex", type=Path, metavar="FOLDER", help="write every table in LaTeX"
+    )
     reporting.add_argument(
         "--html", action="store_true", help="write one page with every row instead, to explore"
     )
@@ -70,16 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="add what pytest --benchmark-only --benchmark-json=FILE timed, and write its page",
     )
     reporting.add_argument(
-        "--out", type=Path, default=Path("runs/explorer.html"), help="the file of --html"
+        "--out", type=Path, default=RUNS / "explorer.html", help="the file of --html"
     )
     reporting.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where --html finds the cells' pictures"
+        "--runs", type=Path, default=RUNS, help="where --html finds the cells' pictures"
     )
-    contributed = commands.add_parser("import", help="add rows that somebody else measured")
+    contributed = command("import", commands.import_file, "add rows that somebody else measured")
     contributed.add_argument("rows", type=Path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
-    contributed.add_argument("--results", type=Path, default=Path("results"))
-    evaluate = commands.add_parser("evaluate", help="test bits per dimension of checkpoints")
+    results(contributed)
+    evaluate = command("evaluate", commands.evaluate, "test bits per dimension of checkpoints")
     evaluate.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     evaluate.add_argument("--split", default="test", choices=SPLITS)
     evaluate.add_argument("--samples", type=int, default=1, help="draws of noise per image")
@@ -87,158 +95,24 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--root", type=Path, help="where the data are")
-    get = commands.add_parser("fetch", help="download a data set from the Hugging Face hub")
+    get = command("fetch", commands.fetch_data, "download a data set from the Hugging Face hub")
     get.add_argument("name", choices=DATASETS)
     get.add_argument("--root", type=Path, help="the folder to put it below")
     get.add_argument("--version", type=int, help="of ImageNet")
-    options = parser.parse_args(arguments)
-    actions = {
-        "doctor": _doctor,
-        "list": _list,
-        "collect": _collect,
-        "report": _report,
-        "evaluate": _evaluate,
-        "import": _import,
-        "fetch": _fetch,
-    }
-    try:
-        return actions[options.command](options)
-    except RowsError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for name, value in provenance(device).items():
-        print(f"{name:8} {value}")
-    for package in PACKAGES:
-        print(f"{package:14} {_version(package)}")
-    print("instruction sets", ", ".join(instruction_sets()) or "none")
-    present = set()
-    tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
-    for title, methods in tables.items():
-        print(f"methods of {title}:")
-        for name, method in methods.items():
-            reason = method.missing(device)
-            if not reason:
-                present.add(name)
-            print(f"  {name:17} {f'MISSING: {reason}' if reason else method.summary}")
-    wanted = [name for name in options.require if name not in present]
-    for name in wanted:
-        print(f"required method {name!r} is not available", file=sys.stderr)
-    return 1 if wanted else 0
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "MISSING"
-
-
-def _list(options: argparse.Namespace) -> int:
-    if options.runs is not None:
-        from invconv.sweeps.listing import list_cells
-
-        return list_cells(options.runs, options.overrides)
-    print("layers:")
-    for name in available():
-        print(f"  {name:8} {(layer_class(name).__doc__ or '').splitlines()[0]}")
-    print("solver methods:", ", ".join(METHODS))
-    print("data sets:", ", ".join(DATASETS))
-    print("tables:", ", ".join(PAGES))
-    return 0
-
-
-def _collect(options: argparse.Namespace) -> int:
-    if not options.runs.is_dir():
-        print(f"there is no folder {options.runs}", file=sys.stderr)
-        return 1
-    found = {row.table for row in read_rows(options.runs)}
-    unknown = found - set(PAGES)
-    if unknown:
-        print(f"no page for rows of {', '.join(sorted(unknown))}", file=sys.stderr)
-    for table, write_page in PAGES.items():
-        if found and table not in found:
-            continue
-        data = options.results / "data" / f"{table}.csv"
-        frame = collect(options.runs, data, table, write_page)
-        print(f"{table}: {len(frame)} rows, {options.results / table}.md")
-    return 1 if unknown else 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    if options.from_benchmark is not None:
-        return _from_benchmark(options)
-    frames = {table: read_table(options.results / "data" / f"{table}.csv") for table in PAGES}
-    if options.html:
-        return _explorer(frames, options)
-    with formats(".svg", ".png", *[".pdf"] * options.pdf):
-        for table, frame in frames.items():
-            print(f"{table}: {len(frame)} rows, {PAGES[table](frame, options.results)}")
-    print(f"published figures: {neighbours.write_page(options.results)}")
-    if options.readme:
-        try:
-            write_readme(frames, Path("README.md"))
-        except (OSError, ValueError) as error:
-            print(f"README.md of this repository is not here: {error}", file=sys.stderr)
-            return 1
-    return 0
-
-
-def _explorer(tables: dict[str, pd.DataFrame], options: argparse.Namespace) -> int:
-    try:
-        path = write_explorer(tables, options.out, options.runs)
-    except LibraryMissing as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{path}: {sum(map(len, tables.values()))} rows, {path.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
-def _from_benchmark(options: argparse.Namespace) -> int:
-    rows, others = rows_from_benchmarks(options.from_benchmark)
-    data = options.results / "data" / f"{TABLE}.csv"
-    add(lambda: table_of(rows), data, PAGES[TABLE])
-    page = options.results / f"{TABLE}.md"
-    print(f"{TABLE}: {len(rows)} rows added, {others} benchmarks of other things left out, {page}")
-    return 0
-
-
-def _import(options: argparse.Namespace) -> int:
-    try:
-        table, frame = import_rows(options.rows, options.label, options.results / "data", PAGES)
-    except RowsError as error:
-        print(f"{options.rows}: {error}", file=sys.stderr)
-        return 1
-    print(f"{table}: {len(frame)} rows, {options.results / table}.md")
-    return 0
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
-    try:
-        torch.zeros((), device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        print(f"{options.device!r} is no device here: {brief(error)}", file=sys.stderr)
-        return 1
-    try:
-        found = [assess(path, *arguments, options.root) for path in options.checkpoints]
-    except (CheckpointError, OSError, ImportError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(assessments.text(found))
-    return 0
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    try:
-        print(fetch(options.name, options.root, options.version))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    bench = kinds.add_parser("bench", help="measurements that need no sweep")
+    benches = bench.add_subparsers(required=True)
+    gpu = benches.add_parser("gpu", help="every method and whole models on a GPU")
+    gpu.set_defaults(action=commands.bench_gpu)
+    gpu.add_argument("--out", type=Path, required=True, help="folder of the rows and the page")
+    gpu.add_argument("--seconds", type=float, default=540, help="start no cell after so long")
+    gpu.add_argument("--device", default="cuda")
+    gpu.add_argument("--tiny", action="store_true", help="tiny shapes: a test of the command")
+    gpu.add_argument("--only", default="", help="cells whose name contains this")
+    gpu.add_argument("--force", action="store_true", help="measure again what has an ok row")
+    resources = benches.add_parser("cuda_resources", help="registers and spills, without a GPU")
+    resources.set_defaults(action=commands.bench_cuda_resources)
+    results(resources)
+    return parser
 
 
 if __name__ == "__main__":

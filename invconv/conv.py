@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from invconv.about import About as About
+from invconv.about import Variant as Variant
 from invconv.numerical import Map, check_inverse
 from invconv.validation import (
     check_choice,
@@ -41,6 +43,7 @@ class InvertibleConv(nn.Module, ABC):
         exact: whether `inverse` is exact up to rounding.
         constant_log_det: whether log_det depends on the shape of x alone, not on its values.
         solve_direction: which direction has to solve a system: "forward", "inverse" or "none".
+        about: what tables show of this very class; a subclass does not inherit it.
 
     >>> import torch
     >>> from invconv import InvertibleConv
@@ -60,6 +63,7 @@ class InvertibleConv(nn.Module, ABC):
     exact: ClassVar[bool] = True
     constant_log_det: ClassVar[bool] = True
     solve_direction: ClassVar[Literal["forward", "inverse", "none"]] = "none"
+    about: ClassVar[About | None] = None
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -192,6 +196,11 @@ def available() -> tuple[str, ...]:
     True
     """
     return tuple(sorted(_REGISTRY))
+
+
+def registered() -> dict[str, type[InvertibleConv]]:
+    """The registered layers by name, in the order of their registration."""
+    return dict(_REGISTRY)
 
 
 def layer_class(name: str) -> type[InvertibleConv]:

@@ -1,12 +1,20 @@
 """Files that are never half written, and what is said of those that cannot be read."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from uuid import uuid4
+
+REFUSALS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+HELD = (errno.EACCES, errno.EAGAIN)
+
+
+class LocksRefused(OSError):
+    """The file system has no locks; the message says what to do."""
 
 
 @contextmanager
@@ -39,6 +47,33 @@ def write_text_atomically(text: str, path: Path) -> None:
     write_atomically(text.encode(), path)
 
 
+def take_lock(file: IO[bytes], kind: int) -> bool:
+    """Take a POSIX lock on an open file.
+
+    Args:
+        file: is open for writing where ``kind`` has LOCK_EX, for reading where it has LOCK_SH.
+        kind: of `fcntl.lockf`.
+
+    Returns:
+        False if ``kind`` has LOCK_NB and another process has the lock.
+
+    Raises:
+        LocksRefused: if the file system has no locks.
+    """
+    try:
+        fcntl.lockf(file, kind)
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        if error.errno in REFUSALS:
+            raise LocksRefused(
+                f"cannot lock a file in {Path(file.name).parent} ({error.strerror}): choose a "
+                "folder on a file system with locks (runs=...), or mount Lustre with -o flock"
+            ) from error
+        raise
+    return True
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Inside, every other process that locks ``path`` waits; its threads do not.
@@ -46,8 +81,8 @@ def locked(path: Path) -> Iterator[None]:
     By a POSIX lock on a file beside it, which ends with its process and works on NFS.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("a") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
+    with path.with_name(f".{path.name}.lock").open("ab") as lock:
+        take_lock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -11,6 +11,9 @@ PROBE = 1e-6
 
 Map = Callable[[Tensor], Tensor]
 
+TRUSTED = 1e-3
+"""The relative error of a float32 round trip beyond which samples are not those of latents."""
+
 
 class NumericalError(ArithmeticError):
     """A result that is not what it stands for: not finite, or an inverse that is none.

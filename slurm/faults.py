@@ -30,7 +30,7 @@ from invconv.rows import collect, provenance, read_row
 from invconv.rows.provenance import ROOT
 from invconv.rows.row import Row, write_row
 from invconv.sweeps import cluster, states
-from invconv.sweeps.claims import newest_claim, read_claim
+from invconv.sweeps.locks import ATTEMPTS, attempts
 
 SWEEP = ["preset=tiny", "dataset=digits", "method=finc", "timing.repeats=0", "progress=false"]
 SLURM = ["launch=slurm", "cluster=single_node"]
@@ -134,7 +134,7 @@ def trial(options: argparse.Namespace) -> dict[str, Any]:
         launches += 1
     seconds = time.monotonic() - last
     runs = {row.cell: row for row in map(_row, _cells()) if row is not None}
-    attempts = {cell.name: states.attempts(cell) for cell in _cells()}
+    outcomes = {cell.name: states.attempts(cell) for cell in _cells()}
     print("the same cells, undisturbed, in one process", flush=True)
     subprocess.run(
         command("table2", *wanted, "runs=reference", "results=reference/results"), check=True
@@ -148,9 +148,9 @@ def trial(options: argparse.Namespace) -> dict[str, Any]:
         "cells": options.cells,
         "launches": launches,
         **{f"kills: {kind}": number for kind, number in kills.items()},
-        "attempts": sum(map(len, attempts.values())),
+        "attempts": sum(map(len, outcomes.values())),
         "lost": options.cells - sum(row.status == "ok" for row in runs.values()),
-        "repeated": sum(ends.count("ok") > 1 for ends in attempts.values()),
+        "repeated": sum(ends.count("ok") > 1 for ends in outcomes.values()),
         "other_bpd": len(differ),
         "last_kill_to_table_s": round(seconds, 1),
     }
@@ -181,7 +181,7 @@ def _start(line: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _cells() -> list[Path]:
-    return sorted(path.parent for path in RUNS.glob("*/claim.0"))
+    return sorted(path.parent for path in RUNS.glob(f"*/{ATTEMPTS}"))
 
 
 def _row(cell: Path) -> Row | None:
@@ -199,9 +199,9 @@ def _victim(choose: random.Random) -> tuple[int, str] | None:
     while time.monotonic() < deadline:
         running = []
         for cell in _cells():
-            claim = read_claim(newest_claim(cell)[1])
-            if claim and "ended" not in claim and (cell / "log.csv").exists():
-                running.append((claim["pid"], claim["job"]))
+            last = attempts(cell)[-1:]
+            if (cell / "log.csv").exists() and [one.outcome for one in last] == ["running"]:
+                running.append((last[0].pid, last[0].job))
         queue = cluster.queue() or {}
         running = [(pid, job) for pid, job in running if queue.get(job, "") == "RUNNING"]
         if running:

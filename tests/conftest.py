@@ -1,6 +1,5 @@
 """Fixtures for all tests."""
 
-import importlib.util
 import subprocess
 import sys
 from functools import partial
@@ -78,11 +77,26 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def table2():
-    """reproductions/table2.py as a module."""
-    spec = importlib.util.spec_from_file_location("table2", ROOT / "reproductions" / "table2.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The module of table 2."""
+    from invconv.tables import table2
+
+    return table2
+
+
+@pytest.fixture(scope="session")
+def configured(table2):
+    """What Hydra composes from the overrides of table 2's command line, typed."""
+    from hydra import compose, initialize_config_dir
+
+    from invconv.sweeps.application import CONF, register
+
+    register(table2.TABLE)
+
+    def make(*overrides):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return table2.TABLE.typed(compose("table2", list(overrides)))
+
+    return make
 
 
 @pytest.fixture

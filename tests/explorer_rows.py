@@ -1,7 +1,10 @@
 """Rows for the tests of the explorer, as many as are wanted."""
 
+import base64
+import gzip
 import json
 import random
+import re
 
 import pandas as pd
 
@@ -13,6 +16,14 @@ def many(count, machines=2, commits=3):
     """``count`` rows of table 2, each 20th of them failed, with values in every column."""
     draw = random.Random(0)
     return pd.DataFrame([_row(i, draw, machines, commits) for i in range(count)])
+
+
+def read(path):
+    """The data of an explorer page."""
+    packed = re.search(
+        r'<script[^>]*id="rows-data"[^>]*>([^<]*)<', path.read_text(encoding="utf-8")
+    )
+    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
 
 
 def _row(i, draw, machines, commits):

@@ -11,7 +11,7 @@ import pytest
 
 from invconv.rows.provenance import ROOT
 from invconv.sweeps import cluster
-from invconv.sweeps.claims import newest_claim, read_claim
+from invconv.sweeps.locks import ATTEMPTS, attempts
 
 SCRIPT = ROOT / "slurm" / "single_node.sh"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
@@ -103,15 +103,15 @@ class Sweep:
 
     def cells(self):
         """The folders of the cells that were begun."""
-        return sorted(path.parent for path in self.runs.glob("*/claim.0"))
+        return sorted(path.parent for path in self.runs.glob(f"*/{ATTEMPTS}"))
 
     def training(self):
         """The folders and process numbers of the cells that are being trained."""
         found = {}
         for folder in self.cells():
-            claim = read_claim(newest_claim(folder)[1])
-            if claim and "ended" not in claim and (folder / "log.csv").exists():
-                found[folder] = claim["pid"]
+            last = attempts(folder)[-1:]
+            if (folder / "log.csv").exists() and [one.outcome for one in last] == ["running"]:
+                found[folder] = last[0].pid
         return found
 
     def queue(self):

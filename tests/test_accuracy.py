@@ -1,38 +1,36 @@
 """The accuracy sweep and its page."""
 
-import importlib
-import subprocess
-import sys
-
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from invconv.report import accuracy
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.sweeps.config import Method
+from invconv.tables import accuracy
+from invconv.tables.accuracy import POINTS, TABLE, Accuracy
 
 
-def test_a_small_sweep(tmp_path):
-    command = [sys.executable, str(ROOT / "reproductions" / "accuracy.py"), "-m", "channels=4"]
-    done = subprocess.run(
-        [*command, "method=finc,glow", "points=[n8,n32,k2,s0.8]", "batch=2"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_a_small_sweep(reproduce, tmp_path):
+    done = reproduce("accuracy.py", "preset=tiny", "points=[n8,n32,k2,s0.8]")
     assert done.returncode == 0, done.stdout + done.stderr
-    frame = read_table(tmp_path / "results" / "data" / "accuracy.csv").set_index("method")
+    results = tmp_path / "runs" / "tiny" / "results"
+    frame = read_table(results / "data" / "accuracy.csv").set_index("method")
     assert (frame["n8_float64_residual"] < 1e-12).all()
     assert (frame["n8_float32_sample"] < 1e-5).all()
     assert 1e-4 < frame.loc["finc", "n8_bfloat16_residual"] < 0.1
     assert frame.loc["finc", "s0.8_growth"] > 100 * frame.loc["finc", "n32_growth"]
-    page = " ".join((tmp_path / "results" / "accuracy.md").read_text().split())
+    page = " ".join((results / "accuracy.md").read_text().split())
     assert "method | k = 2 | k = 3 |" in page
     assert "| Glow | – | – |" in page
     assert "does not give its latent back, for FInC at s0.8" in page
-    assert len(list((tmp_path / "results" / "figures").glob("accuracy-*-c4.png"))) == 1
+    assert len(list((results / "figures").glob("accuracy-*-c4.png"))) == 1
+
+
+def test_a_cell_has_the_name_that_it_had():
+    """Rows that were measured before stay those of their settings."""
+    rows = read_table(ROOT / "results" / "data" / "accuracy.csv")
+    method = Method("finc", "finc", "common", {"kernel_size": 3})
+    assert TABLE.cell_of(Accuracy(method=method, points=POINTS)) in set(rows["cell"])
 
 
 def test_points():
@@ -45,22 +43,21 @@ def test_points():
 
 
 def test_no_rows():
-    assert "missing: no rows yet" in accuracy.page(read_table(ROOT / "nowhere.csv"))
+    page = TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()
+    assert "missing: no rows yet" in page
 
 
 def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "reproductions")
-    sweep = importlib.import_module("accuracy")
-    config = {"method": {"conv": "glow", "options": {}}, "channels": 4, "batch": 2, "seed": 0}
+    config = Accuracy(method=Method("glow", "glow"), channels=4, batch=2)
 
     def measured(error):
         def losses(layer, x):
             if x.dtype == torch.bfloat16:
                 raise error
-            return 0.0, 0.0
+            return {"round_trip": 0.0, "residual": 0.0}
 
-        monkeypatch.setattr(sweep, "losses", losses)
-        return sweep.measure_point(OmegaConf.create(config), "n4", torch.device("cpu"))
+        monkeypatch.setattr(accuracy, "losses", losses)
+        return accuracy.measure_point(config, "n4", torch.device("cpu"))
 
     for error, reason in (
         (RuntimeError(), "RuntimeError"),

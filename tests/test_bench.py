@@ -12,7 +12,7 @@ import torch
 
 from invconv import NumericalError
 from invconv.bench import time_flow, time_interleaved, timing
-from invconv.bench.flow_timing import prove_round_trip
+from invconv.bench.flow_timing import verify_round_trip
 from invconv.bench.timing import summarize
 from invconv.flows import MultiScaleFlow
 from invconv.layers import FInC
@@ -32,6 +32,7 @@ from invconv.rows import (
 from invconv.rows.provenance import machine, revision
 from invconv.solvers import METHODS
 from invconv.sweeps.cells import run_cell
+from invconv.sweeps.locks import ATTEMPTS, LOCK
 
 CPU = torch.device("cpu")
 
@@ -124,22 +125,22 @@ def test_a_lossy_round_trip_is_told_from_a_wrong_one(monkeypatch):
     layers = [layer for layer in flow.modules() if isinstance(layer, FInC)]
     with torch.no_grad():
         layers[-1].weight.normal_(0, 0.6)
-    errors = prove_round_trip(flow, images)
+    errors = verify_round_trip(flow, images)
     assert errors["round_trip_error"] > 1e-3
     assert errors["round_trip_error_float64"] < 1e-6
     inverse = FInC.inverse
     monkeypatch.setattr(FInC, "inverse", lambda layer, z: 1.01 * inverse(layer, z))
     with pytest.raises(Incorrect, match="or of every part alone"):
-        prove_round_trip(flow, images)
+        verify_round_trip(flow, images)
     monkeypatch.setattr(FInC, "inverse", lambda layer, z: z * torch.nan)
     with pytest.raises(Incorrect, match=r"round_trip_error nan.*part_round_trip_error nan"):
-        prove_round_trip(flow, images)
+        verify_round_trip(flow, images)
 
     def overflows(layer, z):
         return inverse(layer, z) * (torch.inf if z.dtype == torch.float32 else 1)
 
     monkeypatch.setattr(FInC, "inverse", overflows)
-    errors = prove_round_trip(flow, images)
+    errors = verify_round_trip(flow, images)
     assert errors["round_trip_overflows"] is True
     assert errors["round_trip_error_float64"] < 1e-6
     assert "round_trip_error" not in errors
@@ -154,19 +155,19 @@ def test_a_flow_that_loses_more_than_float64_has_is_proved_part_by_part(monkeypa
             if isinstance(layer, FInC):
                 layer.weight.normal_(0, 0.3)
     flow.initialize(images)
-    errors = prove_round_trip(flow, images)
+    errors = verify_round_trip(flow, images)
     assert errors["round_trip_error"] > 1e-3
     assert errors["round_trip_error_float64"] > 1e-6
     assert errors["part_round_trip_error"] < 1e-6
     inverse = FInC.inverse
     monkeypatch.setattr(FInC, "inverse", lambda layer, z: (1 + 1e-5) * inverse(layer, z))
     with pytest.raises(Incorrect, match="of every part alone"):
-        prove_round_trip(flow, images)
+        verify_round_trip(flow, images)
 
 
 def test_a_forced_cell_starts_from_nothing(tmp_path):
     def measure(folder):
-        left = [entry for entry in folder.iterdir() if not entry.name.startswith("claim.")]
+        left = [entry for entry in folder.iterdir() if entry.name not in (LOCK, ATTEMPTS)]
         (folder / "last.pt").write_text("weights")
         return {"left": len(left)}
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from invconv.__main__ import main
-from invconv.report import benchmark
-from invconv.report.explorer.tables import table_data
+from invconv.report.entries import with_quartiles
 from invconv.rows import provenance
 from invconv.rows.provenance import ROOT
+from invconv.tables.benchmark import TABLE
 
 SOLVER = ROOT / "tests" / "benchmarks" / "test_solver_times.py"
 FAIL = "--benchmark-compare-fail=median:25%"  # as the README has it
@@ -94,10 +94,10 @@ def test_a_file_becomes_rows_and_a_page(saved, tmp_path, capsys):
     text = " ".join((tmp_path / "benchmark.md").read_text().split())
     solve = rows[rows["operation"] == "solve"].iloc[0]
     shown = [1e3 * solve[f"time{part}_s"] for part in ("", "_q25", "_q75")]
-    assert benchmark.md.with_quartiles(*shown) in text
-    figures = {figure["title"]: figure for figure in table_data("benchmark", rows)["figures"]}
-    (point,) = figures["solve: time against n"]["points"]
-    assert (point["x"], point["y"]) == (16, solve["time_s"])
+    assert with_quartiles(*shown) in text
+    figures = {figure.title: figure for figure in TABLE.explore(rows)}
+    (point,) = figures["solve: time against n"].points
+    assert (point.x, point.y) == (16, solve["time_s"])
 
 
 def test_files_of_others_are_refused_in_one_sentence(tmp_path, capsys):

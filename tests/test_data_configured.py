@@ -1,61 +1,63 @@
 """The data sets of the reproductions' command line."""
 
+from functools import partial
+
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from image_files import pixels, write_folder
 
 from invconv.data import DATASETS
-from invconv.rows.provenance import ROOT
-from invconv.sweeps.sweep import identify
+from invconv.tables.table2 import TABLE
 
-CONF = ROOT / "reproductions" / "conf"
 TINY = ("preset=tiny", "budget=tiny_digits", "method=glow", "progress=false")
 
 
-def configured(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("table2", [*TINY, *overrides])
+@pytest.fixture
+def tiny(configured):
+    return partial(configured, *TINY)
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_is_configured(table2, name):
-    config = configured(f"dataset={name}")
-    given = {option for option, value in config.dataset.items() if value is not None}
+def test_every_data_set_is_configured(tiny, name):
+    config = tiny(f"dataset={name}")
+    given = {option for option, value in vars(config.dataset).items() if value is not None}
     assert config.dataset.name == name
-    assert given <= {"name", *DATASETS[name]}
-    assert ("version" in given) == ("version" in DATASETS[name])
-    assert table2.label(config) == f"tiny-{name}-glow-s0"
-    assert {path.stem for path in (CONF / "dataset").glob("*.yaml")} == set(DATASETS)
+    assert given <= {"name", *DATASETS[name].options}
+    assert ("version" in given) == ("version" in DATASETS[name].options)
+    assert TABLE.cell_of(config).startswith(f"tiny-{name}-glow-s0-")
 
 
-def test_what_may_not_be_compared_has_another_name(table2):
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("preset", ["default", "tiny"])
+def test_every_data_set_has_a_model_for_it(configured, name, preset):
+    config = configured(f"preset={preset}", f"dataset={name}")
+    assert config.budget.training.steps == DATASETS[name].budgets[preset]["training"]["steps"]
+
+
+def test_what_may_not_be_compared_has_another_name(tiny):
     """2016 and eight bits are what the published figures are about."""
-    published = configured("dataset=imagenet32")
-    other = configured("dataset=imagenet32", "dataset.version=2021", "dataset.bits=5")
-    assert table2.label(other) == "tiny-imagenet32_2021_5bit-glow-s0"
-    assert identify(published, "cell")[0] != identify(other, "cell")[0]
+    published = tiny("dataset=imagenet32")
+    other = tiny("dataset=imagenet32", "dataset.version=2021", "dataset.bits=5")
+    assert TABLE.cell_of(other).startswith("tiny-imagenet32_2021_5bit-glow-s0-")
+    assert TABLE.cell_of(published)[-8:] != TABLE.cell_of(other)[-8:]
 
 
-def test_where_the_files_are_is_no_part_of_a_cell(table2):
-    assert table2.label(configured("dataset=cifar10")) == "tiny-cifar10-glow-s0"
+def test_where_the_files_are_is_no_part_of_a_cell(tiny):
+    assert TABLE.cell_of(tiny("dataset=cifar10")).startswith("tiny-cifar10-glow-s0-")
     cells = {
-        identify(configured("dataset=cifar10", f"dataset.root={root}"), "cell")[0]
+        TABLE.cell_of(tiny("dataset=cifar10", f"dataset.root={root}"))
         for root in ("null", "/a", "/b")
     }
     assert len(cells) == 1
-    mine = {
-        identify(configured("dataset=folder", f"dataset.path={path}"), "cell")[0]
-        for path in ("/a", "/b")
-    }
+    mine = {TABLE.cell_of(tiny("dataset=folder", f"dataset.path={path}")) for path in ("/a", "/b")}
     assert len(mine) == 2
 
 
-def test_a_folder_of_ones_own_is_trained_on(table2, tmp_path):
+def test_a_folder_of_ones_own_is_trained_on(table2, tiny, tmp_path):
     with pytest.raises(ValueError, match="folder needs path="):
-        table2.measure(configured("dataset=folder"), torch.device("cpu"), tmp_path)
+        table2.measure(tiny("dataset=folder"), torch.device("cpu"), tmp_path)
     write_folder(tmp_path / "pictures", pixels(30, (1, 8, 8)))
-    config = configured(
+    config = tiny(
         "dataset=folder",
         f"dataset.path={tmp_path / 'pictures'}",
         "dataset.bits=4",

@@ -7,15 +7,18 @@ import sys
 import pandas as pd
 import pytest
 from chromium import browser, open_page
-from explorer_rows import many
+from explorer_rows import many, read
 
 from invconv.__main__ import main
-from invconv.report import PAGES, figure4
 from invconv.report.explorer import write_explorer
-from invconv.report.explorer.figures import TIMES, figures
 from invconv.report.explorer.samples import find_pictures
 from invconv.report.explorer.tables import table_data
 from invconv.rows import read_table
+from invconv.rows.columns import Bits, Number, Seconds
+from invconv.rows.provenance import ROOT
+from invconv.tables import figure4, scaling, table2
+from invconv.tables.table import Table, tables
+from invconv.tables.table2_page import TIMES
 
 MOST_BYTES = 6_000_000
 MOST_MS = 200
@@ -53,7 +56,8 @@ def path(rows, tmp_path_factory):
     """A page with two tables."""
     folder = tmp_path_factory.mktemp("explorer")
     few = pd.DataFrame([_scaling(n, k) for n, k in ((16, 3), (32, 3), (64, 3), (32, 5))])
-    return write_explorer({"table2": rows, "scaling": few}, folder / "page.html", folder)
+    shown = (table2.TABLE, scaling.TABLE)
+    return write_explorer(shown, {"table2": rows, "scaling": few}, folder / "page.html", folder)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +122,7 @@ def test_five_thousand_rows_sort_in_a_fifth_of_a_second_and_stay_below_six_megab
     chromium, tmp_path
 ):
     rows = many(5000)
-    path = write_explorer({"table2": rows}, tmp_path / "page.html", tmp_path)
+    path = write_explorer([table2.TABLE], {"table2": rows}, tmp_path / "page.html", tmp_path)
     assert path.stat().st_size < MOST_BYTES
     tab, wrong = open_page(chromium, path)
     tab.select_option("#commit", "all")
@@ -216,7 +220,7 @@ def test_published_points_stand_beside_the_measured(tab, rows):
 
 def test_lines_against_n_and_k(tab):
     tab.select_option("#table", "1")
-    assert "One layer against image size" in tab.inner_text("#title")
+    assert scaling.TABLE.title in tab.inner_text("#title")
     tab.select_option("#figure", label="time against kernel size k, n = 32")
     line = tab.evaluate("plot.data.find((trace) => trace.name === 'our inverse, output reused')")
     assert line["x"] == [3, 5]
@@ -278,7 +282,8 @@ def test_pictures_of_a_cell(chromium, rows, tmp_path):
     source = {name: row[name] for name in names}
     (folder / "row.json").write_text(json.dumps(written | {"provenance": source}))
     (folder / "samples.png").write_bytes(PNG)
-    path = write_explorer({"table2": rows[:3]}, tmp_path / "page.html", tmp_path / "runs")
+    shown = {"table2": rows[:3]}
+    path = write_explorer([table2.TABLE], shown, tmp_path / "page.html", tmp_path / "runs")
     tab, wrong = open_page(chromium, path)
     tab.select_option("#commit", "all")
     tab.locator("button.cell").first.click()
@@ -309,29 +314,69 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 def test_every_point_is_a_field_of_its_row(rows):
-    data = table_data("table2", rows)
-    assert len(data["figures"]) == 3 * 5
-    for figure in data["figures"]:
-        field = FIELDS[figure["title"].rpartition(",")[0]]
-        points = [point for point in figure["points"] if "row" in point]
-        here = (rows["dataset"] == figure["title"].split()[-1]) & (rows["status"] == "ok")
-        assert {point["row"] for point in points} == set(rows.index[here])
+    data = table_data(table2.TABLE, rows)
+    assert len(data.figures) == 3 * 5
+    for figure in data.figures:
+        field = FIELDS[figure.title.rpartition(",")[0]]
+        points = [point for point in figure.points if point.row is not None]
+        here = (rows["dataset"] == figure.title.split()[-1]) & (rows["status"] == "ok")
+        assert {point.row for point in points} == set(rows.index[here])
         for point in points:
-            assert point["y"] == rows[field][point["row"]]
-    values = dict(zip((c["name"] for c in data["columns"]), data["values"], strict=True))
+            assert point.y == rows[field][point.row]
+    values = dict(zip((c.name for c in data.columns), data.values, strict=True))
     good = rows.index[rows["status"] == "ok"]
     assert [values["st_s"][i] for i in good] == pytest.approx(rows["st_s"][good].tolist())
     assert {values["st_s"][i] for i in rows.index.difference(good)} == {None}
-    kept = [row for row, new in zip(rows.itertuples(), data["newest"], strict=True) if new]
+    kept = [row for row, new in zip(rows.itertuples(), data.newest, strict=True) if new]
     assert len(kept) == len(rows.drop_duplicates(["cell", "machine"]))
     assert all(row.commit.startswith("2") or row.status == "ok" for row in kept)
 
 
-@pytest.mark.parametrize("table", PAGES)
-def test_a_table_without_rows_and_one_of_unknown_columns(table, tmp_path):
+@pytest.mark.parametrize("table", tables().values(), ids=list(tables()))
+def test_a_table_without_rows(table, tmp_path):
     empty = table_data(table, read_table(tmp_path / "nowhere.csv"))
-    assert empty["newest"] == empty["figures"] == []
-    assert all(entry["rows"] == [] for entry in empty["published"])
+    assert (empty.name, empty.title) == (table.name, table.title)
+    assert empty.newest == empty.figures == []
+    assert all(entry.rows == () for entry in empty.published)
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4", "figure4"])
+def test_every_published_figure_has_a_column_and_labels_of_its_table(table):
+    shown, rows = tables()[table], read_table(ROOT / "results" / "data" / f"{table}.csv")
+    data = table_data(shown, rows)
+    assert data.published
+    for entry in data.published:
+        field, labels = shown.match(vars(entry) | {"value": str(entry.value)})
+        assert field == entry.field
+        assert set(labels) <= set(shown.labels)
+        for i in entry.rows:
+            assert rows["status"][i] == "ok"
+            assert all(rows[name][i] in wanted for name, wanted in labels.items())
+        assert set(entry.full) <= set(entry.rows)
+    assert any(entry.rows for entry in data.published)
+
+
+def test_a_table_that_says_nothing_of_figures_has_one_for_each_time_and_its_units():
+    columns = (Seconds("inverse"), Bits("loss"), Number("weights"))
+    toy = Table(name="toy", title="A toy", page=lambda _: None, columns=columns)
+    row = {
+        "cell": "a",
+        "machine": "m",
+        "commit": "c",
+        "date": "2026-01-01",
+        "reason": "",
+        "weights": 3,
+    }
+    row |= {"inverse_s": 0.5, "inverse_q25_s": 0.4, "inverse_q75_s": 0.7, "loss": 2.0}
+    rows = pd.DataFrame([{**row, "status": s, "method": "finc"} for s in ("ok", "oom")])
+    data = table_data(toy, rows)
+    assert [figure.title for figure in data.figures] == ["inverse_s", "loss"]
+    (point,) = data.figures[0].points
+    assert (point.x, point.y, point.low, point.high, point.row) == ("FInC", 0.5, 0.4, 0.7, 0)
+    units = {column.name: column.unit for column in data.columns}
+    assert (units["inverse_q25_s"], units["loss"], units["weights"]) == ("s", "bits/dim", "")
+    assert data.published == []
+    assert table_data(toy, rows.drop(columns="method")).figures == []
 
 
 def test_the_command_writes_the_page_or_says_what_is_missing(tmp_path, capsys, monkeypatch):
@@ -339,6 +384,7 @@ def test_the_command_writes_the_page_or_says_what_is_missing(tmp_path, capsys, m
     command = ["report", "--html", "--out", str(out), "--runs", str(tmp_path)]
     assert main(command) == 0
     assert re.search(r"page.html: \d+ rows, 2\.\d MB", capsys.readouterr().out)
+    assert [table["name"] for table in read(out)["tables"]] == list(tables())
     text = out.read_text()
     assert "https://" not in text[text.index("</style>") :].replace("https://github", "")
     monkeypatch.setitem(sys.modules, "itables", None)
@@ -368,7 +414,7 @@ def test_a_line_goes_from_one_size_to_the_next():
     rows = pd.DataFrame(
         [here | {"method": m, "size": s} for s in shuffled for m in ("macow", "glow", "finc")]
     )
-    drawn = next(f for f in figures("figure4", rows) if f["title"].endswith("batch 1"))
-    for number, look in enumerate(drawn["series"]):
-        places = [p["x"] for p in drawn["points"] if p["series"] == number]
-        assert "published" in look["name"] or places == list(figure4.SIZES)
+    drawn = next(f for f in figure4.TABLE.explore(rows) if f.title.endswith("batch 1"))
+    for number, look in enumerate(drawn.series):
+        places = [p.x for p in drawn.points if p.series == number]
+        assert "published" in look.name or places == list(figure4.SIZES)

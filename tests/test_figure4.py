@@ -3,10 +3,13 @@
 import subprocess
 import sys
 
-from invconv.report import figure4
+import pytest
+
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.sweeps.config import Method
+from invconv.tables.figure4 import RGB_SIZES, TABLE, Figure4, image_shape
 
 
 def test_a_small_sweep(tmp_path):
@@ -34,14 +37,39 @@ def test_a_small_sweep(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+def test_sizes():
+    assert image_shape("16x32") == (2, 16, 32)
+    assert image_shape("rgb-8x16") == (3, 8, 16)
+    for wrong in ("", "8", "0x8", "8x8x8", "bw-8x8"):
+        with pytest.raises(ValueError, match="size must be such as"):
+            image_shape(wrong)
+
+
+def test_a_cell_has_the_name_that_it_had():
+    """Rows that were measured before stay those of their settings."""
+    method = Method("finc", "finc", "common", {"kernel_size": 3})
+    config = Figure4("smoke", method=method, size="32x32", width=16)
+    rows = read_table(ROOT / "results" / "data" / "figure4.csv")
+    assert TABLE.cell_of(config) in set(rows["cell"])
+
+
 def test_published_figures_and_a_page_without_rows():
     figures = published("figure4")
     assert set(figures["label"]) <= set(LABELS)
     assert (figures["source"] != "").all()
-    assert set(figures["dataset"]) <= {"rgb", "128x128", *figure4.RGB_SIZES}
+    assert set(figures["dataset"]) <= {"rgb", "128x128", *RGB_SIZES}
     value = figures.set_index(["model", "dataset", "metric"])["value"]
     assert value["Emerging", "128x128", "st_128_s"] == 38.5
     assert value["CInC", "rgb-64x64", "st_s"] == 11.035
-    page = figure4.page(read_table(ROOT / "nowhere.csv"))
+    page = TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()
     assert "missing: no rows yet" in page
     assert "38.5" in page
+
+
+def test_a_page_on_which_every_cell_failed():
+    rows = read_table(ROOT / "results" / "data" / "figure4.csv").drop_duplicates("cell").head(3)
+    kept = ["cell", "table", "method", "size", "width", "config", "device", "machine", "threads"]
+    failed = rows[[*kept, "torch", "commit", "date", "dirty"]].assign(status="oom", reason="big")
+    page = TABLE.page(failed).markdown()
+    assert page.count(": oom: big") == 3
+    assert "repeats" not in page

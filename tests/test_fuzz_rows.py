@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -16,12 +17,12 @@ from invconv.__main__ import main
 from invconv.report.published import COLUMNS, published, read_published
 from invconv.rows import Row, Status, collect, read_row, read_rows, read_table, write_row
 from invconv.rows.row import RowsError
-from invconv.sweeps import claims, states
+from invconv.sweeps import locks, states
 from invconv.sweeps.cells import run_cell
 
 CPU = torch.device("cpu")
 SOURCE = {"machine": "m", "commit": "1", "date": "2026-01-01", "device": "d"}
-ROW = Row("a-1", "table3", "ok", "", {"size": 8}, {"a": 1}, {"st_s": 0.5}, SOURCE)
+ROW = Row("a-1", "table3", Status.OK, "", {"size": 8}, {"a": 1}, {"st_s": 0.5}, SOURCE)
 TEXT = json.dumps(vars(ROW), indent=1)
 
 
@@ -144,18 +145,24 @@ def test_collecting_writes_through_no_link(tmp_path):
 
 
 @given(content=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_claim_and_any_grid(place, content):
-    folder = place / "runs" / "claimed"
+@example(content=b'{"host": 1, "pid": []}\n{"outcome": {}}\n{"outcome": ')
+@example(content=b'{"outcome": "ok"}\n{"host": "h"}\n{"host": "h", "pid": 1, "what": 2}')
+def test_any_attempts_and_any_grid(place, content):
+    folder = place / "runs" / "locked"
     folder.mkdir(exist_ok=True)
-    (folder / "claim.0").write_bytes(content)
+    (folder / locks.ATTEMPTS).write_bytes(content)
     (place / "runs" / "grid.json").write_bytes(content)
     with untouched(place):
-        assert isinstance(claims.read_claim(folder / "claim.0"), dict)
-        assert states.attempts(folder)
+        before = states.attempts(folder)
+        assert all(isinstance(outcome, str) for outcome in before)
         try:
             assert set(states.read_grid(place / "runs")) >= {"table", "cells", "jobs"}
         except RowsError as error:
             assert one_sentence(error)
+    with locks.Lock(folder):
+        assert states.attempts(folder) == [*before, "running"]
+    assert states.attempts(folder) == [*before, "interrupted"]
+    shutil.rmtree(folder)
     (place / "runs" / "grid.json").unlink()
 
 

@@ -11,28 +11,67 @@ from invconv.__main__ import main
 from invconv.rows.provenance import ROOT
 from invconv.solvers import compiled
 
-ORDER = ["kernels", "solvers", "layers", "flows", "data", "training", "rows", "bench", "sweeps"]
-ORDER += ["report", "tables"]
-ROOM = {"validation": -2, "numerical": -2, "cache": -2, "files": -2, "conv": -1}
-ROOM |= {name: i for i, name in enumerate(ORDER)}
-ROOM["pictures"] = ROOM["training"]
-ROOM |= {"testing": ROOM["solvers"], "integrations": ROOM["solvers"]}  # they know no layer
+BASE = {"validation", "numerical", "cache", "files", "about"}
+MODELS = BASE | {"kernels", "solvers", "conv", "layers", "methods", "flows"}
+MAY_KNOW = dict.fromkeys(BASE, BASE) | {
+    "kernels": BASE,
+    "solvers": BASE | {"kernels"},
+    "conv": BASE,
+    "testing": BASE | {"conv", "solvers"},  # of layers they know the contract alone
+    "integrations": BASE | {"conv", "solvers"},
+    "layers": BASE | {"conv", "solvers"},
+    "methods": BASE | {"conv"},
+    "flows": MODELS,
+    "data": BASE | {"flows"},
+    "training": MODELS | {"data"},
+    "pictures": MODELS,
+    "rows": BASE | {"solvers"},
+    "bench": MODELS | {"data", "training", "rows"},
+    "sweeps": MODELS | {"data", "training", "rows"},
+    "report": MODELS | {"data", "training", "rows"},
+    "tables": MODELS | {"data", "training", "pictures", "rows", "bench", "sweeps", "report"},
+}
+MAY_KNOW["__init__"] = MODELS | {"tables"}
+MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables"}
+MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands"}
+MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables"}
+"""Which rooms a room may import besides itself; the command line stands above all."""
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
+OTHERS = [*(ROOT / "reproductions").glob("*.py"), *(ROOT / "hydra_plugins").rglob("*.py")]
+
+
+def room(path):
+    """The room of a file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "invconv" else parts[0]
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("invconv."):
+    """The rooms that a file imports, wherever in it; public names of the package are none."""
+    rooms = set(MAY_KNOW)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield "a relative import"
+        elif isinstance(node, ast.ImportFrom) and node.module == "invconv":
+            yield from rooms & {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("invconv."):
             yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from (name[1] for name in names if name[0] == "invconv" and len(name) > 1)
 
 
-def test_imports_run_one_way():
-    for path in FILES:
-        parts = path.relative_to(ROOT / "invconv").with_suffix("").parts
-        if parts[0] == "__init__" or parts[-1] == "__main__":  # a command stands above the rooms
-            continue
-        for room in imports(path):
-            assert ROOM[room] <= ROOM[parts[0]], f"{path} imports invconv.{room}"
+@pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    here = room(path)
+    wrong = set(imports(path)) - MAY_KNOW[here] - {here}
+    assert not wrong, f"invconv.{here} may not know {', '.join(sorted(wrong))}"
+
+
+def test_sweeps_use_hydras_public_interface():
+    sources = {path: path.read_text(encoding="utf-8") for path in [*FILES, *OTHERS]}
+    for path, text in sources.items():
+        assert not re.search(r"hydra\._|\brunpy\b|_get_header_dict|sys\.argv *=", text), path
 
 
 def test_files_are_rooms():

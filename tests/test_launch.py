@@ -5,18 +5,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
-from hydra.errors import HydraException
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
+from hydra_plugins.invconv_launchers import SlurmLauncher
 from invconv.__main__ import main
-from invconv.rows import read_row
+from invconv.rows import Row, RowsError, read_row, write_row
 from invconv.rows.provenance import ROOT, revision
-from invconv.rows.row import RowsError
-from invconv.sweeps import cluster, jobs, states, sweep, watch
+from invconv.sweeps import cluster, launching, states, watch
+from invconv.sweeps import jobs as launched
+from invconv.sweeps.application import Application, SweepError, Task
 from invconv.sweeps.cluster import ClusterError
+from invconv.sweeps.config import Launch, Sweep
 
 OPTIONS = {"timeout_min": 60, "signal_delay_s": 120, "partition": None}
 
@@ -76,16 +79,25 @@ def test_shell_completion(tmp_path):
     line = "reproductions/table2.py launch="
     environment = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
     done = command(tmp_path, "table2", "-sc", "query=bash", **environment)
-    assert done.stdout.split() == ["launch=basic", "launch=local", "launch=slurm"]
+    assert done.stdout.split() == ["launch=basic", "launch=list", "launch=local", "launch=slurm"]
     assert "complete" in command(tmp_path, "table2", "-sc", "install=bash").stdout
+
+
+def one_sentence(done, begin):
+    """A sweep that was refused says why in one line, and Hydra how to see more."""
+    assert done.returncode == 1
+    said, empty, hint, *more = done.stderr.split("\n")
+    assert said.startswith(begin)
+    assert hint == "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."
+    assert (empty, more) == ("", [""])
+    return said
 
 
 def test_no_sbatch_on_path(tmp_path):
     done = command(tmp_path, "table2", "-m", "launch=slurm", PATH="/usr/lib")
-    assert done.returncode == 2
-    assert done.stderr == (
+    assert one_sentence(done, "table2: there is no sbatch on PATH: start") == (
         "table2: there is no sbatch on PATH: start the sweep on a login node (perhaps after "
-        "`module load slurm`), or run it here with launch=basic\n"
+        "`module load slurm`), or run it here with launch=basic"
     )
 
 
@@ -94,9 +106,19 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(ClusterError, match=r"cannot be written \(Not a directory\): choose ano"):
         cluster.check_writable(tmp_path / "file" / "runs")
     done = command(tmp_path, "table1", "-m", "runs=file/runs", "n=8", "method=glow")
-    assert done.returncode == 2
-    assert done.stderr.startswith("table1: the sweep directory file/runs cannot be written")
-    assert done.stderr.count("\n") == 1
+    one_sentence(done, "table1: the sweep directory file/runs cannot be written")
+
+
+def test_a_folder_without_locks_is_refused_before_the_first_cell(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, fcntl\n"
+        "def lockf(*arguments):\n"
+        "    raise OSError(errno.ENOLCK, 'No locks available')\n"
+        "fcntl.lockf = lockf\n"
+    )
+    done = command(tmp_path, "table1", "-m", "n=8", "method=glow", PYTHONPATH=str(tmp_path))
+    assert "No locks available" in one_sentence(done, "table1: ")
+    assert list(tmp_path.rglob("row.json")) == []
 
 
 def test_a_time_limit_too_short_for_the_signal(tmp_path, programs):
@@ -156,16 +178,10 @@ def test_without_an_answer_of_squeue_nothing_is_submitted_again(tmp_path, monkey
     monkeypatch.setattr(cluster, "check", lambda runs, options: None)
     monkeypatch.setattr(cluster, "accounting", lambda: "")
     monkeypatch.setattr(cluster, "queue", lambda: None)
-    monkeypatch.setattr(jobs, "_submit", idle)
-    launcher = {"_target_": "a.submitit.SlurmLauncher"}
-    config = {
-        "runs": str(tmp_path),
-        "launch": {"exclusive": None},
-        "hydra": {"launcher": launcher},
-    }
-    states.record_jobs(tmp_path, {"a": "7"})
-    with pytest.raises(ClusterError, match="squeue does not answer, so jobs of an earlier launch"):
-        jobs.run("t", idle, OmegaConf.create(config), {"a": OmegaConf.create()}, [])
+    monkeypatch.setattr(launched.Jobs, "_submit", idle)
+    states.record_jobs(tmp_path / "runs", {"a": "7"})
+    with pytest.raises(SweepError, match="t: squeue does not answer, so jobs of an earlier"):
+        jobs(tmp_path, TASK, {}, wanted(tmp_path, "a")).run_on_slurm()
 
 
 def test_a_broken_record_of_a_sweep_stops_it_and_hydra(tmp_path, programs):
@@ -174,11 +190,7 @@ def test_a_broken_record_of_a_sweep_stops_it_and_hydra(tmp_path, programs):
     (tmp_path / "runs" / "table1").mkdir(parents=True)
     (tmp_path / "runs" / "table1" / "grid.json").write_text("broken")
     done = command(tmp_path, "table1", "-m", "n=8", "method=glow,finc", "launch=slurm")
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        "table1: runs/table1/grid.json is no JSON object (Expecting value"
-    )
-    assert done.stderr.count("\n") == 1
+    one_sentence(done, "table1: runs/table1/grid.json is no JSON object (Expecting value")
 
 
 def test_settings_that_take_their_value_from_others(tmp_path, programs):
@@ -188,32 +200,35 @@ def test_settings_that_take_their_value_from_others(tmp_path, programs):
     assert "1 of 1 cells ok" in done.stdout
     programs("sbatch", error="asked")
     done = command(tmp_path, "table1", "-m", "n=8", "method.name=${nonsense}", "launch=slurm")
-    assert done.returncode == 2
-    assert done.stderr.startswith("table1: Interpolation key 'nonsense' not found")
-    assert done.stderr.count("\n") == 1
+    one_sentence(done, "table1: Interpolation key 'nonsense' not found")
 
 
-@pytest.mark.parametrize("error", [RowsError("broken"), OSError("full"), ZeroDivisionError()])
-def test_whatever_goes_wrong_before_a_sweep_stops_hydra(tmp_path, monkeypatch, error):
-    def label(config):
+@pytest.mark.parametrize("error", [RowsError("broken"), OSError("full"), ClusterError("none")])
+def test_whatever_goes_wrong_before_a_sweep_is_hydras_error_in_one_sentence(
+    tmp_path, monkeypatch, error
+):
+    def fail(*arguments):
         raise error
 
-    application = sweep.Application("t", idle, label, idle, idle)
-    monkeypatch.setattr(sweep, "sweep", sweep._Composed(application))
-    monkeypatch.setattr(sweep, "compose_cells", lambda config: [OmegaConf.create()])
-    with pytest.raises(SystemExit):
-        sweep.RecordGrid().on_multirun_start(OmegaConf.create({"runs": str(tmp_path)}))
-    assert sweep.sweep.refusal is error
+    monkeypatch.setattr(states, "record", fail)
+    composed = OmegaConf.structured(Sweep(runs=str(tmp_path), results="results"))
+    with pytest.raises(SweepError, match=f"t: {error}"):
+        launching.note(TASK, [(0, [], composed)], records=True)
 
 
-def test_what_hydra_says_better_is_left_to_it(monkeypatch):
-    def compose(config):
-        raise HydraException("no such group")
-
-    monkeypatch.setattr(sweep, "sweep", sweep._Composed(sweep.Application("t", *[idle] * 4)))
-    monkeypatch.setattr(sweep, "compose_cells", compose)
-    sweep.RecordGrid().on_multirun_start(OmegaConf.create())
-    assert sweep.sweep.refusal is None
+def test_what_hydra_says_better_is_left_to_it(tmp_path):
+    done = command(tmp_path, "table1", "-m", "method=nonsense")
+    assert done.returncode == 1
+    assert "Could not find 'method/nonsense'" in done.stderr
+    assert "glow" in done.stderr
+    conf = tmp_path / "conf" / "cluster"
+    conf.mkdir(parents=True)
+    (conf / "mine.yaml").write_text("# @package hydra.launcher\npartition: [main\n")
+    done = command(
+        tmp_path, "table1", "--config-dir", "conf", "-m", "launch=slurm", "cluster=mine"
+    )
+    assert done.returncode == 1
+    assert "mine.yaml" in done.stderr
 
 
 HOLDER = """
@@ -300,14 +315,12 @@ def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
 
 def test_nothing_is_timed_side_by_side(tmp_path):
     done = command(tmp_path, "table2", "-m", "preset=tiny", "launch=local", "method=glow")
-    assert done.returncode == 2
-    assert done.stderr == (
+    assert one_sentence(done, "table2: ") == (
         "table2: 2 cells would be timed while others compute: launch=basic, or "
-        "launch.side_by_side=1, or do not time (timing.repeats=0)\n"
+        "launch.side_by_side=1, or do not time (timing.repeats=0)"
     )
     done = command(tmp_path, "table1", "-m", "launch=local", "launch.detach=true", "n=8")
-    assert done.returncode == 2
-    assert "launch.detach=true needs a cluster to wait: launch=slurm" in done.stderr
+    one_sentence(done, "table1: launch.detach=true needs a cluster: launch=slurm")
 
 
 def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capsys, monkeypatch):
@@ -346,9 +359,10 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
         f"missing: SLURM job 5_0 is gone; its log, if any: {tmp_path}/.submitit/5_0"
     )
     assert str(states.state(tmp_path, "b")) == "missing"
-    claim = {"host": "n1", "pid": 1, "job": "5_1", "ended": "now", "outcome": "interrupted"}
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "claim.0").write_text(json.dumps(claim))
+    (tmp_path / "b" / "attempts.jsonl").write_text(
+        '{"host": "n1", "pid": 1, "job": "5_1"}\n{"outcome": "interrupted"}\n'
+    )
     assert str(states.state(tmp_path, "b")) == (
         "missing: attempt 1, SLURM job 5_1 on n1, interrupted"
     )
@@ -360,8 +374,6 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
 
 
 def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
-    from invconv.rows import Row, write_row
-
     source = {"machine": "m", "commit": "1", "date": "2026", "dirty": False, "device": "d"}
     write_row(Row("a", "nonsense", "ok", provenance=source), tmp_path / "runs" / "a" / "row.json")
     assert main(["collect", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]) == 1
@@ -370,8 +382,36 @@ def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
-def idle(config):
+def idle(*arguments):
     raise AssertionError("runs in a job only")
+
+
+TASK = Task(
+    Application(
+        name="t",
+        config=Sweep,
+        cell="{preset}",
+        times=lambda config: config.preset in "bd",
+    )
+)
+
+
+def jobs(tmp_path, task, options, cells, **launch):
+    return launched.Jobs(idle, task, options, cells, Launch(**launch), tmp_path / "runs")
+
+
+def wanted(tmp_path, names):
+    """Cells that a launcher is given."""
+    return {
+        name: launching.Cell(
+            name,
+            number,
+            [f"preset={name}"],
+            OmegaConf.create(),
+            Sweep(name, runs=str(tmp_path / "runs")),
+        )
+        for number, name in enumerate(names)
+    }
 
 
 @pytest.mark.parametrize(
@@ -398,16 +438,13 @@ def test_cells_that_time_ask_for_a_node_or_a_gpu_of_their_own(
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
     options = OmegaConf.structured(SlurmQueueConf)
     options.update({"submitit_folder": str(tmp_path / "jobs" / "%j"), "name": "t", **launcher})
-    config = OmegaConf.create(
-        {
-            "runs": str(tmp_path / "runs"),
-            "launch": {"detach": True, "exclusive": None, **launch},
-            "hydra": {"launcher": options},
-        }
-    )
-    cells = {name: OmegaConf.create({"name": name}) for name in "abcd"}
+    options = OmegaConf.to_container(options, resolve=True)
+    del options["_target_"]
+    cells = wanted(tmp_path, "abcd")
     (tmp_path / "runs").mkdir()
-    assert jobs.run("t", idle, config, cells, timed=["b", "d"]) is True
+    task = Task(TASK.application)
+    jobs(tmp_path, task, options, cells, detach=True, **launch).run_on_slurm()
+    assert task.detached
     texts = [path.read_text() for path in sorted((tmp_path / "bin").glob("sbatch.[0-9]*"))]
     assert ["--exclusive" in text for text in texts] == (alone * 2 if len(alone) == 1 else alone)
     assert all("--array=0-1%2" in text for text in texts)
@@ -421,63 +458,12 @@ def test_cells_that_time_ask_for_a_node_or_a_gpu_of_their_own(
 
 
 def test_a_cell_that_used_up_its_time_without_a_checkpoint_is_not_tried_for_ever(tmp_path):
-    job = jobs.CellJob(lambda config: None, limit_s=600, delay_s=120)
-    job(OmegaConf.create(), str(tmp_path))
-    again = job.checkpoint(OmegaConf.create(), str(tmp_path))  # preempted early
-    assert again.function is job
-    job.started -= 500
+    launcher = SlurmLauncher(timeout_min=10, signal_delay_s=120)
+    launcher.folder, launcher.began = tmp_path, (time.time(), [])
+    again = launcher.checkpoint(["n=8"], "dir", 0, "id", {})  # preempted early
+    assert again.function is launcher
+    launcher.began = (time.time() - 500, [])
     with pytest.raises(TimeoutError, match="limit of 10 minutes came before a checkpoint"):
-        job.checkpoint(OmegaConf.create(), str(tmp_path))
+        launcher.checkpoint()
     (tmp_path / "last.pt").touch()
-    assert job.checkpoint(OmegaConf.create(), str(tmp_path)).function is job
-
-
-STAND_IN = """#!/bin/sh
-echo "$*" >> asked
-case "$*" in *{failing}*) exit 1;; esac
-for word; do case $word in --benchmark-json=*) touch "${{word#*=}}";; esac; done
-"""
-
-
-def make(folder, *arguments):
-    """`make` with a stand-in for Python: its exit code, and what Python was asked for."""
-    (folder / "asked").unlink(missing_ok=True)
-    done = subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True)
-    asked = folder / "asked"
-    return done.returncode, asked.read_text().splitlines() if asked.exists() else []
-
-
-def test_make_results_goes_on_after_a_failure_and_skips_what_is_done(tmp_path):
-    binary = tmp_path / ".venv" / "bin"
-    binary.mkdir(parents=True)
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
-    for name in ("pyproject.toml", "constraints.txt", ".venv/ready"):
-        (tmp_path / name).touch()
-    python = binary / "python"
-
-    def fail(what):
-        python.write_text(STAND_IN.format(failing=what))
-        python.chmod(0o755)
-
-    rest = [f"reproductions/{name}.py -m" for name in ("table1", "table2", "table3", "table4")]
-    rest += [f"reproductions/{name}.py -m" for name in ("figure4", "accuracy", "scaling")]
-    timed = "-m pytest --benchmark-only --benchmark-json=runs/benchmark.json tests/benchmarks"
-    counted = "-m invconv.bench cuda_resources"
-    added = "-m invconv report --from-benchmark runs/benchmark.json"
-    last = "-m invconv report --readme"
-
-    fail("benchmark-only")
-    assert make(tmp_path, "results") == (2, [timed, counted, *rest, last])
-    fail("cuda_resources")
-    (tmp_path / "runs" / "cuda_resources").unlink()
-    assert make(tmp_path, "results") == (2, [timed, counted, *rest, added, last])
-    fail("table3")
-    assert make(tmp_path, "results") == (2, [counted, *rest, added, last])
-    fail("nothing")
-    assert make(tmp_path, "results") == (0, [*rest, added, last])
-    assert make(tmp_path, "--dry-run", "results") == (0, [])
-    fail("table1")
-    code, asked = make(tmp_path, "results-full")
-    assert code == 2
-    assert asked[: len(rest) + 2] == [*rest, added, last]
-    assert asked[-2:] == ["reproductions/figure4.py -m preset=paper", last]
+    assert launcher.checkpoint().function is launcher

@@ -6,24 +6,16 @@ import re
 import pandas as pd
 import pytest
 
-from invconv.report import (
-    accuracy,
-    benchmark,
-    faults,
-    figure4,
-    gpu,
-    pages,
-    scaling,
-    table1,
-    table2,
-    table3,
-    table4,
-    trust,
-)
-from invconv.report import markdown as md
+from invconv.__main__ import main
+from invconv.report.document import MAP
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.tables import figure4, readme, scaling, table3, table4
+from invconv.tables.accuracy_page import MEASURES
+from invconv.tables.table import tables
 
+TABLES = tables()
+PAGES = [*TABLES, "README"]
 COMMON = {
     "status": "ok",
     "reason": "",
@@ -59,6 +51,8 @@ def seconds(*names, start=0.5):
 
 
 def rows_of(table):
+    if table == "README":
+        return sorted(rows_of("table2"), key=lambda row: row["preset"] == "smoke")
     if table == "table2":
         places = [("smoke", "digits"), ("paper", "cifar10")]
         facts = {"bpd": 3.0, "bpd_interval": 0.1, "histogram_bpd": 4.0, "parameters": 1000.0}
@@ -82,7 +76,8 @@ def rows_of(table):
         facts |= {"inverse_operations": 9999.0, "log_det_operations": 5.0}
         facts |= {"round_trip_error": 1e-16}
         size = {"channels": 12, "n": 32, "k": 3}
-        return [row("table1", m, {"method": m, **size}, facts) for m in ("glow", "finc")]
+        labels = [{"method": method, **size} for method in ("glow", "finc")]
+        return [row("table1", x["method"], x, facts, method={"options": {}}) for x in labels]
     if table == "scaling":
         series = [*scaling.SERIES, "fresh"]
         facts = {"aa_spread": 0.02, "gflops": 300.0, "fastest_torch_forward": "four fresh"}
@@ -141,8 +136,8 @@ def rows_of(table):
         lines = {"lines": 100.0, "covered_lines": 90.0, "branches": 40.0}
         finding = {"found_by": "chance", "what": "a bug", "guard": "test_it"}
         parts = [
-            ("finding", "01", {}, finding),
             ("run", "full", counts | {"tested_commit": "abc"}, {}),
+            ("finding", "01", {}, finding),
             ("cases", "layers", counts, {}),
             ("cases", "solvers", counts, {}),
             ("coverage", "invconv/layers", lines | {"covered_branches": 30.0}, {}),
@@ -164,7 +159,7 @@ def rows_of(table):
             row(
                 "table4", f"{size}-{images}", {"size": size, "images": images, "width": 512}, facts
             )
-            for size in table4.SIZES
+            for size in table4.MODELS
             for images in table4.IMAGES
         ]
     if table == "figure4":
@@ -175,61 +170,48 @@ def rows_of(table):
             for m in figure4.METHODS
             for s in ("16x16", "rgb-8x8")
         ]
-    facts = {f"{p}_{name}": 0.1 for p in ("n8", "n32", "k5", "s0.1") for name in accuracy.MEASURES}
+    facts = {f"{p}_{name}": 0.1 for p in ("n8", "n32", "k5", "s0.1") for name in MEASURES}
     return [
         row("accuracy", method, {"method": method, "channels": 12}, facts)
         for method in ("glow", "finc")
     ]
 
 
-PAGES = {
-    "table1": table1.page,
-    "benchmark": benchmark.page,
-    "scaling": scaling.page,
-    "gpu": gpu.page,
-    "faults": faults.page,
-    "table2": table2.page,
-    "table3": table3.page,
-    "table4": table4.page,
-    "figure4": figure4.page,
-    "accuracy": accuracy.page,
-    "trust": trust.page,
-}
+def page(name, rows):
+    """The page of a table, or what the README shows of table 2."""
+    frame = pd.DataFrame(rows)
+    if name != "README":
+        return TABLES[name].page(frame)
+    empty = read_table(ROOT / "nowhere.csv")
+    return readme.page(dict.fromkeys(TABLES, empty) | {"table2": frame})
 
 
-def tables(table, rows):
-    with md.recorded() as found:
-        PAGES[table](pd.DataFrame(rows))
-    return found
-
-
-def places(found):
+def places(document):
+    """Every entry of a page's tables by its place."""
     return {
-        (i, j, column): cell
-        for i, frame in enumerate(found)
-        for j, line in enumerate(frame.to_dict("records"))
-        for column, cell in line.items()
+        (i, j, column): entry
+        for i, grid in enumerate(document.grids())
+        for j, line in enumerate(grid.frame.to_dict("records"))
+        for column, entry in line.items()
     }
 
 
 @pytest.mark.parametrize("table", PAGES)
 def test_exactly_the_cells_of_a_changed_row_change(table):
     rows = rows_of(table)
-    before = places(tables(table, rows))
+    before = places(page(table, rows))
     changed = rows[-1]
     numbers = [name for name, value in changed.items() if isinstance(value, float)]
     shown = set()
     for i, field in enumerate(numbers):
         other = {**changed, field: changed[field] * (3.7 + 0.31 * i)}
-        after = places(tables(table, [*rows[:-1], other]))
+        after = places(page(table, [*rows[:-1], other]))
         assert before.keys() == after.keys()
-        differ = {place for place in before if before[place] != after[place]}
+        differ = {place for place in before if before[place].text != after[place].text}
         mapped = {
             place
-            for place, cell in before.items()
-            if any(
-                (s.cell, s.field) == (changed["cell"], field) for s in getattr(cell, "sources", ())
-            )
+            for place, entry in before.items()
+            if any((s.cell, s.field) == (changed["cell"], field) for s in entry.sources)
         }
         marks = field == "aa_spread" or re.search("_q[27]5_s$", field)
         bold = {place for place in mapped if marks and re.search("[×÷]", place[2])}
@@ -244,19 +226,31 @@ NAMES = (
 )
 
 
+def without_source(document):
+    """The entries with a digit that say neither row nor publication."""
+    return [
+        (column, entry.text)
+        for (_, _, column), entry in places(document).items()
+        if re.search(r"\d", entry.text) and not re.match(NAMES, column) and not entry.sources
+    ]
+
+
 @pytest.mark.parametrize("table", PAGES)
 def test_every_number_has_a_source(table):
-    for frame in tables(table, rows_of(table)):
-        for line in frame.to_dict("records"):
-            for column, cell in line.items():
-                if re.search(r"\d", cell) and not re.match(NAMES, column):
-                    assert getattr(cell, "sources", ()), (column, cell)
+    document = page(table, rows_of(table))
+    assert places(document)
+    assert without_source(document) == []
 
 
-def test_the_map_is_written(tmp_path):
-    table4.write_page(pd.DataFrame(rows_of("table4")), tmp_path)
-    found = pd.read_csv(tmp_path / "map" / "table4.csv")
-    assert list(found.columns) == pages.MAP
+def test_the_map_says_where_a_number_comes_from(tmp_path):
+    (tmp_path / "data").mkdir()
+    rows = pd.DataFrame(rows_of("table4"))
+    rows.to_csv(tmp_path / "data" / "table4.csv", index=False)
+    folder = tmp_path / "map"
+    assert main(["report", "--results", str(tmp_path), "--map", str(folder)]) == 0
+    found = pd.read_csv(folder / "table4.csv")
+    assert list(found.columns) == MAP
+    assert len(found) == len(TABLES["table4"].page(rows).map())
     ours = found[(found["line"] == 1) & (found["column"] == "ours")]
     assert set(ours["field"]) == {"ours_s", "ours_q25_s", "ours_q75_s"}
     assert set(ours["cell"]) == {"mnist-1"}
@@ -264,17 +258,16 @@ def test_the_map_is_written(tmp_path):
     assert stated["published"].str.contains("Table 4").all()
 
 
-@pytest.mark.parametrize("table", PAGES)
+@pytest.mark.parametrize("table", TABLES)
 def test_no_rows_one_failed_row_two_machines_and_two_commits(table):
-    page = PAGES[table]
-    assert "missing" in page(read_table(ROOT / "nowhere.csv"))
+    assert "missing" in TABLES[table].page(read_table(ROOT / "nowhere.csv")).markdown()
     rows = rows_of(table)
     failed = {k: v for k, v in rows[-1].items() if not isinstance(v, float)}
     failed |= {"status": "oom", "reason": "OutOfMemoryError: too large"}
-    text = page(pd.DataFrame([failed]))
+    text = page(table, [failed]).markdown()
     assert re.search(rf"`{failed['cell']}`.*: oom: OutOfMemoryError: too large", text)
     other = [{**r, "machine": "elsewhere", "device": "another"} for r in rows]
     newer = [{**rows[0], "cell": "newer", "commit": "fedcba98", "date": "2027-01-01"}, *rows[1:]]
-    text = page(pd.DataFrame([*newer, *other]))
+    text = page(table, [*newer, *other]).markdown()
     assert "another" in text
     assert "fedcba98" in text

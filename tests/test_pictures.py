@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from invconv.flows import ActNorm, LevelFlow, MultiScaleFlow
+from invconv.methods import method, methods
 from invconv.pictures import GAP, grid, interpolate, write_pictures
 from invconv.report.curves import loss_curves, read_curve
-from invconv.report.names import LAYERS, METHODS
-from invconv.report.style import LOOKS, save, style
+from invconv.report.style import save
 from invconv.rows import Row, write_row
+
+SWEPT = [one for one in methods().values() if one.swept]
 
 
 class Identity(LevelFlow):
@@ -189,9 +191,9 @@ def test_loss_curves_draw_every_cell(tmp_path, monkeypatch):
     train, valid, _, own = digits.get_lines()
     assert train.get_xydata().tolist() == [[1, 60], [50, 4], [100, 3.5]]
     assert valid.get_xydata().tolist() == [[50, 4.2], [100, 3.75]]
-    assert train.get_color() == valid.get_color() == own.get_color() == LOOKS["finc"][0]
+    assert train.get_color() == valid.get_color() == own.get_color() == method("finc").color
     assert own.get_linestyle() == "--"
-    assert patches.get_lines()[0].get_color() == LOOKS["glow"][0]
+    assert patches.get_lines()[0].get_color() == method("glow").color
     assert digits.get_ylim()[1] < 5  # the first loss, 60, would hide the rest
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend == ["Glow", "FInC", "FInC, own step", "training"]
@@ -215,13 +217,13 @@ def test_a_figure_has_a_known_suffix(tmp_path):
 
 
 def test_every_method_has_a_look_of_its_own():
-    assert list(LOOKS) == list(LAYERS)
-    looks = {(s.colour, s.marker, s.line) for s in map(style, METHODS)}
-    assert len(looks) == len(METHODS)
-    assert len({marker for _, marker in LOOKS.values()}) == len(LOOKS)
-    assert style("mine").title == "mine"
-    assert style("mine_paper").line == "-"
-    assert style("finc_paper").options()["markerfacecolor"] == "white"
+    shown = [name for name, one in methods().items() if one.swept or one.step == "paper"]
+    looks = {tuple(sorted(method(name).look.items())) for name in shown}
+    assert len(looks) == len(shown) == 19
+    assert len({one.marker for one in SWEPT}) == len(SWEPT) == 10
+    assert method("mine").title == "mine"
+    assert method("mine_paper").look["linestyle"] == "-"
+    assert method("finc_paper").look["markerfacecolor"] == "white"
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear sRGB
@@ -261,6 +263,5 @@ def lab(colour, vision):
 
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_are_apart_with_any_colour_vision(vision):
-    colours = [colour for colour, _ in LOOKS.values()]
-    for a, b in itertools.combinations(colours, 2):
+    for a, b in itertools.combinations([one.color for one in SWEPT], 2):
         assert np.linalg.norm(lab(a, vision) - lab(b, vision)) > 15, (a, b)

@@ -1,12 +1,13 @@
 """The published sizes: every preset is composed, built, and trained for two steps."""
 
+import sys
+
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from invconv.data import ImageSet
-from invconv.rows.provenance import ROOT
-from invconv.sweeps import sweep
+from invconv.data import ImageSet, budgets
+from invconv.sweeps.application import run
+from invconv.tables.table import tables
 
 SHAPES = {
     "mnist": (1, 28, 28),
@@ -28,59 +29,64 @@ CASES = [
 ]
 
 
-def configured(*overrides):
-    with initialize_config_dir(str(ROOT / "reproductions" / "conf"), version_base="1.3"):
-        return compose("table2", ["preset=paper", *overrides])
-
-
 def test_every_budget_of_the_paper_is_here():
-    budgets = (ROOT / "reproductions" / "conf" / "budget").glob("paper_*.yaml")
-    names = {path.stem for path in budgets}
+    names = {name for name in budgets() if name.startswith("paper_")}
     timed = {name for name in names if name.startswith("paper_timing_")}
     assert names - timed == set(PUBLISHED)
     assert timed == {f"paper_timing_{dataset}" for dataset in SHAPES}
 
 
+@pytest.mark.parametrize("table", [name for name, table in tables().items() if table.config])
+def test_every_table_has_a_tiny_and_a_default_preset(table):
+    assert {"tiny", "default"} <= set(tables()[table].presets)
+
+
 @pytest.mark.parametrize(
     ("table", "preset", "cells"),
     [
-        ("table2", "smoke", 20),
+        ("table2", "default", 20),
         pytest.param("table2", "embedded_long", 100, marks=pytest.mark.slow),
         ("table2", "paper", 40),
         ("table2", "paper_timing", 24),
+        ("table1", "default", 10),
         ("table3", "paper", 3),
         ("table4", "paper", 8),
         pytest.param("figure4", "paper", 70, marks=pytest.mark.slow),
     ],
 )
-def test_a_preset_alone_is_a_whole_sweep(table, preset, cells):
-    script = ROOT / "reproductions" / f"{table}.py"
-    assert len(sweep.compose(script, [f"preset={preset}"])) == cells
+def test_a_preset_alone_is_a_whole_sweep(monkeypatch, capsys, tmp_path, table, preset, cells):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [table, "-m", f"preset={preset}", "launch=list"])
+    assert run(tables()[table]) == 1
+    assert f"{cells} cells: {cells} missing" in capsys.readouterr().out
 
 
 def test_a_preset_that_does_not_know_the_data_set(reproduce):
     done = reproduce("table2.py", "preset=embedded_long", "dataset=mnist", "method=glow")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "there is no value for budget.levels, budget.steps" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_paper_timing_needs_no_data(table2, tmp_path):
+def test_paper_timing_needs_no_data(table2, configured, tmp_path):
     overrides = ["preset=paper_timing", "dataset=mnist", "method=finc", "budget.width=4"]
-    with initialize_config_dir(str(ROOT / "reproductions" / "conf"), version_base="1.3"):
-        config = compose("table2", [*overrides, "budget.steps=1", "timing.images=3"])
+    config = configured(*overrides, "budget.steps=1", "timing.images=3")
     assert (config.trained, config.budget.levels) == (False, 2)
     values = table2.measure(config, torch.device("cpu"), tmp_path)
     assert "bpd" not in values
     assert values["timed_images"] == 3
     assert min(values["ft_s"], values["st_s"], values["st_published_s"]) > 0
     assert values["free_parameters"] < values["parameters"]
+    config.dataset.name = "folder"
+    with pytest.raises(ValueError, match="trained=false"):
+        table2.measure(config, torch.device("cpu"), tmp_path)
 
 
 @pytest.mark.parametrize("budget", CASES)
-def test_two_steps(table2, monkeypatch, tmp_path, budget):
+def test_two_steps(table2, configured, monkeypatch, tmp_path, budget):
     dataset, levels, steps, parameters = PUBLISHED[budget]
     config = configured(
+        "preset=paper",
         "dataset=digits",
         f"budget={budget}",
         "method=finc",

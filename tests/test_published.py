@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from invconv.__main__ import main
-from invconv.report import markdown as md
-from invconv.report import neighbours, pages
+from invconv.report import entries as en
+from invconv.report.blocks import published_entry
+from invconv.report.document import MAP
 from invconv.report.published import LABELS, as_printed, published
 from invconv.rows.provenance import ROOT
+from invconv.tables import others
 
 METRICS = ("operations", "parameters", "log_det", "inverse")
 TABLE1 = """
@@ -176,29 +178,30 @@ def test_figures_that_stand_in_two_tables_agree():
         assert rounded == theirs[row["model"], row["dataset"], row["metric"]], row["model"]
 
 
-def tables():
-    with md.recorded() as found:
-        neighbours.page()
-    return [line for frame in found for line in frame.to_dict("records")]
+def lines_of_the_page():
+    return [line for grid in others.page().grids() for line in grid.frame.to_dict("records")]
 
 
 def test_every_number_of_the_page_has_a_source():
     numbers = [
-        cell
-        for line in tables()
-        for column, cell in line.items()
-        if re.search(r"\d", cell) and column not in ("model", "setting", "what")
+        entry
+        for line in lines_of_the_page()
+        for column, entry in line.items()
+        if re.search(r"\d", entry.text) and column not in ("model", "setting", "what")
     ]
     assert len(numbers) == 80
-    for cell in numbers:
-        for source in cell.sources:
+    for entry in numbers:
+        for source in entry.sources:
             assert re.search(r" \[[VI]\]$", source.published)
-        assert cell.sources, cell
+        assert entry.sources, entry
 
 
 def test_every_figure_is_shown_with_its_digits():
     shown = [
-        part for line in tables() for cell in line.values() for part in re.split(" ± |–", cell)
+        part
+        for line in lines_of_the_page()
+        for entry in line.values()
+        for part in re.split(" ± |–", entry.text)
     ]
     for (table, _, _, metric), (value, _) in figures().items():
         if table == "neighbours":
@@ -211,7 +214,7 @@ def test_figures_that_need_a_footnote_have_it():
     noted = published("neighbours").set_index(["model", "metric"])["note"]
     assert all("nll and bpd disagree" in note for (m, _), note in noted.items() if "K16" in m)
     assert "flat from n = 16 to n = 256" in noted["FInC (K16 L2)", "st_ms"]
-    page = neighbours.page()
+    page = others.page().markdown()
     for note in noted.unique():
         assert f": {note}.\n" in page or not note
     assert "Nothing here was measured" in page
@@ -220,28 +223,32 @@ def test_figures_that_need_a_footnote_have_it():
 def test_published_cells_keep_their_digits_and_say_what_was_read_off():
     table4, figure4 = published("table4"), published("figure4")
     place = {"model": "algorithm 2", "dataset": "cifar10", "metric": "st_1_s"}
-    assert pages.published_cell(table4, **place) == "0.30"
-    assert pages.published_cell(table4, "{:.3f}".format, **place) == "0.300"
-    assert pages.published_cell(table4, model="nobody") == md.ABSENT
+    assert published_entry(table4, **place).text == "0.30"
+    assert published_entry(table4, "{:.3f}".format, **place).text == "0.300"
+    assert published_entry(table4, model="nobody").text == en.ABSENT
     place = {"model": "Emerging", "dataset": "rgb-16x32", "metric": "st_s"}
-    assert pages.published_cell(figure4, **place) == "2.9300"
+    assert published_entry(figure4, **place).text == "2.9300"
     read_off = {"model": "FInC", "dataset": "128x128", "metric": "st_128_s"}
-    assert pages.published_cell(figure4, **read_off) == "2.0 (R)"
+    assert published_entry(figure4, **read_off).text == "2.0 (R)"
     row = pd.Series({"cell": "c", "machine": "m", "commit": "1", "status": "ok", "st_s": 5.86})
-    stated = pages.published_cell(figure4, **place)
-    assert md.against(row, "st_s", stated) == "2.00"
+    stated = published_entry(figure4, **place)
+    assert en.against(row, "st_s", stated).text == "2.00"
 
 
-def test_report_writes_the_page_and_its_map(tmp_path, capsys):
-    assert main(["report", "--results", str(tmp_path)]) == 0
-    assert str(tmp_path / "published.md") in capsys.readouterr().out
-    found = pd.read_csv(tmp_path / "map" / "published.csv")
-    assert list(found.columns) == pages.MAP
-    assert found["published"].notna().all()
-    assert found[["cell", "machine", "commit", "field"]].isna().all(axis=None)
+def test_the_map_of_the_page_names_publications_alone():
+    found = others.page().map()
+    assert list(found.columns) == MAP
+    assert (found["published"] != "").all()
+    assert (found[["cell", "machine", "commit", "field"]] == "").all(axis=None)
     shown = set(found["text"])
     assert {"3.46 ± 0.005", "305.0", "3.40", "37,197,547", "15–22"} <= shown
 
 
+def test_report_writes_the_page(tmp_path, capsys):
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    assert str(tmp_path / "published.md") in capsys.readouterr().out
+    assert (tmp_path / "published.md").read_text() == others.page().markdown()
+
+
 def test_the_page_of_the_repository_is_this_one():
-    assert (ROOT / "results" / "published.md").read_text() == neighbours.page()
+    assert (ROOT / "results" / "published.md").read_text() == others.page().markdown()

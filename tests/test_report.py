@@ -7,15 +7,23 @@ import subprocess
 import pandas as pd
 import pytest
 
-from invconv.report import PAGES, faults, figure4
-from invconv.report import markdown as md
+from invconv.report import entries as en
 from invconv.report.published import LABELS, published
-from invconv.report.readme import with_rows
 from invconv.report.seeds import paired_difference
-from invconv.report.table2 import page
-from invconv.report.table2_paper import METRICS, PAPER
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.tables import faults, figure4, table2_page
+from invconv.tables.readme import with_rows
+from invconv.tables.table import tables
+from invconv.tables.table2_page import METRICS, PAPER
+
+
+def page(rows):
+    return table2_page.page(rows).markdown()
+
+
+def nothing():
+    return dict.fromkeys(tables(), read_table(ROOT / "nowhere.csv"))
 
 
 def test_memory_that_was_kept_is_told_where_rows_know_it():
@@ -125,8 +133,9 @@ def test_an_imported_row_is_told_from_ours_on_the_same_device():
     assert "cpu (Some Lab: m)" in line
     assert "### Some Lab: m" in page(pd.DataFrame([make_row(), make_row() | theirs]))
     readme = (ROOT / "README.md").read_text()
-    empty = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
-    shown = with_rows(readme, empty | {"table2": pd.DataFrame([make_row(), make_row() | theirs])})
+    shown = with_rows(
+        readme, nothing() | {"table2": pd.DataFrame([make_row(), make_row() | theirs])}
+    )
     assert "2.125" in shown
     assert "1.234" not in shown
 
@@ -235,16 +244,16 @@ def test_published_figures_have_label_source_and_known_names():
 
 
 def test_numbers():
-    assert md.number(0.012345) == "0.0123"
-    assert md.number(12345.6) == "12,346"
-    assert md.number(137.04) == "137"
-    assert md.number(1.2e-7, 2) == "1.2e-07"
-    assert md.number(0.0) == "0.00"
-    assert md.number(float("nan")) == md.ABSENT
-    assert md.bits(3.3901) == "3.390"
-    assert md.ratio(2.0, 4.0) == "0.50"
-    assert md.ratio(None, 4.0) == md.ABSENT
-    assert md.with_quartiles(1.0, 0.5, 2.0) == "1.00 [0.500, 2.00]"
+    assert en.number(0.012345) == "0.0123"
+    assert en.number(12345.6) == "12,346"
+    assert en.number(137.04) == "137"
+    assert en.number(1.2e-7, 2) == "1.2e-07"
+    assert en.number(0.0) == "0.00"
+    assert en.number(float("nan")) == en.ABSENT
+    assert en.bits(3.3901) == "3.390"
+    assert en.ratio(2.0, 4.0) == "0.50"
+    assert en.ratio(None, 4.0) == en.ABSENT
+    assert en.with_quartiles(1.0, 0.5, 2.0) == "1.00 [0.500, 2.00]"
 
 
 def committed(path):
@@ -259,21 +268,19 @@ def committed(path):
 
 def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
     rows = {}
-    for table, write_page in PAGES.items():
-        data = tmp_path / f"{table}.csv"
-        if committed(f"results/data/{table}.csv"):
-            data.write_text(committed(f"results/data/{table}.csv"))
-        rows[table] = read_table(data)
-        page = write_page(rows[table], tmp_path)
-        assert committed(f"results/{table}.md") == page.read_text(), table
+    for name, table in tables().items():
+        data = tmp_path / f"{name}.csv"
+        if committed(f"results/data/{name}.csv"):
+            data.write_text(committed(f"results/data/{name}.csv"))
+        rows[name] = read_table(data)
+        assert committed(f"results/{name}.md") == table.page(rows[name]).markdown(), name
     readme = committed("README.md")
     assert with_rows(readme, rows) == readme
 
 
 def test_the_readme_says_what_the_rows_say():
     readme = (ROOT / "README.md").read_text()
-    nothing = dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv"))
-    empty = with_rows(readme, nothing)
+    empty = with_rows(readme, nothing())
     assert "times as long" not in empty.partition("<!-- figures")[2][:300]
     assert ".svg" not in empty.partition("<!-- figures")[2].partition("end of figures")[0]
     timing = {"dataset": "cifar10", "preset": "paper_timing", "ft_s": 1.0}
@@ -286,7 +293,14 @@ def test_the_readme_says_what_the_rows_say():
     ]
     flows += [row | {"machine": "older", "st_s": 99.0, "date": "2025-01-01"} for row in flows]
     here = {"status": "ok", "machine": "m", "device": "cpu", "date": "2026-01-01", "config": "{}"}
-    layer = here | {"channels": 12, "batch": 100, "inverse_s": 1.0, "torch_forward_s": 4.0}
+    here |= {"commit": "abc", "dirty": False, "torch": "2", "threads": 2}
+    layer = here | {
+        "fastest_torch_forward": "four",
+        "channels": 12,
+        "batch": 100,
+        "inverse_s": 1.0,
+        "torch_forward_s": 4.0,
+    }
     layer |= {"fresh_s": 2.0, "n": 8, "k": 3, "point": "n8"}
     layer |= {"inverse_diagonal_channel_s": 33.0}
     sampling = [
@@ -319,7 +333,7 @@ def test_the_readme_says_what_the_rows_say():
 
 def test_readme_markers():
     with pytest.raises(ValueError, match="markers"):
-        with_rows("# no markers", dict.fromkeys(PAGES, read_table(ROOT / "nowhere.csv")))
+        with_rows("# no markers", nothing())
 
 
 def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():
@@ -335,7 +349,7 @@ def test_the_page_of_faults_counts_what_was_killed_and_what_a_job_costs():
     trial |= {"kills: scancel": 2, "kills: SIGKILL to a cell": 3, "last_kill_to_table_s": 61.4}
     cost = {"trivial_cells": 10, "side_by_side": 4, "slurm_s": 50.0, "basic_s": 10.0}
     rows = [{"cell": "faults", **trial, **source}, {"cell": "overhead", **cost, **source}]
-    text = faults.page(pd.DataFrame(rows))
+    text = faults.page(pd.DataFrame(rows)).markdown()
     for name, value in (("faults: scancel", 2), ("faults, all", 5), ("**cells lost**", 0)):
         assert re.search(rf"\| {re.escape(name)} +\| +{value} \|", text)
     assert re.search(r"last kill to the complete table +\| +61 \|", text)

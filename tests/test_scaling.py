@@ -5,11 +5,17 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
+from invconv.bench import layer_timing
+from invconv.bench.baselines import corner_weight
+from invconv.bench.layer_timing import Layer, time_layer
 from invconv.bench.memory import peak_extra_bytes
-from invconv.report.scaling import SERIES, exponents, write_page
-from invconv.rows import read_table
+from invconv.rows import Incorrect, read_table
+from invconv.rows.provenance import ROOT
+from invconv.solvers.problem import CORNERS
+from invconv.tables.scaling import SERIES, TABLE, Scaling, exponents
 
 MEMORY = """
 import torch
@@ -40,20 +46,71 @@ print(peak_extra_bytes(lambda: compiled.weight_gradient(z, z, weight, problem), 
 
 
 def test_a_small_sweep(reproduce, tmp_path):
-    small = ("batch=2", "channels=4", "repeats=2", "slow_repeats=1")
-    done = reproduce("scaling.py", "point=n4,k2,oops", *small)
+    done = reproduce("scaling.py", "preset=tiny", "point=n4,k2,oops")
     assert done.returncode == 1
     assert "2 of 3 cells ok" in done.stdout
     assert "point must be n or k and a size" in done.stdout
-    frame = read_table(tmp_path / "results" / "data" / "scaling.csv")
+    results = tmp_path / "runs" / "tiny" / "results"
+    frame = read_table(results / "data" / "scaling.csv")
     ok = frame[frame["status"] == "ok"].set_index("point")
     assert ok.loc["n4", ["n", "k"]].tolist() == [4, 3]
     assert ok.loc["k2", ["n", "k"]].tolist() == [32, 2]
     assert (ok[["torch_forward_s", "inverse_s", "inverse_diagonal_channel_s"]] > 0).all(axis=None)
-    page = (tmp_path / "results" / "scaling.md").read_text()
+    assert (ok[["inverse_compiled_error", "inverse_wavefront_error"]] < 1e-4).all(axis=None)
+    page = (results / "scaling.md").read_text()
     assert "oops | error |" in " ".join(page.split())
     assert "error: ValueError: point must be n or k and a size" in page
-    assert len(list((tmp_path / "results" / "figures").glob("*.svg"))) == 1
+    assert len(list((results / "figures").glob("*.svg"))) == 1
+
+
+def test_a_cell_has_the_name_that_it_had():
+    """Rows that were measured before stay those of their settings."""
+    rows = read_table(ROOT / "results" / "data" / "scaling.csv")
+    assert TABLE.cell_of(Scaling(point="n8")) in set(rows["cell"])
+
+
+def small_layer():
+    return Layer(torch.randn(2, 4, 6, 6), corner_weight(4, 3), corners=CORNERS)
+
+
+def test_a_layer_is_timed_with_what_it_is_compared_with():
+    found = time_layer(small_layer(), ["wavefront", "compiled"], 2, 1)
+    assert set(found.errors) == {"wavefront", "compiled"}
+    assert max(found.errors.values()) < 1e-5
+    names = {"inverse", "forward", "fresh", "four", "grouped", "dense", "1x1 conv2d", "wavefront"}
+    assert names < set(found.times)
+    assert not {"compiled", "inverse_eager", "again"} & set(found.times)
+    for kind, ways in (("torch_forward", ("four", "dense")), ("pointwise", ("1x1 matmul",))):
+        fastest = found.values[f"fastest_{kind}"]
+        assert found.times[kind] == found.times[fastest]
+        assert all(found.times[kind].median <= found.times[way].median for way in ways)
+    assert found.values["input_bytes"] == 2 * 4 * 6 * 6 * 4
+    assert found.values["aa_spread"] >= 0
+    assert found.times["wavefront"].repeats == 1 and found.times["inverse"].repeats == 2
+
+
+def test_plain_calls_are_timed_beside_graphs():
+    found = time_layer(small_layer(), ["compiled"], 2, graphs=True)
+    assert {"inverse_eager", "forward_eager"} < set(found.times)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("solve_triangular_conv2d", "compiled has a round-trip error of"),
+        ("triangular_conv2d", "our forward differs from torch's by"),
+    ],
+)
+def test_what_is_wrong_is_not_timed(monkeypatch, broken, message):
+    layer, original = small_layer(), getattr(layer_timing, broken)
+
+    def wrong(*arguments, **options):
+        return original(*arguments, **options) * 1.01
+
+    monkeypatch.setattr(layer_timing, broken, wrong)
+    monkeypatch.setattr(layer_timing, "time_interleaved", lambda *a, **k: pytest.fail("timed"))
+    with pytest.raises(Incorrect, match=message):
+        time_layer(layer, ["compiled"], 1)
 
 
 def test_exponents_by_hand():
@@ -62,12 +119,12 @@ def test_exponents_by_hand():
     times = {f"{name}_s": 1e-6 * sizes**2 for name in SERIES}
     rows = pd.DataFrame({"n": sizes, "k": 3, **times, **source})
     lines = exponents(rows)
-    assert {line["in n"] for line in lines} == {"2.00"}
+    assert {str(line["in n"]) for line in lines} == {"2.00"}
     assert {line["in k"] for line in lines} == {"–"}
 
 
 def test_no_rows(tmp_path):
-    page = write_page(read_table(tmp_path / "none.csv"), tmp_path).read_text()
+    page = TABLE.write_page(read_table(tmp_path / "none.csv"), tmp_path).read_text()
     assert "missing: no rows yet" in page
 
 

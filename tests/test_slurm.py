@@ -1,6 +1,5 @@
 """Sweeps on a real SLURM, where everything goes wrong that can."""
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from single_node import TINY, Sweep
 from invconv.rows import read_row, read_table
 from invconv.rows.provenance import ROOT
 from invconv.sweeps import cluster, states
+from invconv.sweeps.locks import attempts
 
 pytestmark = pytest.mark.slurm
 
@@ -44,7 +44,7 @@ def test_eight_cells_of_which_some_raise(slurm, tmp_path):
     assert sorted(outcomes(sweep)) == [["error"]] * 4 + [["ok"]] * 4
     frame = read_table(tmp_path / "runs" / "tiny" / "results" / "data" / "table2.csv")
     assert sorted(frame["status"]) == ["error"] * 4 + ["ok"] * 4
-    arrays = {json.loads((cell / "claim.0").read_text())["job"] for cell in sweep.cells()}
+    arrays = {attempts(cell)[0].job for cell in sweep.cells()}
     assert len({job.partition("_")[0] for job in arrays}) == 1
     assert len(arrays) == 8
     code, text = sweep.run("budget.levels=2")  # what is done is not even submitted
@@ -138,12 +138,12 @@ def test_a_sweep_directory_that_the_nodes_do_not_see(slurm, tmp_path):
 def test_a_cell_outlives_its_limit_is_requeued_and_resumes(slurm, outliving, tmp_path):
     assert outliving.parent.wait(timeout=280) == 0, outliving.log.read_text()
     (cell,) = outliving.cells()
-    attempts = states.attempts(cell)
-    assert attempts[-1] == "ok"
-    assert set(attempts[:-1]) == {"interrupted"}
+    *before, last = states.attempts(cell)
+    assert last == "ok"
+    assert set(before) == {"interrupted"}
     logs = "".join(path.read_text() for path in outliving.runs.glob(".submitit/*/*_log.out"))
     assert "this job is timed-out" in logs
-    assert f"({20 - len(attempts[:-1])} remaining timeouts)" in logs
+    assert f"({20 - len(before)} remaining timeouts)" in logs
 
     whole = Sweep(tmp_path, slurm, *LONG, launch=())
     assert whole.run()[0] == 0

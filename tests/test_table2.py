@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
-from invconv.sweeps.sweep import identify
+from invconv.sweeps.config import identity
+from invconv.tables.table import tables
+from invconv.tables.table2 import TABLE
 
 SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
@@ -79,22 +82,31 @@ def test_showing_the_configuration_runs_nothing(tmp_path):
         timeout=100,
     )
     assert shown.returncode == 0
-    assert "preset: smoke" in shown.stdout
+    assert "preset: default" in shown.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cell_stays_the_one_that_was_measured():
+def test_a_cell_stays_the_one_that_was_measured(configured):
     """A setting that comes later may not give every cell a new name: its row would be lost."""
-    command = [sys.executable, str(ROOT / "reproductions" / "table2.py"), "--cfg", "job"]
-    shown = subprocess.run(
-        [*command, "method=finc"], capture_output=True, text=True, check=True, timeout=100
-    )
-    config = OmegaConf.create(shown.stdout)
-    cell, identity = identify(config, "smoke-digits-finc-s0")
-    assert cell == "smoke-digits-finc-s0-058961ea"
-    assert "step" not in identity["method"]
+    config = configured("method=finc")
+    assert config.preset == "default"
+    assert "preset" not in identity(config)
+    config.preset = "smoke"  # what it was called when its rows were measured
+    assert TABLE.cell_of(config) == "smoke-digits-finc-s0-058961ea"
+    assert "step" not in identity(config)["method"]
     config.method.step = "paper"
-    assert identify(config, "smoke-digits-finc-s0")[1]["method"]["step"] == "paper"
+    assert identity(config)["method"]["step"] == "paper"
+
+
+@pytest.mark.parametrize("name", [name for name, table in tables().items() if table.config])
+def test_every_committed_row_has_the_name_of_its_configuration(name):
+    table = tables()[name]
+    rows = read_table(ROOT / "results" / "data" / f"{name}.csv")
+    aside = {"runs": "runs", "results": "results"}
+    assert len(rows) >= 10
+    for cell, config in zip(rows["cell"], map(json.loads, rows["config"]), strict=True):
+        merged = OmegaConf.merge(OmegaConf.structured(table.config), config, aside)
+        assert table.cell_of(OmegaConf.to_object(merged)) == cell
 
 
 def test_a_cell_that_is_not_timed_its_dequantisation_and_pictures(sweep, tmp_path):

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from invconv.report import table3
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.tables import table3
 
 
 @pytest.mark.slow
@@ -34,6 +34,6 @@ def test_published_figures_and_a_page_without_rows():
     value = figures.set_index(["model", "metric"])["value"]
     assert value["MaCow-org", "st_s"] == 3.23
     assert value["FInC", "parameters"] == 39_460_000
-    page = table3.page(read_table(ROOT / "nowhere.csv"))
+    page = table3.page(read_table(ROOT / "nowhere.csv")).markdown()
     assert "missing: no rows yet" in page
     assert "39,460,000" in page

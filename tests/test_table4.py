@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
-from invconv.report import table4
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
+from invconv.tables import table4
 
 
 def test_a_small_sweep(tmp_path):
@@ -40,6 +40,6 @@ def test_published_figures_and_a_page_without_rows():
     value = figures.set_index(["model", "dataset", "metric"])["value"]
     assert value["algorithm 1", "imagenet64", "st_100_s"] == 2.31
     assert value["algorithm 2", "cifar10", "st_1_s"] == 0.30
-    page = table4.page(read_table(ROOT / "nowhere.csv"))
+    page = table4.page(read_table(ROOT / "nowhere.csv")).markdown()
     assert "missing: no rows yet" in page
     assert page.count("2.31") == 1

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 import trust
 
-from invconv.report.trust import page
-from invconv.rows import table_of
+from invconv.rows import read_table, table_of
 from invconv.rows.provenance import ROOT
+from invconv.tables.trust import page
 
 STATISTICS = "  - during generate phase (0.1 seconds):\n    - 50 passing, 0 failing, and 3 invalid"
 
@@ -70,17 +71,29 @@ def test_cases_outcomes_and_coverage(tmp_path):
     assert found["cases", "solvers against the reference"]["cases"] == 50
     assert found["cases", "layers: the contract, by the conformance kit"]["cases"] == 46
     assert found["cases", "flows and likelihood"]["failed"] == 1
-    assert found["cases", "sweeps, claims and clusters"]["cases"] == 0
+    assert found["cases", "sweeps, locks and clusters"]["cases"] == 0
     assert found["cases", "examples in docstrings"]["passed"] == 1
     assert found["run", "full"]["suite_s"] == 90.5
     layers = found["coverage", "invconv/layers"]
     assert (layers["lines"], layers["covered_branches"]) == (20, 4)
     failed = [row for row in rows if row.status != "ok"]
     assert [row.labels["guard"] for row in failed] == guards()[:1]
-    text = page(table_of(rows))
+    found = table_of(rows)
+    text = page(found).markdown()
     assert "90.0%" in text and "50.0%" in text and "0123456789" in text
-    assert text.count("| passes |") == len(guards()) - 1
-    assert text.count("| error") == 1
+    assert f"found {len(guards())} (" in text and f": {len(guards()) - 1} of these" in text
+    assert "- `finding-01`: error: its guard did not pass" in text
+    older = found.assign(date="2000-01-01T00:00:00Z", passed=123456)
+    both = pd.concat([found, older, older.assign(machine="another")])
+    text = page(both).markdown()
+    assert text.count("123,456") == 1  # of the newest run on each machine
+    assert f"found {len(guards())} (" in text
+
+
+def test_the_page_is_one_screen():
+    rows = read_table(ROOT / "results" / "data" / "trust.csv")
+    assert rows["machine"].nunique() > 1
+    assert len(page(rows).markdown().splitlines()) <= 45
 
 
 def test_a_test_of_no_kind_is_refused(tmp_path):

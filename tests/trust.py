@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 
 import torch
 
-from invconv.report import trust
-from invconv.rows import Row, add, provenance, table_of
+from invconv.rows import Row, Status, add, provenance, table_of
 from invconv.rows.provenance import ROOT
+from invconv.tables.trust import RUN, TABLE
 
 KINDS = {
     "sanitizers": r"test_sanitizers|sanitiz",
@@ -29,12 +29,12 @@ KINDS = {
     "broken layers that the kit has to catch": r"test_conformance_kit",
     "layers: definitions, options, the authors' numbers": (
         r"test_(layers|triangular_layers|lowrank|macow|periodic|conditional|fidelity|autocast"
-        r"|tracing)\."
+        r"|tracing|methods)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
     "layers: growth, and what is not finite": r"test_numerical",
     "solvers against the reference": r"test_(solvers|random_problems|baselines)\.",
-    "CUDA text, compiled and emulated": r"test_cuda",
+    "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
     "flows and likelihood": r"test_(flows|likelihood)\.",
     "other libraries": r"test_integrations",
     "damaged, wrong and hostile checkpoints": r"test_fuzz_checkpoints",
@@ -42,10 +42,10 @@ KINDS = {
     "damaged and hostile image files": r"test_fuzz_data",
     "data": r"test_data_",
     "training and evaluation": r"test_(training|interruption|evaluation|presets|pictures)\.",
-    "sweeps, claims and clusters": r"test_(claims|launch|slurm|slurm_scripts)\.",
+    "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts)\.",
     "measuring": r"test_(bench|bench_gpu|benchmarks|memory|scaling|accuracy|table\d|figure4)\.",
     "pages and the explorer": r"test_(report|map|published|explorer|contributed|trust)\.",
-    "packaging and house rules": r"test_(install|house)\.",
+    "packaging and house rules": r"test_(install|house|newcomers)\.",
     "examples in docstrings": r"^invconv/",
 }
 """What is tested → the tests, by the first pattern that their name contains."""
@@ -58,9 +58,9 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     options = parser.parse_args()
     rows = rows_of(options.folder)
-    add(lambda: table_of(rows), options.results / "data" / "trust.csv", trust.write_page)
+    add(lambda: table_of(rows), options.results / "data" / "trust.csv", TABLE.write_page)
     print(f"{len(rows)} rows, {options.results / 'trust.md'}")
-    return 1 if any(row.values.get("failed") or row.status != "ok" for row in rows) else 0
+    return 1 if any(row.values.get("failed") or row.status != Status.OK for row in rows) else 0
 
 
 def rows_of(folder):
@@ -68,19 +68,19 @@ def rows_of(folder):
     source = provenance(torch.device("cpu"))
     suites = {
         name: suite(folder / f"{name}.xml")
-        for name in ("full", "quick")
+        for name in (RUN, "quick")
         if (folder / f"{name}.xml").exists()
     }
     rows = []
 
-    def row(part, name, values, status="ok", reason="", **labels):
+    def row(part, name, values, status=Status.OK, reason="", **labels):
         label = f"{part}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
         labels = {"part": part, "name": name, **labels}
-        rows.append(Row(label, "trust", status, reason, labels, labels, values, source))
+        rows.append(Row(label, TABLE.name, status, reason, labels, labels, values, source))
 
     for name, (tests, facts) in suites.items():
         row("run", name, {**counted(tests), **facts})
-    tests = suites["full"][0]
+    tests = suites[RUN][0]
     kinds = defaultdict(list)
     for test in tests:
         kinds[kind(test["name"])].append(test)
@@ -92,7 +92,7 @@ def rows_of(folder):
         for number, finding in enumerate(csv.DictReader(file), 1):
             guards = [test for test in tests if finding["guard"] in test["name"]]
             passed = bool(guards) and all(test["outcome"] == "passed" for test in guards)
-            status = ("ok", "") if passed else ("error", "its guard did not pass")
+            status = (Status.OK,) if passed else (Status.ERROR, "its guard did not pass")
             row("finding", f"{number:02}", {}, *status, **finding)
     return rows
 

@@ -1,4 +1,4 @@
-"""Whether a GPU is nobody else's while something is timed on it."""
+"""Whether no other process computes on a GPU while something is timed on it."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ class Busy(RuntimeError):
 
 
 def gpu_processes(device: torch.device) -> dict[int, str]:
-    """The processes that compute on a GPU, by number, as the driver knows them.
+    """The processes that compute on a GPU, by number, as the driver reports them.
 
-    None of them, with a warning, where the driver's tool is not there or does not answer.
+    None, with a warning, where the driver's tool is missing or does not answer.
     """
     name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     command = ["nvidia-smi", f"--id={name}", "--query-compute-apps=pid,process_name"]
@@ -34,10 +34,10 @@ def gpu_processes(device: torch.device) -> dict[int, str]:
 
 
 def check_alone(device: torch.device) -> None:
-    """Raises Busy if another process computes on the GPU ``device``; a CPU is not looked at.
+    """Raise Busy if another process computes on the GPU ``device``; a CPU is not checked.
 
-    In a container with process numbers of its own the driver's are others; there the one process
-    that is listed counts as this one.
+    In a container with its own process numbers the driver's differ; there the only process that
+    is listed counts as this one.
     """
     if device.type != "cuda":
         return

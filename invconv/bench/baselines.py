@@ -14,12 +14,12 @@ Calls = dict[str, Callable[[], Tensor]]
 
 @contextmanager
 def tuned(device: torch.device) -> Iterator[dict[str, bool]]:
-    """Inside, cuDNN tries its algorithms on each new shape and keeps the fastest, on a GPU.
+    """Let cuDNN try its algorithms on each new shape inside, and use the fastest, on a GPU.
 
-    Otherwise it guesses, at times far from the fastest, and a baseline is the strongest there is.
+    Otherwise it guesses, at times far from the fastest; a baseline is the strongest there is.
 
     Yields:
-        What a row says of it: cudnn_benchmark, True; nothing on a CPU.
+        A row's values: cudnn_benchmark, True; nothing on a CPU.
     """
     if device.type != "cuda":
         yield {}
@@ -33,7 +33,7 @@ def tuned(device: torch.device) -> Iterator[dict[str, bool]]:
 
 
 def corner_weight(channels: int, kernel_size: int, std: float = 0.05) -> Tensor:
-    """FInC's kernels at their published initialisation, (C, C/4, k, k), seeded by the caller."""
+    """FInC's kernels at their published initialization, (C, C/4, k, k), seeded by the caller."""
     quarter = channels // 4
     weight = std * torch.randn(channels, quarter, kernel_size, kernel_size)
     last = weight[:, :, -1, -1].view(4, quarter, quarter)
@@ -70,8 +70,8 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
         return [F.conv2d(F.pad(part, pad), w) for part, w, pad in parts]
 
     def cropped(parts: list[Tensor]) -> Tensor:
-        found = zip(parts, crops, strict=True)
-        return torch.cat([part[:, :, rows, columns] for part, (rows, columns) in found], 1)
+        pairs = zip(parts, crops, strict=True)
+        return torch.cat([part[:, :, rows, columns] for part, (rows, columns) in pairs], 1)
 
     return {
         "four": lambda: torch.cat(padded(), 1, out=out),

@@ -71,8 +71,9 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
 
 
 def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
-    """The parameters that ``flow`` stores, and those that are left without what its convolutions
-    mask away, `count_parameters`.
+    """The parameters that ``flow`` stores, and how many its convolutions do not mask away.
+
+    The second is counted as in `count_parameters`.
 
     Args:
         flow: it is not changed.
@@ -106,7 +107,7 @@ def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
 
 
 def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
-    """The invertible convolutions of a flow, those inside another one left out."""
+    """The invertible convolutions of a flow, without those inside another one."""
     for child in module.children():
         if isinstance(child, InvertibleConv):
             yield child
@@ -146,11 +147,10 @@ def _count(graph: Graph) -> float:
 
 
 def _count_node(node: Node) -> float:
-    """A multiply and an add that belong together are one, and so is any other elementwise step; a
-    complex pair is four.
+    """Multiply-adds of one operator: an elementwise step counts as one, a complex pair as four.
 
     Raises:
-        NotImplementedError: for an operator that is not known, so that none is left out.
+        NotImplementedError: for an unknown operator, so that none is omitted.
     """
     name = str(getattr(node.target, "__name__", node.target)).split(".")[0]
     if name in MOVES:
@@ -160,8 +160,8 @@ def _count_node(node: Node) -> float:
     if name == "triangular_conv2d":
         x, weight = inputs
         _, per_group, _, kw = weight.shape
-        anchor: list[int] = node.args[2]  # type: ignore[assignment]
-        before = anchor[0] * kw + anchor[1]
+        row, column = _integers(node.args[2])
+        before = row * kw + column
         return x.numel() * (before * per_group + (per_group + 1) / 2)
     if node.target.overloadpacket in flop_registry:
         arguments = [_value(a) if isinstance(a, Node) else a for a in node.args]
@@ -173,8 +173,7 @@ def _count_node(node: Node) -> float:
         return one * inputs[0].numel() / n**2
     if name.startswith("_fft_"):
         sizes = inputs[0].shape if name != "_fft_c2r" else _value(node).shape
-        dims: list[int] = node.args[1]  # type: ignore[assignment]
-        points = math.prod(sizes[dim] for dim in dims)
+        points = math.prod(sizes[dim] for dim in _integers(node.args[1]))
         complex_ = 1.0 if name == "_fft_c2c" else 0.5
         return complex_ * 2.5 * math.prod(sizes) * math.log2(max(2, points))
     if name in REDUCTIONS:
@@ -182,6 +181,11 @@ def _count_node(node: Node) -> float:
     if torch.Tag.pointwise in node.target.tags or name in UNTAGGED:
         return float(_value(node).numel())
     raise NotImplementedError(f"what {node.target} costs is not known to invconv.bench.counting")
+
+
+def _integers(argument: object) -> list[int]:
+    assert isinstance(argument, list)
+    return argument
 
 
 def _value(node: object) -> Tensor:

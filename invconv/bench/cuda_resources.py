@@ -25,31 +25,46 @@ SHAPES = {
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 BATCHES = (1, 100)
 ELEMENTS = ("float32", "float64", "bfloat16")
+PLACES = ("registers", "shared", "global")
+FOLDED = {None: "", 0: "by each block", 1: "before"}
 
 
 class Used(NamedTuple):
-    """What one kernel of one specialisation takes on one chip; sizes in bytes.
+    """What one kernel of one specialization takes of one chip; sizes in bytes.
 
-    ``shared`` is the most that a launch of a shape asks for, ``stack`` local memory that is no
-    spill (the folding of many channels).
+    Attributes:
+        chip: for which it was compiled.
+        kernel, element: its name and the type of the images.
+        method: of the first layer that needs it, with ``channels`` per group and ``kernel_size``.
+        outputs, rows: of a thread.
+        taps_in: where the taps are.
+        folded: which launch multiplies the anchor's inverse into the taps; "" where none does.
+        registers: of a thread.
+        spilled: registers that are kept in memory.
+        stack: local memory that is no spill: where more than 8 channels are folded.
+        largest: of the solve, up to which n an image is one tile.
+        shared: the most that a launch of a shape asks for.
     """
 
-    method: str
+    chip: str
     kernel: str
     element: str
+    method: str
     channels: int
     kernel_size: int
-    largest: str
-    chip: str
-    options: Options
+    outputs: int
+    rows: int
+    taps_in: str
+    folded: str
     registers: int
     spilled: int
     stack: int
+    largest: str
     shared: int
 
 
 def plans(chip: Chip, elements: tuple[int, ...]) -> Iterator[tuple[str, Geometry, Plan]]:
-    """Every plan of the field's shapes."""
+    """The method, geometry and plan of every launch that the field's shapes lead to."""
     for method, shapes in SHAPES.items():
         for (groups, channels, k, anchor), element in product(shapes, elements):
             if element and (k != 3 or channels not in (3, 6, 12)):
@@ -62,13 +77,13 @@ def plans(chip: Chip, elements: tuple[int, ...]) -> Iterator[tuple[str, Geometry
 
 
 def measure(chip: str, elements: tuple[int, ...] = (0, 1, 2)) -> list[Used]:
-    """Compiles every specialisation for ``chip`` and reads what the assembler says of it."""
-    found: dict[tuple[str, Options], tuple[str, Geometry, int]] = {}
+    """Compile every specialization for ``chip``, and read what the assembler says of it."""
+    wanted: dict[tuple[str, Options], tuple[str, Geometry, int]] = {}
     for method, g, plan in plans(CHIPS[chip], elements):
         shared = max(one.shared for one in plan.launches)
         key = (plan.source, plan.options)
-        first = found.get(key, (method, g, 0))
-        found[key] = (*first[:2], max(shared, first[2]))
+        first = wanted.get(key, (method, g, 0))
+        wanted[key] = (*first[:2], max(shared, first[2]))
 
     def one(item: tuple[tuple[str, Options], tuple[str, Geometry, int]]) -> list[Used]:
         (source, options), (method, g, shared) = item
@@ -77,30 +92,21 @@ def measure(chip: str, elements: tuple[int, ...] = (0, 1, 2)) -> list[Used]:
         if code is None:
             raise RuntimeError(f"{source} with {dict(options)} does not compile: {log}")
         largest = str(largest_window(g, CHIPS[chip])) if source == "wavefront" else ""
-        return [
-            Used(
-                method,
-                kernel,
-                ELEMENTS[g.element],
-                g.channels,
-                g.kernel[0],
-                largest,
-                chip,
-                options,
-                registers,
-                spilled,
-                stack,
-                shared if kernel != "fold" else 0,
-            )
-            for kernel, registers, spilled, stack in parse(log)
-        ]
+        macros, names = dict(options), (ELEMENTS[g.element], method)
+        size = (g.channels, g.kernel[0], macros["OUTPUTS"], macros["ROWS"])
+        taps = (PLACES[macros["TAPS_IN"]], FOLDED[macros.get("FOLDED")])
+        kernels = []
+        for kernel, registers, spilled, stack in parse(log):
+            used, asked = (registers, spilled, stack), 0 if kernel == "fold" else shared
+            kernels.append(Used(chip, kernel, *names, *size, *taps, *used, largest, asked))
+        return kernels
 
     with ThreadPoolExecutor(2) as pool:
-        return [used for each in pool.map(one, found.items()) for used in each]
+        return [used for each in pool.map(one, wanted.items()) for used in each]
 
 
 def parse(log: str) -> Iterator[tuple[str, int, int, int]]:
-    """(kernel, registers, spilled bytes, stack bytes) of each kernel in the assembler's log."""
+    """Yield (kernel, registers, spilled bytes, stack bytes) for each kernel in a log."""
     pattern = (
         r"Function properties for (\w+).*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
         r"(\d+) bytes spill loads.*?Used (\d+) registers"

@@ -12,54 +12,52 @@ from torch import Tensor, nn
 
 from invconv.bench.counting import outermost_convolutions
 from invconv.bench.memory import keep_freed_memory, peak_extra_bytes
-from invconv.bench.timing import spread, time_interleaved
+from invconv.bench.timing import row_values, spread, time_interleaved
 from invconv.flows import LevelFlow
-from invconv.numerical import relative_error
-from invconv.rows import Incorrect
+from invconv.numerical import TRUSTED, relative_error
+from invconv.rows import Incorrect, Values
 from invconv.solvers import METHODS
 
-TRUSTED = 1e-3
-"""Beyond this relative error of the round trip in float32, float64 has to show why."""
 EXACT = 1e-6
-"""What the round trip, or that of every part alone, may lose in float64."""
-PROVED = 32
-"""How many of the timed images go through the round trip, twice where float64 has to."""
+"""The largest error in float64 of the round trip, or of that of every part alone."""
+VERIFIED = 32
+"""How many of the timed images the round trip is verified on."""
 FEW = 4
-"""How many of them go through the papers' own algorithms, which may be a hundred times slower."""
+"""The same for the papers' algorithms, which may be a hundred times slower."""
 
 
-def prove_round_trip(flow: LevelFlow, images: Tensor) -> dict[str, Any]:
-    """The round trip's relative errors ‖decode(encode(y)) − y‖ / ‖y‖ for dequantised ``images``.
+def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
+    """Verify decode(encode(y)) = y for dequantized ``images`` by ‖decode(encode(y)) − y‖ / ‖y‖.
 
-    An exact inverse may still lose digits: the inverse of a k×k convolution can grow along the
-    image, and a deep flow multiplies what its layers lose, hundreds of them more than float64
-    has. So where the flow's own precision loses more than 1e-3, the same weights have to
-    round-trip in float64, and where that is not enough, every part of the flow alone, on the
-    input that it has there. A wrong inverse fails in every precision.
+    An exact inverse may still lose digits: the inverse of a k×k convolution amplifies errors
+    along the image, and in a deep flow the losses of all layers multiply. So where the error
+    exceeds 1e-3, the same weights have to round-trip in float64, and where that is not enough,
+    every part of the flow alone, on the input that it has there. A wrong inverse fails in every
+    precision.
 
     Returns:
-        round_trip_error, where it exceeds 1e-3 round_trip_error_float64, and where that exceeds
-        1e-6 part_round_trip_error, the largest one of a part alone in float64. An error that is
-        not finite is left out, and round_trip_overflows is there instead.
+        round_trip_error; where it exceeds 1e-3, round_trip_error_float64; where that exceeds
+        1e-6, part_round_trip_error, the largest one of a part alone in float64. An error that is
+        not finite is replaced by round_trip_overflows.
 
     Raises:
-        Incorrect: if the last of them is not finite or exceeds 1e-6, too.
+        Incorrect: if the last of them is not finite or exceeds 1e-6.
     """
     errors = {"round_trip_error": _round_trip_error(flow, images)}
     if errors["round_trip_error"] <= TRUSTED:
-        return errors
+        return {**errors}
     exact = copy.deepcopy(flow).double()
     errors["round_trip_error_float64"] = _round_trip_error(exact, images)
     if not errors["round_trip_error_float64"] <= EXACT:
         errors["part_round_trip_error"] = _part_round_trip_error(exact, images)
     if not list(errors.values())[-1] <= EXACT:
-        found = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+        lost = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
         raise Incorrect(
-            f"the flow does not invert: relative errors {found}; allowed are {TRUSTED:.0e}, or "
+            f"the flow does not invert: relative errors {lost}; allowed are {TRUSTED:.0e}, or "
             f"in float64 {EXACT:.0e}, of the whole flow or of every part alone"
         )
-    finite = {name: error for name, error in errors.items() if math.isfinite(error)}
-    return finite if len(finite) == len(errors) else {**finite, "round_trip_overflows": True}
+    finite: Values = {name: error for name, error in errors.items() if math.isfinite(error)}
+    return finite if len(finite) == len(errors) else finite | {"round_trip_overflows": True}
 
 
 @torch.no_grad()
@@ -86,13 +84,14 @@ def _dequantized(flow: LevelFlow, images: Tensor) -> Tensor:
 
 
 def use_method(flow: nn.Module, method: str) -> bool:
-    """Lets every convolution of ``flow`` whose inverse has a choice be inverted by ``method``.
+    """Let ``method`` invert every convolution of ``flow`` that has a choice.
 
     Args:
-        method: "auto", "published", or what the convolutions of the flow know.
+        method: "auto", "published", or another one that these convolutions know.
 
     Returns:
-        Whether there was any, and the published one can run here; else nothing was changed.
+        Whether there is such a convolution. Nothing is changed, and the answer is False, where
+        the published method cannot run here.
     """
     parts = [
         part
@@ -106,27 +105,26 @@ def use_method(flow: nn.Module, method: str) -> bool:
     published = [METHODS[name] for name in METHODS if name in named]
     if method == "published" and any(algorithm.missing(device) for algorithm in published):
         return False
-    for part in parts:
-        part.inverse_method = method  # type: ignore[assignment]
+    restore(dict.fromkeys(parts, method))
     return bool(parts)
 
 
 def inverse_methods(flow: nn.Module) -> dict[nn.Module, Any]:
-    """Every part of ``flow`` whose inverse has a choice, and what it is set to."""
+    """Every part of ``flow`` whose inverse has a choice, and the chosen method."""
     return {
         part: part.inverse_method for part in flow.modules() if hasattr(part, "inverse_method")
     }
 
 
 def restore(methods: Mapping[nn.Module, Any]) -> None:
-    """Sets what `inverse_methods` found."""
+    """Set what `inverse_methods` returned."""
     for part, method in methods.items():
         part.inverse_method = method
 
 
 @contextmanager
 def published_inverses(flow: nn.Module) -> Iterator[bool]:
-    """Inside, the papers' own algorithms invert; False where there is none that can run here."""
+    """Invert by the papers' algorithms inside; False where there is none that can run here."""
     chosen = inverse_methods(flow)
     try:
         yield use_method(flow, "published")
@@ -134,16 +132,16 @@ def published_inverses(flow: nn.Module) -> Iterator[bool]:
         restore(chosen)
 
 
-def prove_published(flow: LevelFlow, images: Tensor) -> dict[str, Any]:
-    """`prove_round_trip` by the papers' own algorithms, on a few of the images.
+def verify_published(flow: LevelFlow, images: Tensor) -> Values:
+    """Verify the round trip by the papers' algorithms, on a few of the images.
 
     Returns:
-        published_round_trip, the relative error, where it is finite; nothing where there is no
-        such algorithm that can run here.
+        published_round_trip, the relative error, where it is finite; nothing where no such
+        algorithm can run here.
     """
     with published_inverses(flow) as known:
-        found = prove_round_trip(flow, images[:FEW]) if known else {}
-    error = found.get("round_trip_error")
+        errors = verify_round_trip(flow, images[:FEW]) if known else {}
+    error = errors.get("round_trip_error")
     return {} if error is None else {"published_round_trip": error}
 
 
@@ -154,37 +152,37 @@ def time_flow(
     repeats: int = 20,
     training: bool = True,
     published: int = 0,
-) -> dict[str, Any]:
-    """Proves the round trip on up to 32 images, then times the flow on as many as are given.
+) -> Values:
+    """Verify the round trip on up to 32 images, then time the flow on all of them.
 
-    One forward pass is `LevelFlow.log_prob` of ``images`` without gradients, one sampling
-    pass draws as many; both in eval mode. The forward pass stands in the block twice (A/A).
-    Sampling by the published algorithm stands there, too, where the convolutions have one that
-    can run here. The training step, forward and backward of the same batch in training mode, has
-    its own block; the gradients of the step before are dropped outside of the clock.
+    A forward pass is `LevelFlow.log_prob` of ``images`` without gradients, a sampling pass draws
+    as many images; both run in eval mode. Their block holds the forward pass twice (A/A), and
+    sampling by the paper's algorithm where one can run here. A training step, forward and
+    backward of the same batch in training mode, has its own block; the gradients of the step
+    before are dropped outside the clock.
 
     Args:
         flow: it is in eval mode afterwards.
         images: (B, C, H, W), integers.
         warmup, repeats: of each pass.
         training: whether to time a training step, too.
-        published: repeats of sampling by the published algorithm; fewer than ``repeats``, for one
-            that takes long, have a block of their own.
+        published: repeats of sampling by the paper's algorithm. Fewer than ``repeats``, for a
+            slow one, have a block of their own.
 
     Returns:
         Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
         (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
         train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `prove_round_trip` and, for st_published_s, `prove_published` found; samples_not_finite in
-        the last sampling pass by ours; memory_kept, see
-        `keep_freed_memory`; on a GPU peak_memory_bytes of all that is timed, training steps
-        included, and what lies in memory anyway; a slow published algorithm is left out.
+        `verify_round_trip` and, for st_published_s, `verify_published` return;
+        samples_not_finite in the last sampling pass by ours; memory_kept, see
+        `keep_freed_memory`; on a GPU peak_memory_bytes of all that is timed, training steps and
+        what is held anyway included, but without a slow paper's algorithm.
     """
     device = images.device
     n = len(images)
     flow.eval()
-    values: dict[str, Any] = {"memory_kept": keep_freed_memory(device)}
-    values |= prove_round_trip(flow, images[:PROVED])
+    values: Values = {"memory_kept": keep_freed_memory(device)}
+    values |= verify_round_trip(flow, images[:VERIFIED])
     finite = n
 
     @torch.no_grad()
@@ -203,25 +201,25 @@ def time_flow(
 
     ours = inverse_methods(flow)
     with published_inverses(flow) as known:
-        theirs = inverse_methods(flow)
-    own: dict[str, Callable[[], object]] = {}
+        papers = inverse_methods(flow)
+    by_paper: dict[str, Callable[[], object]] = {}
     if published and known:
-        values |= prove_published(flow, images)
-        own["st_published"] = partial(flow.sample, n, only_finite=True)
+        values |= verify_published(flow, images)
+        by_paper["st_published"] = partial(flow.sample, n, only_finite=True)
 
     def choose(name: str) -> None:
-        restore(theirs if name in own else ours)
+        restore(papers if name in by_paper else ours)
 
     passes: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
-    together = own if published >= repeats else {}
+    together = by_paper if published >= repeats else {}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    timings = time_interleaved(passes | together, device, warmup, repeats, choose)
+    times = time_interleaved(passes | together, device, warmup, repeats, choose)
     restore(ours)
     values["samples_not_finite"] = n - finite
     if training:
         flow.train()
-        timings |= time_interleaved({"train_step": step}, device, warmup, repeats, forget)
+        times |= time_interleaved({"train_step": step}, device, warmup, repeats, forget)
         forget()
     if device.type == "cuda":
         values["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
@@ -229,13 +227,9 @@ def time_flow(
         values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
         forget()
         flow.eval()
-    if own and not together:
-        timings |= time_interleaved(own, device, min(1, warmup), published, choose)
+    if by_paper and not together:
+        times |= time_interleaved(by_paper, device, min(1, warmup), published, choose)
         restore(ours)
-    again = timings.pop("again")
-    for name, timing in timings.items():
-        values |= timing.values(name)
-    values["aa_spread"] = spread(timings["ft"], again)
-    values["timed_images"] = n
-    values["repeats"] = repeats
-    return values
+    again = times.pop("again")
+    values |= row_values(times) | {"aa_spread": spread(times["ft"], again)}
+    return values | {"timed_images": n, "repeats": repeats}

@@ -1,7 +1,6 @@
 """What only a GPU has: graphs, launch costs, copies, TF32, the sanitizer."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from functools import partial
 import torch
 
 from invconv.bench.timing import time_interleaved
-from invconv.rows import Incorrect, Unsupported
+from invconv.rows import Incorrect, Unsupported, Values
 from invconv.solvers.compiled import extension
 from invconv.solvers.cuda import published
 from invconv.solvers.cuda.arguments import Arguments
@@ -42,7 +41,7 @@ torch.cuda.synchronize()
 
 
 def captured(call: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """``call`` as the replay of a CUDA graph; itself on a CPU."""
+    """Return the replay of a CUDA graph of ``call``; on a CPU, ``call`` itself."""
     if device.type != "cuda":
         return call
     side = torch.cuda.Stream(device)
@@ -62,37 +61,37 @@ def captured(call: Callable[[], object], device: torch.device) -> Callable[[], o
     return replay
 
 
-def copy_rate(device: torch.device, size: int) -> dict[str, float]:
-    """Bytes per second of a copy on the device, read and written counted."""
+def copy_rate(device: torch.device, size: int) -> Values:
+    """Bytes per second of a copy of ``size`` bytes on the device, those read and those written."""
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     timing = time_interleaved({"copy": lambda: target.copy_(source)}, device, 3, 20)["copy"]
     return {"copy_bytes": 2.0 * size, "copy_bytes_per_s": 2 * size / timing.median}
 
 
-def launch_costs(device: torch.device) -> dict[str, float]:
+def launch_costs(device: torch.device) -> Values:
     """Seconds of one launch of an empty kernel with one wait for the device.
 
-    launch_and_wait_s in the loop that runs the published algorithms; python_… in a loop of
-    Python, which is what they would be charged with otherwise.
+    Returns:
+        launch_and_wait_s in the compiled loop that runs the papers' algorithms, and
+        python_launch_and_wait_s in a loop of Python, which is not charged to them.
     """
     index = device.index or 0
     options = Geometry(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
     steps = [(0, 0, 1)] * 2000
-    found = {}
+    costs: Values = {}
     for name, in_python in (("launch_and_wait_s", False), ("python_launch_and_wait_s", True)):
         if not in_python and extension() is None:
             continue
-        loop = partial(
-            published.launch_and_wait, index, options, "empty", steps, Arguments(), in_python
-        )
-        found[name] = time_interleaved({name: loop}, device, 1, 5)[name].median / len(steps)
-    return found
+        arguments = (index, options, "empty", steps, Arguments(), in_python)
+        loop = partial(published.launch_and_wait, *arguments)
+        costs[name] = time_interleaved({name: loop}, device, 1, 5)[name].median / len(steps)
+    return costs
 
 
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """TF32 switched on or off for matrix products and convolutions."""
+    """Switch TF32 on or off inside, for matrix products and convolutions."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed
@@ -102,21 +101,22 @@ def tf32(allowed: bool) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-def sanitize(tool: str, seconds: float) -> str:
-    """What compute-sanitizer says of every path on small odd shapes.
+def sanitize(tool: str, seconds: float) -> Values:
+    """Run compute-sanitizer over every path of the kernels, on small odd shapes.
+
+    Returns:
+        sanitizer, the last line of its report.
 
     Raises:
         Unsupported: if it is not installed.
         Incorrect: if it reports an error.
     """
-    found = shutil.which("compute-sanitizer")
-    if not found:
+    program = shutil.which("compute-sanitizer")
+    if not program:
         raise Unsupported("compute-sanitizer is not installed")
-    command = [found, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SANITIZED]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds, check=False, env=os.environ
-    )
-    said = [line for line in done.stdout.splitlines() if line.startswith("=========")]
+    command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SANITIZED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    report = [line for line in done.stdout.splitlines() if line.startswith("=========")]
     if done.returncode:
-        raise Incorrect(f"{tool}: {' '.join(said)[:500]} {done.stderr[-300:]}")
-    return f"{tool}: {said[-1].strip('= ') if said else 'no report'}"
+        raise Incorrect(f"{tool}: {' '.join(report)[:500]} {done.stderr[-300:]}")
+    return {"sanitizer": f"{tool}: {report[-1].strip('= ') if report else 'no report'}"}

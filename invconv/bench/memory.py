@@ -1,4 +1,4 @@
-"""Peak memory of one call, and memory that is kept between calls."""
+"""Peak memory of one call, and memory that stays with the process between calls."""
 
 import ctypes
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | None:
-    """How far memory rises above its level while ``call`` runs, its result included.
+    """Measure how far memory rises while ``call`` runs, its result included.
 
     On a GPU by torch's allocator; on Linux by the kernel's high-water mark of the process, which
     sees allocations of every library, in pages; None elsewhere.
@@ -36,9 +36,9 @@ def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | 
 
 
 def keep_freed_memory(device: torch.device) -> bool:
-    """From now on this process keeps what it frees: a GPU's memory by torch, other by glibc.
+    """Let the process keep the memory that it frees: a GPU's by torch, other by glibc.
 
-    By itself glibc maps every block above a threshold, at most 32 MB, anew and unmaps it when it
+    By itself glibc maps every block above a threshold, at most 32 MB, and unmaps it when it
     is freed. The activations of a whole model are above it: each pass then faults in and zeroes
     gigabytes, for as long as the arithmetic takes, and where the threshold stands depends on what
     the process has freed before.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from invconv.bench.alone import check_alone
+from invconv.rows import Values
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,22 @@ class Timing:
     q75: float
     repeats: int
 
-    def values(self, name: str) -> dict[str, float]:
+    def values(self, name: str) -> Values:
         """A row's values: ``name_s``, ``name_q25_s`` and ``name_q75_s``."""
+        name = name.replace(" ", "_").replace("-", "_")
         return {
             f"{name}_s": self.median,
             f"{name}_q25_s": self.q25,
             f"{name}_q75_s": self.q75,
         }
+
+
+def row_values(times: Mapping[str, Timing]) -> Values:
+    """The `Timing.values` of all ``times``, by their names."""
+    values: Values = {}
+    for name, timing in times.items():
+        values |= timing.values(name)
+    return values
 
 
 def spread(one: Timing, again: Timing) -> float:
@@ -47,7 +57,7 @@ def time_interleaved(
     repeats: int = 10,
     before: Callable[[str], object] | None = None,
 ) -> dict[str, Timing]:
-    """Times ``calls`` in rounds, so that drift of the machine falls on all of them alike.
+    """Time ``calls`` in rounds, so that drift of the machine falls on all of them alike.
 
     Every call is warmed up before any is timed, and each round has its own random order, since
     what ran before a call can change its time by a fifth. On a GPU each repeat is measured by
@@ -59,7 +69,7 @@ def time_interleaved(
         device: where they compute.
         warmup: untimed calls of each.
         repeats: timed calls of each.
-        before: is given the name of each call before it begins, outside of the clock.
+        before: is given the name of each call before it begins, outside the clock.
 
     Raises:
         Busy: if another process computes on the GPU.

@@ -6,28 +6,28 @@ from typing import Any
 import numpy as np
 import torch
 
+# isort: off
+# the data sets, in the order in which pages show them
+from invconv.data.embedded import DIGITS as DIGITS, PATCHES as PATCHES
+from invconv.data.mnist import MNIST as MNIST
+from invconv.data.cifar10 import CIFAR10 as CIFAR10
+from invconv.data.imagenet import IMAGENET32 as IMAGENET32, IMAGENET64 as IMAGENET64
+from invconv.data.celeba import CELEBA as CELEBA
+from invconv.data.own import FOLDER as FOLDER
+# isort: on
+
 from invconv.data.augment import augment
 from invconv.data.decode import read_images
-from invconv.data.embedded import digits, patches
 from invconv.data.images import ImageSet, histogram_bits_per_dim
 from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
 from invconv.data.presets import PRESETS, held_out, square
+from invconv.data.sets import DATASETS, Budget, DataSet, budget, budgets, data_set, register
 from invconv.data.sources import download, locate
 from invconv.validation import check_choice, check_options
 
-EMBEDDED = {"digits": digits, "patches": patches}
-DATASETS: dict[str, tuple[str, ...]] = {
-    "digits": (),
-    "patches": (),
-    "mnist": ("path", "bits"),
-    "cifar10": ("path", "bits"),
-    "imagenet32": ("path", "version", "bits"),
-    "imagenet64": ("path", "version", "bits"),
-    "celeba": ("path", "bits"),
-    "folder": ("path", "size", "bits", "levels"),
-}
-"""The data sets, each with the options it has."""
+EMBEDDED = {name: data.load for name, data in DATASETS.items() if data.load is not None}
+"""The data sets that come with the package, each with the function that loads a split."""
 SPLITS = ("train", "valid", "test")
 VERSIONS = (2016, 2021)
 
@@ -43,7 +43,7 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     | cifar10 | 3×32×32 | 40,000 / the last 10,000 / 10,000 |
     | imagenet32, imagenet64, 2016 | 3×n×n | 1,261,149 / 20,000 drawn / 49,999 |
     | imagenet32, imagenet64, 2021 | 3×n×n | 1,261,167 / 20,000 drawn / 50,000 |
-    | celeba, cropped (`presets.crop_celeba`) | 3×64×64 | 162,770 / 19,867 / 19,962 |
+    | celeba, cropped (`celeba.crop_celeba`) | 3×64×64 | 162,770 / 19,867 / 19,962 |
     | folder | that of the first image | see `own.own_files` |
 
     Args:
@@ -75,17 +75,18 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     """
     check_choice(split, SPLITS, "split")
     options = {option: value for option, value in options.items() if value is not None}
-    key = _key(name, options)
-    if name in EMBEDDED:
-        return EMBEDDED[name](split)
+    data = data_set(name)
+    key = _key(data, options)
+    if data.load is not None:
+        return data.load(split, **options)
     bits, levels = options.get("bits", 8), options.get("levels")
     if levels is not None and levels not in range(2, 257):
         raise ValueError(f"levels must be 2 to 256, not {levels!r}")
     if bits not in range(1, 9) or (bits < 8 and levels is not None):
         raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {bits!r}")
-    if name == "folder":
+    if not data.presets:
         if "path" not in options:
-            raise ValueError("folder needs path=, a folder or a file of images of one's own")
+            raise ValueError(f"{name} needs path=, a folder or a file of images of one's own")
         files, keep, source = own_files(Path(options["path"]), split)
         prepare = square(options["size"]) if "size" in options else None
         images = read_images(files, keep, None, prepare)
@@ -139,36 +140,41 @@ def fetch(name: str, root: str | Path | None = None, version: int | None = None)
         ImportError: without the extra "data".
         ValueError: for a set that is not fetched, and if what came has too few images.
     """
-    key = _key(name, {} if version is None else {"version": version})
+    key = _key(data_set(name), {} if version is None else {"version": version})
     if key not in PRESETS:
         raise ValueError(f"{name} is not fetched: it is embedded, or images of one's own")
     return download(key, root)
 
 
-def _key(name: str, options: dict[str, Any]) -> str:
+def _key(data: DataSet, options: dict[str, Any]) -> str:
     """The data set's key in `PRESETS`, once its options are known to be its own."""
-    known = DATASETS[check_choice(name, DATASETS, "data set")]
-    check_options(options, known, name)
-    if "version" not in known:
-        return name
+    check_options(options, data.options, data.name)
+    if "version" not in data.options or not data.presets:
+        return data.name
     version = options.get("version")
     if version not in VERSIONS:
         raise ValueError(
-            f"{name} exists in two versions whose bits per dimension cannot be compared: give "
-            f"version=2016 or version=2021, not {version!r}"
+            f"{data.name} exists in two versions whose bits per dimension cannot be compared: "
+            f"give version=2016 or version=2021, not {version!r}"
         )
-    return label(name, version)
+    return label(data.name, version)
 
 
 __all__ = [
     "DATASETS",
     "SPLITS",
+    "Budget",
+    "DataSet",
     "ImageSet",
     "Loader",
     "augment",
     "batch_indices",
+    "budget",
+    "budgets",
+    "data_set",
     "fetch",
     "histogram_bits_per_dim",
     "label",
     "load",
+    "register",
 ]

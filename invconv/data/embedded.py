@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from invconv.data.images import ImageSet
+from invconv.data.sets import Budget, DataSet, budget, register
 
 DIGITS_SPLIT = {"train": slice(0, 1297), "valid": slice(1297, 1547), "test": slice(1547, 1797)}
 
@@ -56,3 +57,40 @@ def patches(split: str) -> ImageSet:
         for photo in _photographs()
     ]
     return ImageSet("patches", split, torch.cat(found).contiguous(), levels=256)
+
+
+def _long(levels: int, training_steps: int) -> Budget:
+    """Long enough to compare bits per dimension, seed by seed."""
+    return budget(
+        levels,
+        4,
+        64,
+        training_steps=training_steps,
+        batch_size=64,
+        learning_rate=2e-3,
+        warmup_steps=100,
+        schedule="cosine",
+        evaluate_every=250,
+        checkpoint_every=250,
+    )
+
+
+DIGITS = register(
+    DataSet(
+        name="digits",
+        title="digits 8×8",
+        shape=(1, 8, 8),
+        levels=17,
+        load=digits,
+        budgets={"embedded_long": _long(2, 3000)},
+    )
+)
+PATCHES = register(
+    DataSet(
+        name="patches",
+        title="patches 32×32",
+        shape=(3, PATCH_SIZE, PATCH_SIZE),
+        load=patches,
+        budgets={"embedded_long": _long(3, 2000)},
+    )
+)

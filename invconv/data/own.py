@@ -6,6 +6,7 @@ import numpy as np
 
 from invconv.data.formats import FORMATS, count_images, split_files
 from invconv.data.presets import held_out
+from invconv.data.sets import DataSet, register
 
 
 def own_files(path: Path, split: str) -> tuple[list[str], np.ndarray, str]:
@@ -45,3 +46,13 @@ def own_files(path: Path, split: str) -> tuple[list[str], np.ndarray, str]:
     if "valid" not in splits and taken == "train":
         keep = held_out(count, count // 10, drawn=True)[split == "valid"]
     return splits[taken], keep, str(path)
+
+
+FOLDER = register(
+    DataSet(
+        name="folder",
+        title="your own images",
+        options=("path", "size", "bits", "levels"),
+        levels=None,
+    )
+)

@@ -1,4 +1,4 @@
-"""The published data sets: what their files hold, how they are split, and where they come from."""
+"""What the files of a data set hold, how they are split, and where they come from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,18 +55,6 @@ class Preset:
     prepare: Prepare | None = None
 
 
-def crop_celeba(picture: Image.Image) -> Image.Image:
-    """The 148×148 crop of an aligned 178×218 CelebA image at row 40, column 15, as 64×64.
-
-    The crop of Dinh et al., "Density estimation using Real NVP" (2017), section 4.1, where their
-    code has it; resized by Pillow's bilinear filter, which averages over what it shrinks.
-    """
-    if picture.size != (178, 218):
-        raise ValueError(f"it is {picture.width}×{picture.height}, not CelebA's aligned 178×218")
-    box = (15, 40, 15 + 148, 40 + 148)
-    return picture.resize((64, 64), Image.Resampling.BILINEAR, box=box)
-
-
 def square(size: int) -> Prepare:
     """A function that crops the central square and averages it down to ``size`` × ``size``."""
     check_count(size, "size")
@@ -92,75 +80,6 @@ def held_out(count: int, number: int, drawn: bool) -> tuple[np.ndarray, np.ndarr
     return np.sort(order[: count - number]), np.sort(order[count - number :])
 
 
-def _imagenet(size: int, version: int, hub: Hub | None = None) -> Preset:
-    if version == 2016:
-        counts = {"train": 1_281_149, "valid": 49_999}
-        elsewhere = (
-            f"unpack train_{size}x{size}.tar and valid_{size}x{size}.tar of van den Oord et al. "
-            "(2016), which image-net.org no longer offers,"
-        )
-    else:
-        counts = {"train": 1_281_167, "valid": 50_000}
-        elsewhere = (
-            f"log in at image-net.org/download-images, get the downsampled images {size}x{size} "
-            f"(train and val, npz; Chrabaszcz et al., resized by averaging), and unpack them"
-        )
-    return Preset(
-        title=f"the {version} version of imagenet{size}",
-        shape=(3, size, size),
-        counts=counts,
-        test="valid",
-        held_out=20_000,
-        drawn=True,
-        hub=hub,
-        elsewhere="" if hub else elsewhere,
-    )
-
-
-PRESETS = {
-    "mnist": Preset(
-        title="mnist",
-        shape=(1, 28, 28),
-        counts={"train": 60_000, "test": 10_000},
-        held_out=10_000,
-        hub=Hub("ylecun/mnist", "mnist", "77f3279092a1c1579b2250db8eafed0ad422088c"),
-    ),
-    "cifar10": Preset(
-        title="cifar10",
-        shape=(3, 32, 32),
-        counts={"train": 50_000, "test": 10_000},
-        held_out=10_000,
-        hub=Hub("uoft-cs/cifar10", "plain_text", "0b2714987fa478483af9968de7c934580d0bb9a2"),
-    ),
-    "imagenet32": _imagenet(32, 2016),
-    "imagenet32_2021": _imagenet(32, 2021),
-    "imagenet64": _imagenet(64, 2016),
-    "imagenet64_2021": _imagenet(
-        64,
-        2021,
-        Hub(
-            "sradc/imagenet_resized_64x64",
-            "data",
-            "0340ac5c2d913684cbce7da9eaad5e39479f349a",
-        ),
-    ),
-    "celeba": Preset(
-        title="celeba",
-        shape=(3, 64, 64),
-        counts={"train": 162_770, "valid": 19_867, "test": 19_962},
-        hub=Hub(
-            "flwrlabs/celeba",
-            "img_align+identity+attr",
-            "2d738f56e0e7f925ea36ae7c808ea925264aacec",
-        ),
-        prepare=crop_celeba,
-    ),
-}
-"""The data sets that are read from files, by the name of their folder below the root.
-
-MNIST's and CIFAR-10's last 10,000 training images validate, as in FInC's code; so do 20,000 drawn
-training images of ImageNet (FInC's code draws as many). Counts and kinds: 2016, van den Oord,
-Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks"; 2021, what image-net.org offers
-instead: Chrabaszcz, Loshchilov and Hutter, "A downsampled variant of ImageNet" (arXiv 1707.08819).
-The two differ in their filter, and so in what their bits per dimension mean.
-"""
+PRESETS: dict[str, Preset] = {}
+"""The data sets that are read from files, by the name of their folder below the root; filled by
+`invconv.data.sets.register`."""

@@ -3,7 +3,7 @@
 from nflows.transforms import OneByOneConvolution, Transform
 from torch import Tensor, nn
 
-from invconv.conv import InvertibleConv
+from invconv.conv import About, InvertibleConv, Variant
 from invconv.integrations.inverse import inverse_and_log_det
 
 
@@ -40,6 +40,15 @@ class NflowsOneByOne(InvertibleConv):
     """
 
     solve_direction = "inverse"
+    about = About(
+        title="",
+        paper=(
+            'Durkan, Bekasov, Murray and Papamakarios, "nflows: normalizing flows in PyTorch", '
+            "doi 10.5281/zenodo.4296287; the layer: arXiv 1807.03039"
+        ),
+        year=2020,
+        variants={"nflows_1x1": Variant(swept=False)},
+    )
 
     def __init__(
         self, channels: int, using_cache: bool = False, identity_init: bool = True

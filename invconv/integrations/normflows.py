@@ -3,7 +3,7 @@
 from normflows.flows import Flow, Invertible1x1Conv
 from torch import Tensor, nn
 
-from invconv.conv import InvertibleConv
+from invconv.conv import About, InvertibleConv, Variant
 from invconv.integrations.inverse import inverse_and_log_det
 
 
@@ -39,6 +39,16 @@ class Normflows1x1(InvertibleConv):
     Attributes:
         flow: normflows' module, whose `inverse` is our `forward`.
     """
+
+    about = About(
+        title="",
+        paper=(
+            'Stimper et al., "normflows: A PyTorch Package for Normalizing Flows", '
+            "doi 10.21105/joss.05361; the layer: arXiv 1807.03039"
+        ),
+        year=2023,
+        variants={"normflows_1x1": Variant(swept=False)},
+    )
 
     def __init__(self, channels: int, use_lu: bool = False) -> None:
         super().__init__(channels)

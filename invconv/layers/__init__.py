@@ -1,24 +1,13 @@
-"""One file per published layer."""
+"""One file per published layer, imported in the order in which pages show them."""
 
-from invconv.layers.cinc import CInC
-from invconv.layers.emerging import Emerging
-from invconv.layers.finc import FInC
-from invconv.layers.glow import Glow1x1
-from invconv.layers.inverse_flow import InverseFlow
-from invconv.layers.macow import MaCow
-from invconv.layers.periodic import Periodic
-from invconv.layers.triangular import TriangularConv
-from invconv.layers.woodbury import MEWoodbury, Woodbury
-
-__all__ = [
-    "CInC",
-    "Emerging",
-    "FInC",
-    "Glow1x1",
-    "InverseFlow",
-    "MEWoodbury",
-    "MaCow",
-    "Periodic",
-    "TriangularConv",
-    "Woodbury",
-]
+# isort: off
+from invconv.layers.triangular import TriangularConv as TriangularConv
+from invconv.layers.glow import Glow1x1 as Glow1x1
+from invconv.layers.finc import FInC as FInC
+from invconv.layers.emerging import Emerging as Emerging
+from invconv.layers.cinc import CInC as CInC
+from invconv.layers.inverse_flow import InverseFlow as InverseFlow
+from invconv.layers.woodbury import Woodbury as Woodbury, MEWoodbury as MEWoodbury
+from invconv.layers.periodic import Periodic as Periodic
+from invconv.layers.macow import MaCow as MaCow
+# isort: on

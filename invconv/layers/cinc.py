@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from invconv.conv import register
+from invconv.conv import About, Variant, register
 from invconv.layers.triangular import TriangularConv
 from invconv.validation import check_kernel_size
 
@@ -40,6 +40,21 @@ class CInC(TriangularConv):
     >>> layer.inverse(z).shape, log_det.shape
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
+
+    about = About(
+        title="CInC",
+        paper=(
+            'Nagar, Dufraisse and Varma, "CInC Flow: Characterizable Invertible 3×3 Convolution", '
+            "arXiv 2107.01358"
+        ),
+        year=2021,
+        color="#117733",
+        marker="^",
+        variants={
+            "cinc": Variant({"kernel_size": 3}),
+            "cinc_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
+        },
+    )
 
     def __init__(
         self,

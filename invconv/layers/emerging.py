@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from invconv.conv import InvertibleConv, register
+from invconv.conv import About, InvertibleConv, Variant, register
 from invconv.layers.glow import Glow1x1
 from invconv.layers.triangular import TriangularConv
 from invconv.validation import check_choice, check_count, check_kernel_size
@@ -57,6 +57,26 @@ class Emerging(InvertibleConv):
     """
 
     solve_direction = "inverse"
+    about = About(
+        title="Emerging",
+        paper=(
+            'Hoogeboom, van den Berg and Welling, "Emerging Convolutions for Generative '
+            'Normalizing Flows", arXiv 1901.11137'
+        ),
+        year=2019,
+        color="#332288",
+        marker="D",
+        variants={
+            "emerging": Variant({"kernel_size": 3}),
+            "emerging_raster": Variant(
+                {"kernel_size": 3, "mask": "raster"},
+                title="Emerging (raster mask)",
+                color="#88CCEE",
+                marker="d",
+            ),
+            "emerging_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
+        },
+    )
 
     def __init__(
         self,

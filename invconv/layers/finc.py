@@ -1,6 +1,6 @@
 """FInC: four corner convolutions on four quarters of the channels."""
 
-from invconv.conv import register
+from invconv.conv import About, Variant, register
 from invconv.layers.triangular import TriangularConv
 from invconv.solvers.problem import CORNERS
 from invconv.validation import check_kernel_size
@@ -41,6 +41,29 @@ class FInC(TriangularConv):
     """
 
     published = "diagonal_channel"
+    about = About(
+        title="FInC",
+        paper=(
+            'Kallappa, Nagar and Varma, "FInC Flow: Fast and Invertible k×k Convolutions for '
+            'Normalizing Flows", arXiv 2301.09266'
+        ),
+        year=2023,
+        color="#CC6677",
+        marker="s",
+        variants={
+            "finc": Variant({"kernel_size": 3}),
+            "finc_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
+            "finc_bounded": Variant(
+                {"kernel_size": 3, "max_growth": 4.0}, color="#777777", marker=".", swept=False
+            ),
+            "finc_published": Variant(
+                {"kernel_size": 3, "inverse_method": "published"},
+                color="#777777",
+                marker=".",
+                swept=False,
+            ),
+        },
+    )
 
     def __init__(
         self,

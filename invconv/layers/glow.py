@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.numerical import solved
 from invconv.validation import check_choice
 
@@ -37,6 +37,21 @@ class Glow1x1(InvertibleConv):
     >>> layer.inverse(z).shape, log_det.shape
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
+
+    about = About(
+        title="Glow",
+        paper=(
+            'Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1×1 Convolutions", '
+            "arXiv 1807.03039"
+        ),
+        year=2018,
+        color="#000000",
+        marker="o",
+        variants={
+            "glow": Variant(),
+            "glow_paper": Variant({"parametrization": "plain"}, step="paper", swept=False),
+        },
+    )
 
     permutation: Tensor
     sign: Tensor

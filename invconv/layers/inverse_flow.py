@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from invconv.conv import InvertibleConv, register
+from invconv.conv import About, InvertibleConv, Variant, register
 from invconv.layers.triangular import TriangularConv
 from invconv.validation import check_kernel_size
 
@@ -46,6 +46,20 @@ class InverseFlow(InvertibleConv):
     """
 
     solve_direction = "forward"
+    about = About(
+        title="Inverse-Flow",
+        paper=(
+            'Nagar and Varma, "Parallel Backpropagation for Inverse of a Convolution with '
+            'Application to Normalizing Flows", AISTATS 2025, arXiv 2410.14634'
+        ),
+        year=2025,
+        color="#AA4499",
+        marker="v",
+        variants={
+            "inverse_flow": Variant({"kernel_size": 3}),
+            "inverse_flow_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
+        },
+    )
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import InvertibleConv, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.layers.masked_conv import MaskedConv
 from invconv.validation import check_choice
 
@@ -50,6 +50,20 @@ class MaCow(InvertibleConv):
 
     constant_log_det = False
     solve_direction = "inverse"
+    about = About(
+        title="MaCow",
+        paper=(
+            'Ma, Kong, Zhang and Hovy, "MaCow: Masked Convolutional Generative Flow", '
+            "arXiv 1902.04208"
+        ),
+        year=2019,
+        color="#44AA99",
+        marker="h",
+        variants={
+            "macow": Variant(),
+            "macow_paper": Variant(step="paper", swept=False),
+        },
+    )
 
     def __init__(
         self,

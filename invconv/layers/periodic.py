@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.numerical import solved
 from invconv.validation import check_choice, check_kernel_size
 
@@ -51,6 +51,20 @@ class Periodic(InvertibleConv):
     """
 
     solve_direction = "inverse"
+    about = About(
+        title="Periodic",
+        paper=(
+            'Hoogeboom, van den Berg and Welling, "Emerging Convolutions for Generative '
+            'Normalizing Flows", arXiv 1901.11137'
+        ),
+        year=2019,
+        color="#999933",
+        marker="*",
+        variants={
+            "periodic": Variant({"kernel_size": 3}),
+            "periodic_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
+        },
+    )
 
     def __init__(self, channels: int, kernel_size: int = 3, inverse_method: str = "auto") -> None:
         super().__init__(channels)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from invconv.report import markdown as md
+from invconv.report import entries as en
+from invconv.report.entries import Grid
 from invconv.report.seeds import Difference, mean_difference
 from invconv.training.evaluation import Assessment
 
@@ -16,7 +17,7 @@ def text(assessments: Sequence[Assessment]) -> str:
     by seed where two methods share at least two, otherwise by image, where both were trained
     once: then they say nothing about another seed.
     """
-    parts = [md.table([_line(one) for one in assessments])]
+    parts = [str(Grid([_line(one) for one in assessments]))]
     groups: dict[tuple[str, str], list[Assessment]] = {}
     for one in assessments:
         groups.setdefault((one.method, one.setting), []).append(one)
@@ -36,9 +37,9 @@ def _line(one: Assessment) -> dict[str, str]:
         "seed": str(one.seed),
         "data": f"{one.data} {one.split}",
         "images": str(len(one.bits)),
-        "bpd": md.bits(one.bits.mean().item()),
+        "bpd": en.bits(one.bits.mean().item()),
         "standard error": f"{error:.4f}",
-        "dequantisation": one.dequantization + bound,
+        "dequantization": one.dequantization + bound,
     }
 
 

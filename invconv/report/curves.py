@@ -1,7 +1,8 @@
-"""Loss curves: bits per dimension against optimiser steps, for the cells of a sweep."""
+"""Loss curves: bits per dimension against optimizer steps, for the cells of a sweep."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invconv.data import DATASETS
-from invconv.report.names import METHODS
-from invconv.report.style import save, style
-from invconv.rows import read_row
-from invconv.rows.row import RowsError
+from invconv.methods import COLOR, method, methods
+from invconv.report.style import save
+from invconv.rows import RowsError, Values, read_row
 
 LOG = "log.csv"
 SETTLED = 0.05
@@ -36,10 +36,10 @@ class Curve:
 
 
 def loss_curves(folders: Sequence[Path], path: Path) -> Path:
-    """Draws the loss of every cell, a panel per data set, a colour per method.
+    """Draws the loss of every cell, a panel per data set, a color per method.
 
     Thin: training, the mean since the log's line before. With markers: validation. Cells of one
-    method with several seeds share its colour.
+    method with several seeds share its color.
 
     Args:
         folders: of the cells; each holds ``log.csv`` and, once it is done, ``row.json``. One
@@ -76,31 +76,26 @@ def read_curve(folder: Path) -> Curve | None:
     log = log.replace([math.inf, -math.inf], math.nan).dropna(subset=["step"])
     if log[["train_bpd", "valid_bpd"]].isna().all(axis=None):
         return None
-    try:
+    row, parts = None, folder.name.split("-")
+    with suppress(RowsError):
         row = read_row(folder / "row.json")
-    except RowsError:
-        row = None
-    labels = row.labels if row is not None else {}
-    method = str(labels.get("method") or "") or _part(folder.name, METHODS)
-    dataset = str(labels.get("dataset") or "") or _part(folder.name, DATASETS)
+    labels: Values = row.labels if row is not None else {}
+    method, dataset = (
+        str(labels.get(label) or next((part for part in parts if part in known), folder.name))
+        for label, known in (("method", methods()), ("dataset", DATASETS))
+    )
     return Curve(method, dataset, log.sort_values("step", kind="stable"))
-
-
-def _part(name: str, known: Iterable[str]) -> str:
-    """The part of a cell's name that is one of ``known``, the whole name if none is."""
-    return next((part for part in name.split("-") if part in set(known)), name)
 
 
 def _draw(panel: Axes, dataset: str, curves: list[Curve]) -> None:
     highest, lowest = [], []
     for curve in curves:
-        look = style(curve.method)
+        one = method(curve.method)
         train = curve.log.dropna(subset=["train_bpd"])
         valid = curve.log.dropna(subset=["valid_bpd"])
-        panel.plot(train["step"], train["train_bpd"], color=look.colour, alpha=0.35, linewidth=0.7)
-        panel.plot(
-            valid["step"], valid["valid_bpd"], **look.options(), markersize=4, linewidth=1.2
-        )
+        panel.plot(train["step"], train["train_bpd"], color=one.color, alpha=0.35, linewidth=0.7)
+        line = {"markersize": 4, "linewidth": 1.2, **one.look}
+        panel.plot(valid["step"], valid["valid_bpd"], **line)
         both = pd.concat([train["train_bpd"], valid["valid_bpd"]])
         steps = pd.concat([train["step"], valid["step"]])
         highest.append(both[steps >= SETTLED * steps.max()].max())
@@ -113,18 +108,10 @@ def _draw(panel: Axes, dataset: str, curves: list[Curve]) -> None:
 
 
 def _legend(figure: Figure, found: set[str]) -> None:
-    methods = [method for method in METHODS if method in found]
-    methods += sorted(found - set(methods))
+    names = [name for name in methods() if name in found]
     handles = [
-        Line2D(
-            [],
-            [],
-            label=style(method).title,
-            markersize=4,
-            linewidth=1.2,
-            **style(method).options(),
-        )
-        for method in methods
+        Line2D([], [], label=one.title, markersize=4, linewidth=1.2, **one.look)
+        for one in map(method, [*names, *sorted(found - set(names))])
     ]
-    handles.append(Line2D([], [], color="#777777", alpha=0.5, linewidth=0.7, label="training"))
+    handles.append(Line2D([], [], color=COLOR, alpha=0.5, linewidth=0.7, label="training"))
     figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)

@@ -1,6 +1,5 @@
 """Differences between methods, paired by seed."""
 
-import json
 import math
 from dataclasses import dataclass
 
@@ -46,7 +45,6 @@ def paired_difference(
     rows: pd.DataFrame, baseline: pd.DataFrame, metric: str
 ) -> Difference | None:
     """The difference between two sets of rows, paired by seed; None below two common seeds."""
-
     ours, theirs = (frame.set_index("seed")[metric] for frame in (rows, baseline))
     return mean_difference((ours - theirs).dropna())
 
@@ -66,9 +64,3 @@ def _reach(pairs: int, among: int = 1) -> float:
     from scipy import stats  # not at the top: every job of a sweep would load it
 
     return float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / among, pairs - 1))
-
-
-def setting(config: str, *apart: str) -> str:
-    """What rows must share to be compared: the configuration less the keys in ``apart``."""
-    kept = {key: value for key, value in json.loads(config).items() if key not in apart}
-    return json.dumps(kept, sort_keys=True)

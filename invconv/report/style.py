@@ -1,81 +1,23 @@
-"""One look for every figure: a method's colour and marker, and files that do not change."""
+"""Files of figures that do not change, and labels that do not overlap."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from invconv.files import write_atomically
-from invconv.report.names import LAYERS, METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOOKS = {
-    "glow": ("#000000", "o"),
-    "finc": ("#CC6677", "s"),
-    "emerging": ("#332288", "D"),
-    "emerging_raster": ("#88CCEE", "d"),
-    "cinc": ("#117733", "^"),
-    "inverse_flow": ("#AA4499", "v"),
-    "woodbury": ("#882255", "P"),
-    "me_woodbury": ("#DDCC77", "X"),
-    "periodic": ("#999933", "*"),
-    "macow": ("#44AA99", "h"),
-}
-"""Colour and marker of each convolution: black and Paul Tol's "muted" scheme, which readers with
-any colour vision can tell apart (https://personal.sron.nl/~pault/)."""
-
-OTHER = ("#777777", ".")
-
-METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, None]] = {
     ".svg": {"Date": None, "Creator": None},
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 """Format → what matplotlib is to leave out of it."""
-
-_formats: ContextVar[tuple[str, ...]] = ContextVar("formats", default=(".svg", ".png"))
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a method is drawn.
-
-    Attributes:
-        title: its name, as on every page.
-        colour: of its convolution.
-        marker: of its convolution, hollow inside its own paper's step.
-        line: solid, dashed inside its own paper's step.
-    """
-
-    title: str
-    colour: str
-    marker: str
-    line: str
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of matplotlib's ``plot``, without a label."""
-        hollow = {"markerfacecolor": "white"} if self.line == "--" else {}
-        return {"color": self.colour, "marker": self.marker, "linestyle": self.line, **hollow}
-
-
-def style(method: str) -> Style:
-    """The style of a row's method; grey with dots for one that `METHODS` does not know.
-
-    >>> from invconv.report.style import style
-    >>> style("finc").colour == style("finc_paper").colour
-    True
-    """
-    own_step = method not in LAYERS and method in METHODS
-    colour, marker = LOOKS.get(method.removesuffix("_paper") if own_step else method, OTHER)
-    return Style(METHODS.get(method, method), colour, marker, "--" if own_step else "-")
 
 
 def save(figure: "Figure", path: Path) -> None:
@@ -97,22 +39,6 @@ def save(figure: "Figure", path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "invconv"}):
         figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=METADATA[path.suffix])
     write_atomically(buffer.getvalue(), path)
-
-
-@contextmanager
-def formats(*suffixes: str) -> Iterator[None]:
-    """The formats of the pages' figures inside; SVG and PNG otherwise."""
-    token = _formats.set(suffixes)
-    try:
-        yield
-    finally:
-        _formats.reset(token)
-
-
-def save_for_page(figure: "Figure", results: Path, name: str) -> None:
-    """Writes ``results/figures/<name>`` in every format that is asked for."""
-    for suffix in _formats.get():
-        save(figure, results / "figures" / f"{name}{suffix}")
 
 
 def label_ends(panel: "Axes", size: float = 8) -> None:

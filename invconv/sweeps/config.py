@@ -1,11 +1,46 @@
-"""What the configurations of several reproductions share."""
+"""What the configurations of several tables share, and which part of one names its cell."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
 
 from omegaconf import MISSING
 
-from invconv.sweeps.sweep import Launch
+T = TypeVar("T")
+IDENTITY = "identity"
+"""The key of a field's metadata that says whether the field names a cell, see `identity`."""
+
+
+def aside(default: T) -> T:
+    """A field of a configuration that cannot change a result."""
+    made: T = field(default=default, metadata={IDENTITY: "aside"})
+    return made
+
+
+def neutral(default: T) -> T:
+    """A field that names a cell only where it has another value: one that came later."""
+    made: T = field(default=default, metadata={IDENTITY: "neutral"})
+    return made
+
+
+def identity(config: object) -> dict[str, object]:
+    """The part of a typed configuration that can change a result; cells are named by its hash.
+
+    A field whose metadata has ``identity="aside"`` is left out, one with ``"neutral"`` where it
+    has its default.
+    """
+    found: dict[str, object] = {}
+    for part in fields(config):  # type: ignore[arg-type]
+        value, kind = getattr(config, part.name), part.metadata.get(IDENTITY)
+        if kind == "aside" or (kind == "neutral" and value == _default(part)):
+            continue
+        found[part.name] = identity(value) if is_dataclass(value) else value
+    return found
+
+
+def _default(part: "Field[object]") -> object:
+    if callable(part.default_factory):
+        return part.default_factory()
+    return part.default
 
 
 @dataclass
@@ -22,15 +57,32 @@ class Method:
 
     name: str = MISSING
     conv: str = MISSING
-    step: str = "common"
+    step: str = neutral("common")
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class Sweep:
-    """What the configuration of every reproduction ends with; none of it changes a result.
+class Launch:
+    """How cells are started; `hydra.launcher` is what starts them.
 
     Attributes:
+        detach: submit to SLURM and return; ``python -m invconv list`` and ``collect`` do the rest.
+        exclusive: whether a SLURM job has its node for itself; None: if it times on a CPU.
+        side_by_side: cells at a time, with ``launch=local``.
+    """
+
+    detach: bool = False
+    exclusive: bool | None = None
+    side_by_side: int = 2
+
+
+@dataclass
+class Sweep:
+    """What the configuration of every table has.
+
+    Attributes:
+        preset: the name of the sizes.
+        device: "auto" for a GPU where there is one.
         runs: the folder of the cells.
         results: where the rows of all sweeps and the pages are.
         force: whether to measure again what is done.
@@ -38,11 +90,13 @@ class Sweep:
         launch: how cells are started.
     """
 
-    runs: str = MISSING
-    results: str = MISSING
-    force: bool = False
-    force_changed: bool = False
-    launch: Launch = field(default_factory=Launch)
+    preset: str = neutral("default")
+    device: str = "auto"
+    runs: str = aside(MISSING)
+    results: str = aside(MISSING)
+    force: bool = aside(False)
+    force_changed: bool = aside(False)
+    launch: Launch = field(default_factory=Launch, metadata={IDENTITY: "aside"})
 
 
 @dataclass
@@ -51,15 +105,11 @@ class ModelTiming(Sweep):
 
     Attributes:
         width: hidden channels of its couplings.
-        preset: which sizes.
         warmup, repeats: of each pass.
         seed: of the weights.
-        device: "auto" for a GPU where there is one.
     """
 
     width: int = MISSING
-    preset: str = MISSING
     warmup: int = 1
     repeats: int = 5
     seed: int = 0
-    device: str = "auto"

@@ -1,19 +1,32 @@
 """What became of the cells of a sweep, told from their folders at any moment."""
 
 import json
+import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from invconv.files import locked, write_text_atomically
 from invconv.rows.provenance import revision
 from invconv.rows.row import RowsError, now, read_json, read_row
-from invconv.sweeps.claims import holder, newest_claim, read_claim
+from invconv.rows.status import Status
+from invconv.sweeps import cluster, locks
 
 GRID = "grid.json"
+
+
+class Grid(TypedDict):
+    """What `record` noted of a sweep; ``jobs`` are the SLURM jobs by cell."""
+
+    table: str
+    command: list[str]
+    date: str
+    cells: list[str]
+    jobs: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,38 +54,42 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
         queue: the words of SLURM jobs that wait or run, by number, see `cluster.queue`.
     """
     folder = runs / cell
-    try:
-        row = read_row(folder / "row.json")
-    except RowsError as error:
-        return State("error", str(error))
-    if row is not None and row.status == "ok":
-        made, here = row.provenance["commit"], revision()[0]
-        return State("ok", f"by commit {made}, here is {here}" if made != here else "")
-    working = holder(folder)
+    working = "" if row_status(folder) == Status.OK else locks.holder(folder)
+    of_row = _of_row(folder)
+    if of_row.status == Status.OK:
+        return of_row
     if working:
         return State("running", working)
     job = read_grid(runs)["jobs"].get(cell, "")
     if queue and job in queue:
         return State("queued", f"SLURM job {job}: {queue[job]}")
-    if row is not None:
-        return State(row.status, row.reason)
-    number, path = newest_claim(folder)
-    if path is None:
+    if of_row.status != "missing":
+        return of_row
+    tried = locks.attempts(folder)
+    if not tried:
         log = runs / ".submitit" / job
         return State("missing", f"SLURM job {job} is gone; its log, if any: {log}" if job else "")
-    last = read_claim(path)
-    by = f"SLURM job {last['job']}" if last.get("job") else f"process {last.get('pid', '?')}"
-    end = last.get("outcome", "died")
-    return State("missing", f"attempt {number + 1}, {by} on {last.get('host', '?')}, {end}")
+    last = tried[-1]
+    by = f"SLURM job {last.job}" if last.job else f"process {last.pid}"
+    return State("missing", f"attempt {len(tried)}, {by} on {last.host}, {last.outcome}")
 
 
 def row_status(folder: Path) -> str:
     """The status of the cell's row, "missing" if it has none, "error" if that is broken."""
+    return _of_row(folder).status
+
+
+def _of_row(folder: Path) -> State:
     try:
         row = read_row(folder / "row.json")
-    except RowsError:
-        return "error"
-    return "missing" if row is None else row.status
+    except RowsError as error:
+        return State(Status.ERROR, str(error))
+    if row is None:
+        return State("missing")
+    if row.status != Status.OK:
+        return State(row.status, row.reason)
+    made, here = row.provenance["commit"], revision()[0]
+    return State(Status.OK, f"by commit {made}, here is {here}" if made != here else "")
 
 
 def changed(folder: Path) -> bool:
@@ -85,10 +102,8 @@ def changed(folder: Path) -> bool:
 
 
 def attempts(folder: Path) -> list[str]:
-    """How each attempt at the cell ended, oldest first; "died" where it says nothing."""
-    last = newest_claim(folder)[0]
-    claims = [read_claim(folder / f"claim.{number}") for number in range(last + 1)]
-    return [claim.get("outcome", "died") for claim in claims]
+    """How each attempt at the cell ended, oldest first, see `locks.attempts`."""
+    return [attempt.outcome for attempt in locks.attempts(folder)]
 
 
 def record(table: str, runs: Path, cells: Sequence[str]) -> None:
@@ -98,7 +113,7 @@ def record(table: str, runs: Path, cells: Sequence[str]) -> None:
         RowsError: if what is there is something else.
     """
     with locked(runs / GRID):
-        grid = {
+        grid: Grid = {
             "table": table,
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "date": now(),
@@ -116,27 +131,28 @@ def record_jobs(runs: Path, jobs: Mapping[str, str]) -> None:
         write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
 
 
-def read_grid(runs: Path) -> dict[str, Any]:
+def read_grid(runs: Path) -> Grid:
     """What `record` noted last; empty "table", "cells" and "jobs" if nothing was.
 
     Raises:
         RowsError: if what is there is something else.
     """
-    empty: dict[str, Any] = {"table": "", "command": [], "cells": [], "jobs": {}}
-    found = empty | (read_json(runs / GRID) or {})
-    texts = [found["table"], *found["cells"]] if isinstance(found["cells"], list) else [None]
-    texts += found["jobs"].values() if isinstance(found["jobs"], dict) else [None]
+    empty = Grid(table="", command=[], date="", cells=[], jobs={})
+    found = {**empty, **(read_json(runs / GRID) or {})}
+    cells, jobs = found["cells"], found["jobs"]
+    texts = [found["table"], *(cells if isinstance(cells, list) else [None])]
+    texts += jobs.values() if isinstance(jobs, dict) else [None]
     if not all(isinstance(text, str) for text in texts):
         raise RowsError(f"{runs / GRID} does not list the cells of a sweep: remove it")
-    return found
+    return cast(Grid, found)
 
 
 def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
     """Waits until no other process is at one of ``cells``."""
     pause, told = 0.2, False
     while True:
-        holders = {cell: holder(runs / cell) for cell in cells if row_status(runs / cell) != "ok"}
-        held = {cell: who for cell, who in holders.items() if who}
+        unfinished = [cell for cell in cells if row_status(runs / cell) != Status.OK]
+        held = {cell: who for cell in unfinished if (who := locks.holder(runs / cell))}
         if not held:
             return
         if not told:
@@ -145,3 +161,16 @@ def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
             told = True
         time.sleep(pause)
         pause = min(1.5 * pause, 10.0)
+
+
+def print_states(runs: Path, cells: Sequence[str]) -> int:
+    """Prints the state of every cell and how many there are of each; 0 if all are ok, else 1."""
+    queue = cluster.queue() if shutil.which("squeue") else None
+    waiting = {job: words for job, words in (queue or {}).items() if not cluster.ended(words)}
+    found = {cell: state(runs, cell, waiting) for cell in cells}
+    width = max(map(len, found), default=0)
+    for cell, one in found.items():
+        print(f"{cell:{width}}  {one}")
+    counts = Counter(one.status for one in found.values())
+    print(f"{len(found)} cells:", ", ".join(f"{n} {status}" for status, n in counts.items()))
+    return 0 if set(counts) <= {Status.OK} else 1

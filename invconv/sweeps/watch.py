@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from invconv.sweeps import cluster, states
-from invconv.sweeps.claims import newest_claim
+from invconv.sweeps.locks import attempts
 
 HELD = "PENDING (launch failed requeued held)"
 """SLURM could not start the job, often for what its last attempt left there, and tries no more."""
@@ -76,11 +76,11 @@ def _release(table: str, job: str, seen: int) -> None:
 def silence(
     submitit_folder: str, runs: Path, jobs: Mapping[str, str], last: Mapping[str, str]
 ) -> str:
-    """What is to be said of jobs that ran and left neither a claim nor a log; "" of none."""
+    """What is to be said of jobs that ran and left neither an attempt nor a log; "" of none."""
     silent = []
     for cell, job in jobs.items():
         logs = Path(submitit_folder.replace("%j", job)).glob("*_log.*")
-        wordless = newest_claim(runs / cell)[1] is None and not any(logs)
+        wordless = not attempts(runs / cell) and not any(logs)
         if wordless and not last[cell].startswith("CANCELLED"):
             silent.append(f"SLURM job {job} ({last[cell] or 'gone'})")
     if not silent:

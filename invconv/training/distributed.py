@@ -48,6 +48,13 @@ def world() -> World:
     return World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
+def current() -> World:
+    """Return the processes of the connected process group; one where there is none."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return ALONE
+    return World(dist.get_rank(), dist.get_world_size())
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[World]:
     """Connects the processes that torchrun started, over NCCL on GPUs and gloo otherwise."""

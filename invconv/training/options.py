@@ -1,7 +1,8 @@
 """How to train: everything that a preset may set."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from invconv.validation import check_choice
 
@@ -10,6 +11,20 @@ SCHEDULES = ("constant", "cosine", "step", "exponential")
 PRECISIONS = ("float32", "tf32")
 NOT_SETTINGS = ("checkpoint_every", "log_every", "tensorboard", "compile", "precision")
 """What a run that goes on from a checkpoint may have changed."""
+
+T = TypeVar("T")
+
+
+def _neutral(default: T) -> T:
+    """A field that came later: with its default a cell is the one that it was before."""
+    made: T = field(default=default, metadata={"identity": "neutral"})
+    return made
+
+
+def _aside(default: T) -> T:
+    """A field that changes no result."""
+    made: T = field(default=default, metadata={"identity": "aside"})
+    return made
 
 
 @dataclass
@@ -41,23 +56,23 @@ class TrainingOptions:
 
     steps: int
     batch_size: int = 64
-    optimizer: str = "adam"
+    optimizer: str = _neutral("adam")
     learning_rate: float = 1e-3
     warmup_steps: int = 0
     schedule: str = "constant"
-    decay: float = 0.1
-    decay_every: int = 1000
+    decay: float = _neutral(0.1)
+    decay_every: int = _neutral(1000)
     grad_clip: float = 1.0
-    accumulate: int = 1
-    ema: float = 0.0
-    flip: bool = False
-    affine: float = 0.0
-    precision: str = "float32"
-    compile: bool = False
+    accumulate: int = _neutral(1)
+    ema: float = _neutral(0.0)
+    flip: bool = _neutral(False)
+    affine: float = _neutral(0.0)
+    precision: str = _neutral("float32")
+    compile: bool = _neutral(False)
     evaluate_every: int = 200
     checkpoint_every: int = 200
-    log_every: int = 50
-    tensorboard: bool = False
+    log_every: int = _aside(50)
+    tensorboard: bool = _aside(False)
 
     def __post_init__(self) -> None:
         check_choice(self.optimizer, OPTIMIZERS, "optimizer")

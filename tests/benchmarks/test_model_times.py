@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv.bench import time_interleaved
-from invconv.bench.flow_timing import prove_round_trip
+from invconv.bench.flow_timing import verify_round_trip
 from invconv.flows import MultiScaleFlow
 
 pytestmark = pytest.mark.full
@@ -18,7 +18,7 @@ def test_sampling_beside_forward(benchmark, capsys):
         flow = MultiScaleFlow(conv, (3, 32, 32), levels=3, steps=8, width=128)
         flow.initialize(images)
         flows[conv] = flow.eval()
-        assert prove_round_trip(flows[conv], images)["round_trip_error"] < 1e-4
+        assert verify_round_trip(flows[conv], images)["round_trip_error"] < 1e-4
     calls = {}
     for conv, flow in flows.items():
         calls[f"{conv} forward"] = lambda flow=flow: flow.log_prob(images)

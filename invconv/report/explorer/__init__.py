@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,54 +11,39 @@ import pandas as pd
 
 from invconv.files import write_text_atomically
 from invconv.report.explorer.samples import Pictures, find_pictures
-from invconv.report.explorer.tables import table_data
-
-TITLES = {
-    "table1": "Table 1: parameters and operations, counted",
-    "table2": "Table 2: bits per dimension, forward and sampling time",
-    "table3": "Table 3: FInC and MaCow with as many parameters",
-    "table4": "Table 4: FInC's algorithms 1 and 2, and ours",
-    "figure4": "Figure 4: sampling time against image size and batch",
-    "scaling": "One layer against image size and kernel size",
-    "accuracy": "What each inverse loses in float32 and bfloat16",
-    "gpu": "Layers and models on a GPU",
-    "faults": "What a sweep survives, and what a job costs",
-    "benchmark": "pytest --benchmark-only: every layer and solver method",
-    "trust": "What was tried to break this, and what broke",
-}
-"""Name of a table → its title; one that is not here is shown under its name."""
+from invconv.report.explorer.tables import Shown, table_data
 
 
 class LibraryMissing(ImportError):
     """One of the JavaScript libraries that the page carries is not installed."""
 
 
-def write_explorer(tables: Mapping[str, pd.DataFrame], path: Path, runs: Path) -> Path:
-    """Writes the explorer page and returns its path.
+def write_explorer(
+    tables: Iterable[Shown], rows: Mapping[str, pd.DataFrame], path: Path, runs: Path
+) -> Path:
+    """Write the explorer page and return its path.
 
     Args:
-        tables: name → rows, as `read_table` gives them.
+        tables: what is shown, in this order.
+        rows: of each table by name, as `read_table` gives them.
         path: of the HTML file.
         runs: where the cells' folders are, whose pictures are shown; it need not exist.
 
     Raises:
         LibraryMissing: without plotly or itables.
     """
-    write_text_atomically(page(tables, find_pictures(runs)), path)
+    write_text_atomically(page(tables, rows, find_pictures(runs)), path)
     return path
 
 
-def page(tables: Mapping[str, pd.DataFrame], pictures: Pictures | None = None) -> str:
-    """The whole page, which loads nothing from a network.
+def page(
+    tables: Iterable[Shown], rows: Mapping[str, pd.DataFrame], pictures: Pictures | None = None
+) -> str:
+    """Return the whole page, which loads nothing from a network.
 
     The rows and the libraries stand in it compressed, since plotly alone has 4.8 MB.
     """
-    data = {
-        "tables": [
-            {"name": name, "title": TITLES.get(name, name), **table_data(name, rows, pictures)}
-            for name, rows in tables.items()
-        ]
-    }
+    data = {"tables": [table_data(table, rows[table.name], pictures) for table in tables]}
     plotly, datatables, style = libraries()
     template, own_style, code = (
         (files(__name__) / name).read_text(encoding="utf-8")
@@ -66,7 +51,7 @@ def page(tables: Mapping[str, pd.DataFrame], pictures: Pictures | None = None) -
     )
     parts = {
         "style": f"{style}\n{own_style}",
-        "rows": packed(json.dumps(data, ensure_ascii=False, allow_nan=False)),
+        "rows": packed(json.dumps(data, default=vars, ensure_ascii=False, allow_nan=False)),
         "plotly": packed(plotly),
         "datatables": packed(datatables),
         "code": code,

@@ -1,79 +1,84 @@
 """Published figures and the rows that measure the same."""
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from invconv.report import pages, table3, table4
-from invconv.report.names import METHODS
+from invconv.flows.published import WIDTH
+from invconv.methods import methods
 from invconv.report.published import published
 
-COUNTED = {
-    "operations": "inverse_operations",
-    "parameters": "free",
-    "log_det": "log_det_operations",
-    "inverse": "exact",
-}
-"""A metric of Table 1 → the field of a row that counts it."""
-ALGORITHMS = {title: f"{name}_s" for name, title in table4.ALGORITHMS.items()}
+Place = tuple[str, Mapping[str, Sequence[object]]]
+"""The column that measures a published figure, and the labels of the rows that have it."""
 
 
-def matches(table: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """One entry per published figure of a table.
+@dataclass(frozen=True)
+class Comparison:
+    """A published figure beside what was measured.
 
-    Returns:
-        model, dataset, metric, value (a number or a formula), label, source and note as
-        published; field, the column that measures it; rows, the numbers of the rows that do; and
-        ratio, whether those of them in ``full`` may be divided by it.
+    Attributes:
+        model, dataset, metric, value, label, source, note: as published; the value is a number
+            if every figure of the table is one.
+        field: the column that measures it.
+        rows: the numbers of the rows that do.
+        full: those of them that have the published size, so that a ratio means something.
     """
+
+    model: str
+    dataset: str
+    metric: str
+    value: float | str
+    label: str
+    source: str
+    note: str
+    field: str
+    rows: tuple[int, ...]
+    full: tuple[int, ...]
+
+
+def by_name(figure: Mapping[str, str]) -> Place:
+    """Return the place of a figure whose metric is a column, and whose model a method's title."""
+    names = [one.name for one in methods().values() if one.title == figure["model"]]
+    data = {"dataset": [figure["dataset"]]} if figure["dataset"] else {}
+    return figure["metric"], {"method": names, **data}
+
+
+def comparisons(
+    table: str, rows: pd.DataFrame, match: Callable[[Mapping[str, str]], Place | None]
+) -> list[Comparison]:
+    """Return one entry for each published figure of a table that ``match`` has a place for."""
     try:
         figures = published(table)
     except FileNotFoundError:
         return []
+    numbers = pd.to_numeric(figures["value"], errors="coerce").notna().all()
     found = []
-    for figure in figures.astype(str).to_dict("records"):
-        field, labels = _place(table, figure)
+    for line in figures.astype(str).to_dict("records"):
+        figure = {str(name): text for name, text in line.items() if name != "table"}
+        place = match(figure)
+        if place is None:
+            continue
+        field, labels = place
         same = _rows(rows, field, labels)
-        number = pd.to_numeric(figure["value"], errors="coerce")
+        full = same[same["width"] == WIDTH] if "width" in same else same
+        value = figure.pop("value")
         found.append(
-            {
-                **{str(k): v for k, v in figure.items() if k != "table"},
-                "value": figure["value"] if pd.isna(number) else float(number),
-                "field": field,
-                "rows": [int(i) for i in same.index],
-                "full": [int(i) for i in same.index if _full(table, same.loc[i])],
-            }
+            Comparison(
+                **figure,
+                value=float(value) if numbers else value,
+                field=field,
+                rows=tuple(same.index.tolist()),
+                full=tuple(full.index.tolist()),
+            )
         )
     return found
 
 
-def _place(table: str, figure: dict[Any, str]) -> tuple[str, dict[str, Any]]:
-    """The field that measures a published figure, and the labels of the rows that have it."""
-    model, dataset, metric = (figure[name] for name in ("model", "dataset", "metric"))
-    methods = [name for name, title in METHODS.items() if title == model]
-    if table == "table1":
-        return COUNTED.get(metric, metric), {"method": methods}
-    if table == "table2":
-        return metric, {"method": methods, "dataset": [dataset]}
-    if table == "table3":
-        return metric, {"model": [k for k, (title, _) in table3.MODELS.items() if title == model]}
-    if table == "figure4":
-        field = "st_100_s" if metric == "st_s" else metric
-        return field, {"method": methods, "size": [dataset]}
-    if model in ALGORITHMS:
-        return ALGORITHMS[model], {"size": [dataset], "images": [int(metric.split("_")[1])]}
-    return metric, {"size": [dataset]}
-
-
-def _rows(rows: pd.DataFrame, field: str, labels: dict[str, Any]) -> pd.DataFrame:
+def _rows(rows: pd.DataFrame, field: str, labels: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     if field not in rows or not set(labels) <= set(rows):
         return rows[:0]
     rows = rows[(rows["status"] == "ok") & rows[field].notna()]
     for name, wanted in labels.items():
-        rows = rows[rows[name].isin(wanted)]
+        rows = rows[rows[name].isin(list(wanted))]
     return rows
-
-
-def _full(table: str, row: pd.Series) -> bool:
-    """Whether a row has the published size, so that a ratio means something."""
-    return table != "table1" and ("width" not in row or row["width"] == pages.PAPER_WIDTH)

@@ -124,9 +124,9 @@ function refresh() {
 function traces(figure) {
   const lines = new Map();
   for (const point of figure.points) {
-    if (point.row !== undefined && !(chosen(point.row) && field("status", point.row) === "ok")) continue;
-    const machine = point.row === undefined ? "" : field("machine", point.row);
-    const commit = choice("commit") === ALL && point.row !== undefined ? field("commit", point.row) : "";
+    if (point.row !== null && !(chosen(point.row) && field("status", point.row) === "ok")) continue;
+    const machine = point.row === null ? "" : field("machine", point.row);
+    const commit = choice("commit") === ALL && point.row !== null ? field("commit", point.row) : "";
     const key = JSON.stringify([point.series, point.group, machine, commit]);
     if (!lines.has(key)) lines.set(key, []);
     lines.get(key).push(point);
@@ -134,7 +134,7 @@ function traces(figure) {
   const named = new Set();
   return [...lines.values()].map((points) => {
     const look = figure.series[points[0].series];
-    const stated = points[0].row === undefined;
+    const stated = points[0].row === null;
     const again = named.has(look.name);
     named.add(look.name);
     return {
@@ -151,9 +151,9 @@ function traces(figure) {
       legendgroup: look.name,
       showlegend: !again,
       mode: stated || (figure.log === null && !figure.joined) ? "markers" : "lines+markers",
-      line: { color: look.colour, dash: look.dash, width: 1.5 },
-      marker: { color: look.colour, symbol: look.symbol, size: stated ? 11 : 8,
-        line: { color: look.colour, width: stated ? 2 : 0 } },
+      line: { color: look.color, dash: look.dash, width: 1.5 },
+      marker: { color: look.color, symbol: look.symbol, size: stated ? 11 : 8,
+        line: { color: look.color, width: stated ? 2 : 0 } },
       hovertemplate: `<b>${look.name}</b><br>%{x}: %{y:.4g} ${figure.y}<br>%{text}<extra></extra>`,
     };
   });
@@ -166,7 +166,7 @@ function drawFigure() {
   byId("logarithmic").disabled = figure.log === null && figure.y !== "seconds";
   const narrow = window.innerWidth < 640;
   const x = figure.log === null
-    ? { type: "category", categoryorder: "array", categoryarray: figure.order ?? [],
+    ? { type: "category", categoryorder: "array", categoryarray: figure.order,
         tickangle: narrow ? 60 : "auto" }
     : { type: logarithmic ? "log" : "linear", tickmode: "array",
         tickvals: [...new Set(figure.points.map((p) => p.x))] };
@@ -175,7 +175,7 @@ function drawFigure() {
     xaxis: { ...x, title: { text: figure.x }, automargin: true },
     yaxis: { type: logarithmic && figure.y === "seconds" ? "log" : "linear", title: { text: figure.y },
       automargin: true, exponentformat: "power", nticks: 8 },
-    showlegend: figure.legend !== false,
+    showlegend: figure.legend,
     legend: narrow ? { orientation: "h", y: -0.25, yanchor: "top" } : {},
     hovermode: "closest",
     font: { family: "system-ui, sans-serif", size: narrow ? 11 : 13 },

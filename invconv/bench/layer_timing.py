@@ -1,0 +1,147 @@
+"""One triangular layer: verified, then timed together with what it is compared with."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from invconv import solve_triangular_conv2d, triangular_conv2d
+from invconv.bench.baselines import flops, pointwise, torch_forwards, tuned
+from invconv.bench.gpu_tools import captured, tf32
+from invconv.bench.timing import Timing, spread, time_interleaved
+from invconv.numerical import relative_error
+from invconv.rows import Incorrect, Values
+from invconv.solvers import resolve
+from invconv.solvers.problem import CORNERS
+
+TOLERANCE = 1e-4
+
+
+class Layer:
+    """A triangular convolution with an input, and its output by torch without TF32.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (C, C', k, k).
+        anchor, corners: as in `triangular_conv2d`; FInC's are `CORNERS`.
+
+    Attributes:
+        z: the output (B, C, H, W).
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        anchor: tuple[int, int] | None = None,
+        corners: str | Sequence[str] = "tl",
+    ) -> None:
+        self.x, self.weight, self.anchor, self.corners = x, weight, anchor, corners
+        with tf32(False), tuned(x.device):
+            self.z = self.forward("torch")
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of one pass in either direction."""
+        return flops(self.x, self.weight)
+
+    def forward(self, method: str = "auto", out: Tensor | None = None) -> Tensor:
+        """`triangular_conv2d` of x."""
+        return triangular_conv2d(
+            self.x, self.weight, anchor=self.anchor, corners=self.corners, method=method, out=out
+        )
+
+    def inverse(self, method: str = "auto", out: Tensor | None = None) -> Tensor:
+        """`solve_triangular_conv2d` of z."""
+        return solve_triangular_conv2d(
+            self.z, self.weight, anchor=self.anchor, corners=self.corners, method=method, out=out
+        )
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """What `time_layer` measured.
+
+    Attributes:
+        errors: method → relative error of its round trip.
+        times: of "inverse" and "forward", both into a reused output; "fresh", the inverse into
+            new memory; each of torch's forwards and 1×1 convolutions; the fastest of each,
+            "torch_forward" and "pointwise"; each method but "compiled"; with ``graphs``
+            "inverse_eager" and "forward_eager", plain calls.
+        values: solver, input_bytes, aa_spread of the inverse, fastest_torch_forward and
+            fastest_pointwise, and on a GPU cudnn_benchmark.
+    """
+
+    errors: Mapping[str, float]
+    times: Mapping[str, Timing]
+    values: Values
+
+
+def time_layer(
+    layer: Layer,
+    methods: Iterable[str],
+    repeats: int,
+    slow_repeats: int = 3,
+    graphs: bool = False,
+    allow_tf32: bool = False,
+) -> LayerTimes:
+    """Verify every method and our forward, then time them, torch's forwards and a 1×1.
+
+    Methods other than "compiled" are slow and have a block of their own.
+
+    Args:
+        layer: float32, on any device.
+        methods: of the solver.
+        repeats: of each quick call.
+        slow_repeats: of each slow method.
+        graphs: whether to time replays of CUDA graphs, and plain calls of ours in a second block.
+        allow_tf32: whether torch may use TF32 while it is timed; what is verified never does.
+
+    Raises:
+        Incorrect: if an inverse does not return its input, or our forward is not torch's.
+    """
+    x, device = layer.x, layer.x.device
+    out = torch.empty_like(layer.z)
+    inverses = {name: partial(layer.inverse, name, out) for name in methods}
+    with tf32(False):
+        errors = {name: relative_error(call(), x) for name, call in inverses.items()}
+        differs = relative_error(layer.forward(), layer.z)
+    for name, error in errors.items():
+        if not error <= TOLERANCE:
+            raise Incorrect(f"{name} has a round-trip error of {error:.1e}")
+    if not differs <= TOLERANCE:
+        raise Incorrect(f"our forward differs from torch's by {differs:.1e}")
+
+    fastest: dict[str, Mapping[str, Callable[[], Tensor]]] = {
+        "torch_forward": {"torch": partial(layer.forward, "torch")},
+        "pointwise": pointwise(x, torch.randn(x.shape[1], x.shape[1], device=device)),
+    }
+    if tuple(layer.corners) == CORNERS:
+        fastest["torch_forward"] = torch_forwards(x, layer.weight)
+    ours = {
+        "forward": partial(layer.forward, out=out),
+        "inverse": partial(layer.inverse, out=out),
+    }
+    calls: dict[str, Callable[[], object]] = {**fastest["torch_forward"], **fastest["pointwise"]}
+    calls |= {"fresh": layer.inverse, **ours}
+    slow = {name: call for name, call in inverses.items() if name != "compiled"}
+    with tf32(allow_tf32), tuned(device) as settings:
+        if graphs:
+            calls = {name: captured(call, device) for name, call in calls.items()}
+        times = time_interleaved({**calls, "again": calls["inverse"]}, device, 3, repeats)
+        if graphs:
+            eager = {f"{name}_eager": call for name, call in ours.items()}
+            times |= time_interleaved(eager, device, 3, repeats)
+        times |= time_interleaved(slow, device, 1, slow_repeats)
+    values: Values = {
+        "solver": resolve("auto", device),
+        "input_bytes": x.numel() * x.element_size(),
+        "aa_spread": spread(times["inverse"], times.pop("again")),
+        **settings,
+    }
+    for kind, ways in fastest.items():
+        name = min(ways, key=lambda way: times[way].median)
+        times[kind], values[f"fastest_{kind}"] = times[name], name
+    return LayerTimes(errors, times, values)

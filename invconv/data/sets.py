@@ -1,0 +1,157 @@
+"""What a data set says of itself, and the registry of all data sets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from invconv.data.images import ImageSet
+from invconv.data.presets import PRESETS, Preset
+from invconv.validation import check_choice
+
+Budget = Mapping[str, object]
+"""``levels``, ``steps`` and ``width`` of a flow, and the options of its ``training``."""
+
+SMALL = 32
+"""Images with a smaller side get a flow of two levels by default, other ones three."""
+
+
+def budget(
+    levels: int, steps: int, width: int, training_steps: int, batch_size: int, **training: object
+) -> Budget:
+    """Return a model's size and its training; the keywords are `TrainingOptions`.
+
+    Args:
+        levels: L.
+        steps: K, per level.
+        width: hidden channels of the couplings.
+        training_steps: of the optimizer.
+        batch_size: images per step.
+    """
+    options = {"steps": training_steps, "batch_size": batch_size, **training}
+    return {"levels": levels, "steps": steps, "width": width, "training": options}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set.
+
+    Attributes:
+        name: of the data set in `load`, in rows and on the command line.
+        title: its name on a page.
+        options: of `load`, beside ``split`` and ``root``.
+        defaults: options that the command line presets.
+        published: whether the papers report figures for it.
+        shape: (C, H, W); None where only the files tell.
+        levels: how many values a pixel can take; None where only the files tell.
+        load: split and options → images, for a data set that needs no files.
+        presets: what its files hold, by the name of their folder below the root. A data set
+            without ``load`` and presets is read from the ``path`` that the user gives.
+        budgets: preset → model size and training. "default" and "tiny" are always there: where
+            they are not given, they follow from the shape.
+
+    >>> from invconv.data import DataSet
+    >>> data = DataSet("black", "black images", shape=(1, 8, 8), levels=2)
+    >>> data.budgets["default"]["levels"]
+    2
+    """
+
+    name: str
+    title: str
+    options: tuple[str, ...] = ()
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    published: bool = False
+    shape: tuple[int, int, int] | None = None
+    levels: int | None = 256
+    load: Callable[..., ImageSet] | None = None
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "budgets", _generic(self.shape) | dict(self.budgets))
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it needs no files."""
+        return self.load is not None
+
+
+def _generic(shape: tuple[int, int, int] | None) -> dict[str, Budget]:
+    """Budgets for two CPU cores: "default" takes minutes, "tiny" seconds."""
+    small = shape is not None and min(shape[1:]) < SMALL
+    levels = 2 if small else 3
+    return {
+        "default": budget(
+            levels,
+            4,
+            64,
+            training_steps=600 if small else 200,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup_steps=20,
+            schedule="cosine",
+            evaluate_every=100,
+            checkpoint_every=100,
+        ),
+        "tiny": budget(
+            levels,
+            1,
+            4,
+            training_steps=3,
+            batch_size=16,
+            learning_rate=1e-3,
+            warmup_steps=1,
+            schedule="cosine",
+            evaluate_every=3,
+            checkpoint_every=3,
+        ),
+    }
+
+
+DATASETS: dict[str, DataSet] = {}
+"""All data sets by name, in the order in which pages show them."""
+
+
+def register(data: DataSet) -> DataSet:
+    """Make a data set known to `load` and to the command line, and return it.
+
+    Raises:
+        ValueError: if another data set has its name.
+    """
+    if DATASETS.get(data.name, data) != data:
+        raise ValueError(f"the name {data.name!r} is taken by another data set")
+    DATASETS[data.name] = data
+    PRESETS.update(data.presets)
+    return data
+
+
+def data_set(name: str) -> DataSet:
+    """Return a data set.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    return DATASETS[check_choice(name, DATASETS, "data set")]
+
+
+def budgets() -> dict[str, Budget]:
+    """Return the budgets of all data sets by their names on the command line.
+
+    A data set's budget "tiny" is called ``tiny_NAME``. A second model of the same paper, such as
+    "paper_k28", is called ``paper_NAME_k28``.
+
+    >>> from invconv.data.sets import budgets
+    >>> [name for name in budgets() if "mnist" in name]
+    ['default_mnist', 'tiny_mnist', 'paper_mnist', 'paper_timing_mnist']
+    """
+    return {
+        budget_name(key, name): each
+        for name, data in DATASETS.items()
+        for key, each in data.budgets.items()
+    }
+
+
+def budget_name(key: str, name: str) -> str:
+    """Return what the budget ``key`` of the data set ``name`` is called on the command line."""
+    preset, _, size = key.rpartition("_")
+    if preset and size.startswith("k") and size[1:].isdecimal():
+        return f"{preset}_{name}_{size}"
+    return f"{key}_{name}"

@@ -1,0 +1,121 @@
+"""A page as one value: a template in Markdown and what it shows."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+import pandas as pd
+
+from invconv.files import write_text_atomically
+from invconv.report.entries import Grid
+from invconv.report.style import save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PARTS = Path(__file__).parent / "templates"
+"""What several pages say: macros, for ``{% import "parts.md.j2" as parts %}``."""
+MAP = ["table", "line", "column", "text", "cell", "machine", "commit", "field", "published"]
+"""Columns of a page's map: tables and lines are counted from 1."""
+FORMATS = (".svg", ".png")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page of results.
+
+    Attributes:
+        name: of the file, ``results/<name>.md``.
+        template: a Jinja template beside the module that fills it. Its lines may be as long as is
+            easy to edit: lines that follow one another become one paragraph, and several empty
+            lines one.
+        context: what the template shows: texts, numbers, `Grid`, in any nesting.
+        pictures: name → what draws it; each is shown as ``figures/<name>.svg``.
+    """
+
+    name: str
+    template: Path
+    context: Mapping[str, object]
+    pictures: Mapping[str, "Callable[[], Figure]"] = field(default_factory=dict)
+
+    def markdown(self) -> str:
+        """The whole page."""
+        return tidy(self._template().render(self.context))
+
+    def block(self, name: str) -> str:
+        """One named block of the template."""
+        template = self._template()
+        context = template.new_context(dict(self.context))
+        return tidy("".join(template.blocks[name](context))).strip()
+
+    def grids(self) -> list[Grid]:
+        """The tables of the page, in the order in which the context holds them."""
+        return list(_grids(self.context))
+
+    def map(self) -> pd.DataFrame:
+        """Where each number of each table comes from: one line per number and source."""
+        found: list[dict[str, object]] = []
+        for number, grid in enumerate(self.grids(), 1):
+            for line, row in enumerate(grid.frame.to_dict("records"), 1):
+                for column, entry in row.items():
+                    place = {"table": number, "line": line, "column": column, "text": entry.text}
+                    found += [place | vars(source) for source in entry.sources]
+        return pd.DataFrame(found, columns=MAP)
+
+    def latex(self) -> list[str]:
+        """Each table of the page in LaTeX."""
+        return [grid.latex() for grid in self.grids()]
+
+    def write(self, results: Path, formats: Sequence[str] = FORMATS) -> Path:
+        """Writes the page and its pictures below ``results``, and returns the page's path."""
+        path = results / f"{self.name}.md"
+        text = self.markdown()
+        for name, draw in self.pictures.items():
+            figure = draw()
+            for suffix in formats:
+                save(figure, results / "figures" / f"{name}{suffix}")
+        write_text_atomically(text, path)
+        return path
+
+    def _template(self) -> jinja2.Template:
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader([self.template.parent, PARTS]),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return environment.get_template(self.template.name)
+
+
+def _grids(value: object) -> Iterator[Grid]:
+    if isinstance(value, Grid):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _grids(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _grids(inner)
+    elif is_dataclass(value):
+        for part in fields(value):
+            yield from _grids(getattr(value, part.name))
+
+
+APART = re.compile(r"[|#!<>]|- |    |```|\d+\. ")
+"""How a line begins that is not the continuation of the one before."""
+
+
+def tidy(text: str) -> str:
+    """Markdown with every paragraph and list item in one line, and one empty line between."""
+    found: list[str] = []
+    for line in text.splitlines():
+        before = found[-1] if found else ""
+        closed = not before or before.startswith(("|", "#", "    "))
+        if line.strip() and not closed and not APART.match(line):
+            found[-1] = f"{before} {line.strip()}"
+        elif line.strip() or before:
+            found.append(line.rstrip())
+    return "\n".join(found).strip() + "\n"

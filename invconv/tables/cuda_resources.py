@@ -1,0 +1,55 @@
+"""What the CUDA kernels take of a chip, read from NVRTC without a GPU."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.bench.cuda_resources import CHIPS, measure
+from invconv.files import write_text_atomically
+from invconv.report.document import Document
+from invconv.report.entries import Grid, Line
+from invconv.solvers.cuda import nvrtc
+
+
+def write(results: Path, chips: Sequence[str] = tuple(CHIPS)) -> int:
+    """Compile every kernel, and write ``data/cuda_resources.csv`` and the page into ``results``.
+
+    Returns:
+        The exit code: 0 if no float32 kernel spills registers, 2 without NVRTC.
+    """
+    missing = nvrtc.missing()
+    if missing:
+        print(missing, file=sys.stderr)
+        return 2
+    kernels = pd.DataFrame([used for chip in chips for used in measure(chip)])
+    rows = kernels.assign(nvrtc=".".join(map(str, nvrtc.version())))
+    write_text_atomically(rows.to_csv(index=False), results / "data" / "cuda_resources.csv")
+    print(page(rows).write(results))
+    return int(((rows["element"] == "float32") & (rows["spilled"] > 0)).any())
+
+
+def page(rows: pd.DataFrame) -> Document:
+    """The page, a function of the data file's lines: a `Used` each, and NVRTC's version."""
+    chips = rows.groupby(["chip", "element"], sort=False)
+    context = {
+        "nvrtc": ", ".join(sorted(set(rows["nvrtc"].astype(str)))),
+        "kernels": len(rows),
+        "spilling": int((rows["spilled"] > 0).sum()),
+        "chips": Grid([_line(kernels) for _, kernels in chips]),
+    }
+    return Document("cuda_resources", Path(__file__).with_suffix(".md.j2"), context)
+
+
+def _line(kernels: pd.DataFrame) -> Line:
+    """What the kernels of one chip and type take."""
+    return {
+        "chip": str(kernels["chip"].iloc[0]),
+        "type": str(kernels["element"].iloc[0]),
+        "kernels": str(len(kernels)),
+        "that spill": str((kernels["spilled"] > 0).sum()),
+        "most registers": str(kernels["registers"].max()),
+        "most shared bytes": f"{kernels['shared'].max():,}",
+        "largest stack, bytes": str(kernels["stack"].max()),
+    }

@@ -1,0 +1,91 @@
+"""What sweeps on SLURM survive, and what a job costs; ``slurm/faults.py`` measures it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from invconv.report import blocks as bl
+from invconv.report import entries as en
+from invconv.report.document import Document
+from invconv.report.entries import Entry, Grid
+from invconv.rows import newest
+from invconv.rows.columns import Number, Seconds
+from invconv.tables.table import Table
+
+KILL = "kills: "
+
+
+def page(rows: pd.DataFrame) -> Document:
+    """The page, a function of the rows."""
+    kept = newest(rows)
+    found = [
+        _source(row) | (_trial(row) if row["cell"] == "faults" else _overhead(row))
+        for _, row in kept.iterrows()
+        if row["status"] == "ok"
+    ]
+    context = {"trials": found, "empty": rows.empty, "failures": bl.failures(kept)}
+    return Document("faults", Path(__file__).with_suffix(".md.j2"), context)
+
+
+def _source(row: pd.Series) -> dict[str, object]:
+    load = row.get("load_average")
+    return {
+        "where": bl.where(row["device"], row["machine"]),
+        "load": "" if load is None or pd.isna(load) else f"{load:.1f}",
+        "date": row["date"],
+        "commit": f"{row['commit']}{' with changes' if row['dirty'] else ''}",
+    }
+
+
+def _trial(row: pd.Series) -> dict[str, object]:
+    kills = [name for name in row.index if name.startswith(KILL) and row[name] > 0]
+    every = Entry(f"{sum(row[kills]):.0f}", tuple(en.source(row, name) for name in kills))
+    fields = {
+        "cells launched": "cells",
+        "attempts at them": "attempts",
+        "launches of the command": "launches",
+        **{f"faults: {name.removeprefix(KILL)}": name for name in kills},
+        "faults, all": "",
+        "**cells lost**": "lost",
+        "**finished cells repeated**": "repeated",
+        "cells whose bits per dimension are not exactly those of an undisturbed run": "other_bpd",
+        "seconds from the last kill to the complete table": "last_kill_to_table_s",
+    }
+    lines = [
+        {"what": name, "number": en.value(row, field, "{:.0f}".format) if field else every}
+        for name, field in fields.items()
+    ]
+    return {"kind": "faults", "table": Grid(lines)}
+
+
+def _overhead(row: pd.Series) -> dict[str, object]:
+    cells, side = int(row["trivial_cells"]), int(row["side_by_side"])
+    ways = {
+        f"`launch=slurm`, {side} jobs at a time": ("slurm_s", side),
+        "`launch=basic`, one process": ("basic_s", 1),
+    }
+    lines = [
+        {
+            "how": how,
+            "whole sweep, s": en.value(row, field, "{:.0f}".format),
+            "s per cell": en.value(row, field, "{:.2f}".format, 1 / cells),
+            "s of a slot per cell": en.value(row, field, "{:.2f}".format, slots / cells),
+        }
+        for how, (field, slots) in ways.items()
+    ]
+    extra = f"{(side * row['slurm_s'] - row['basic_s']) / cells:.1f}"
+    return {"kind": "cost", "cells": cells, "side": side, "extra": extra, "table": Grid(lines)}
+
+
+TABLE = Table(
+    name="faults",
+    title="What a sweep survives, and what a job costs",
+    named=False,
+    columns=(
+        Number("cells launches kills:* attempts lost repeated other_bpd side_by_side"),
+        Number("trivial_cells"),
+        Seconds("last_kill_to_table slurm basic", verified=False),
+    ),
+    page=page,
+    order=9,
+)

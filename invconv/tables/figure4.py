@@ -1,0 +1,259 @@
+"""Figure 4 of the FInC Flow paper: sampling time against image size and batch."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from invconv.bench import spread, time_interleaved
+from invconv.bench.flow_timing import published_inverses, verify_published, verify_round_trip
+from invconv.bench.memory import keep_freed_memory
+from invconv.flows import MultiScaleFlow
+from invconv.flows.published import FIGURE4, WIDTH
+from invconv.methods import method
+from invconv.report import blocks as bl
+from invconv.report import entries as en
+from invconv.report.document import Document
+from invconv.report.entries import Entry, Grid, Line
+from invconv.report.explorer.matches import Place, by_name
+from invconv.report.explorer.points import Figure, figure, method_points, published_points
+from invconv.report.published import published
+from invconv.rows import Values
+from invconv.rows.columns import FLOW, Number, Seconds
+from invconv.sweeps.application import Preset
+from invconv.sweeps.config import Method, ModelTiming
+from invconv.tables.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+METHODS = ("glow", "finc", "emerging", "cinc", "macow")
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+SIZES = ("16x16", "16x32", "32x32", "32x64", "64x64", "64x128", "128x128")
+RGB_BATCH, RGB_SIZES = 100, tuple(f"rgb-{size}" for size in ("8x8", "8x16", *SIZES[:5]))
+"""Of the older run, in the last panel."""
+PANELS = {batch: (f"st_{batch}_s", SIZES) for batch in BATCHES} | {RGB_BATCH: ("st_s", RGB_SIZES)}
+"""Batch → the published metric and the sizes."""
+INITIAL_IMAGES = 16
+LOUD, ASIDE = 0.15, 0.15
+"""An A/A ratio beyond which a time is noise; how far right of its size a published point is."""
+
+
+@dataclass
+class Figure4(ModelTiming):
+    """One method at one size."""
+
+    method: Method = field(default_factory=Method)
+    size: str = "32x32"
+    batches: list[int] = field(default_factory=lambda: list(BATCHES))
+    repeats: int = 3
+
+
+def image_shape(size: str) -> tuple[int, int, int]:
+    """(C, H, W) of a size."""
+    found = re.fullmatch(r"(rgb-)?([1-9]\d*)x([1-9]\d*)", size)
+    if not found:
+        raise ValueError(f"size must be such as 64x128 or rgb-32x32, not {size!r}")
+    return 3 if found[1] else 2, int(found[2]), int(found[3])
+
+
+def measure(config: Figure4, device: torch.device, _: Path) -> Values:
+    """Verify the round trip, then time sampling for every batch size."""
+    shape = image_shape(config.size)
+    levels, steps = FIGURE4[shape[0]]
+    conv, options, step = config.method.conv, config.method.options, config.method.step
+    torch.manual_seed(config.seed)
+    flow = MultiScaleFlow(conv, shape, levels, steps, config.width, options, step=step)
+    flow.to(device).eval()
+    images = torch.randint(256, (INITIAL_IMAGES, *shape), device=device)
+    flow.initialize(images)
+    values: Values = {
+        "height": shape[1],
+        "image_width": shape[2],
+        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
+        "memory_kept": keep_freed_memory(device),
+    }
+    values |= verify_round_trip(flow, images) | verify_published(flow, images)
+    for batch in config.batches if shape[0] == 2 else [RGB_BATCH]:
+        calls = dict.fromkeys(("st", "again"), partial(flow.sample, batch))
+        times = time_interleaved(calls, device, config.warmup, config.repeats)
+        values[f"aa_spread_{batch}"] = spread(times["st"], times["again"])
+        with published_inverses(flow) as known:
+            if known:
+                once = time_interleaved({"st": calls["st"]}, device, 0, 1)["st"]
+                values[f"st_published_{batch}_s"] = once.median
+        values |= times["st"].values(f"st_{batch}")
+    return values | {"repeats": config.repeats}
+
+
+def summary(values: Values) -> str:
+    """A cell's times on the terminal."""
+    times = {name: time for name, time in values.items() if re.fullmatch(r"st_\d+_s", name)}
+    return ", ".join(f"{name.split('_')[1]}: {time:.4f} s" for name, time in times.items())
+
+
+def page(rows: pd.DataFrame) -> Document:
+    """The page, a function of the rows and the published figures."""
+    figures = published("figure4")
+    blocks = bl.blocks(rows, "method", "size")
+    named = bl.picture_names("figure4", blocks, lambda row: f"w{row['width']:g}")
+    shown = [
+        {
+            "picture": picture,
+            "origin": bl.origin(block),
+            "width": int(block["width"].iloc[0]),
+            "noise": _noise(block[block["status"] == "ok"]),
+            **_grids(block, figures),
+            "failures": bl.failures(block),
+            "lossy": bl.lossy(block),
+        }
+        for picture, block in named.items()
+    ]
+    context: dict[str, object] = {"blocks": shown, "full": WIDTH, "rgb_batch": RGB_BATCH}
+    context |= {"published": bl.published_notes(figures)}
+    context |= {} if shown else {"empty": _grids(rows, figures)}
+    pictures = {name: partial(draw, block) for name, block in named.items()}
+    return Document("figure4", Path(__file__).with_suffix(".md.j2"), context, pictures)
+
+
+def _noise(good: pd.DataFrame) -> dict[str, str] | None:
+    """How often a call was timed, and how much one call differs from itself."""
+    spreads = good.filter(regex=r"^aa_spread_\d+$").stack().dropna()
+    if spreads.empty:
+        return None
+    return {
+        "repeats": en.listed(good["repeats"]),
+        "median": f"{spreads.median():.1%}",
+        "loud": f"{LOUD:.0%}",
+        "louder": f"{(spreads > LOUD).sum()} of {len(spreads)}",
+        "most": f"{spreads.max():.0%}",
+    }
+
+
+def _grids(block: pd.DataFrame, figures: pd.DataFrame) -> dict[str, Grid]:
+    """The tables of the two models."""
+    line = partial(_line, block, figures)
+    two = [{"batch": str(batch), **line(batch, size)} for batch in BATCHES for size in SIZES]
+    return {"two": Grid(two), "rgb": Grid([line(RGB_BATCH, size) for size in RGB_SIZES])}
+
+
+def _line(block: pd.DataFrame, figures: pd.DataFrame, batch: int, size: str) -> Line:
+    line: dict[str, str | Entry] = {"size": size.removeprefix("rgb-")}
+    stated = partial(bl.published_entry, figures, dataset=size, metric=PANELS[batch][0])
+    for name in METHODS:
+        title, row = bl.title(name), bl.only(block, method=name, size=size)
+        if name != "glow":
+            line[f"{title} p"] = stated(model=title)
+        line[title] = en.value(row, f"st_{batch}_s")
+        if name != "glow":
+            line[f"{title}, paper's algorithm"] = en.value(row, f"st_published_{batch}_s")
+    return line
+
+
+def draw(block: pd.DataFrame) -> "Drawing":
+    """One panel per batch size, and one for the older run's model."""
+    from matplotlib.figure import Figure as Drawing
+    from matplotlib.lines import Line2D
+
+    good = block[block["status"] == "ok"]
+    drawing = Drawing(figsize=(9, 9.6), layout="constrained")
+    panels = drawing.subplots(3, 3, sharey=True).flat
+    for panel, (batch, (_, sizes)) in zip(panels, PANELS.items(), strict=True):
+        _draw(panel, good, batch)
+        title = f"batch {batch}" if sizes == SIZES else f"(2, 16) on RGB, {batch} images"
+        panel.set(title=title, yscale="log")
+        names = [size.removeprefix("rgb-").replace("x", "×") for size in sizes]
+        panel.set_xticks(range(len(sizes)), names)
+        panel.set_xlim(-0.4, len(sizes) - 0.6)
+        panel.tick_params(axis="x", labelrotation=60, labelsize=8)
+        panel.grid(alpha=0.3)
+    for panel in drawing.axes[::3]:
+        panel.set_ylabel("seconds per batch")
+    width = f"couplings {block['width'].iloc[0]:g} wide (published: {WIDTH})"
+    drawing.suptitle(f"Measured on {block['device'].iloc[0]}, {width}", fontsize=10)
+    handles = [Line2D([], [], label=bl.title(name), **method(name).look) for name in METHODS]
+    gray = partial(Line2D, [], [], color="#777777", markersize=7, markerfacecolor="none")
+    handles.append(gray(label="paper's algorithm", linestyle=":"))
+    handles.append(gray(label="published", linestyle="none", marker="o"))
+    drawing.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False, fontsize=9)
+    return drawing
+
+
+def _draw(panel: "Axes", good: pd.DataFrame, batch: int) -> None:
+    metric, sizes = PANELS[batch]
+    for name in METHODS:
+        members = good[(good["method"] == name) & good["size"].isin(sizes)]
+        members = bl.in_order(members, "size", sizes)
+        if members.empty or f"st_{batch}_s" not in members:
+            continue
+        at = [sizes.index(size) for size in members["size"]]
+        look, color = method(name).look, method(name).color
+        panel.plot(at, members[f"st_{batch}_s"], markersize=4, linewidth=1.2, **look)
+        band = (members[f"st_{batch}_q25_s"], members[f"st_{batch}_q75_s"])
+        panel.fill_between(at, *band, color=color, alpha=0.2, linewidth=0)
+        if (paper := f"st_published_{batch}_s") in members:
+            panel.plot(at, members[paper], color=color, linestyle=":", linewidth=1)
+    figures = published("figure4")
+    for name in METHODS:
+        points = figures[(figures["model"] == bl.title(name)) & (figures["metric"] == metric)]
+        aside = [sizes.index(size) + ASIDE for size in points["dataset"]]
+        look = {"linestyle": "none", "markersize": 7, "marker": method(name).marker}
+        look |= {"markerfacecolor": "none", "markeredgecolor": method(name).color}
+        panel.plot(aside, points["value"].astype(float), **look)
+
+
+def explore(rows: pd.DataFrame) -> Iterator[Figure]:
+    """Sampling time against the size, and against the batch."""
+    for batch, (metric, sizes) in PANELS.items():
+        here = bl.in_order(rows[rows["size"].isin(sizes)], "size", sizes)
+        points = list(method_points(here, f"st_{batch}_s", "size", ("width",)))
+        if points:
+            points += published_points("figure4", {size: size for size in sizes}, metric=metric)
+        title = f"sampling time against image size, batch {batch}"
+        yield figure(title, "image size", "seconds", points, None, sizes, joined=True)
+    for size in SIZES:
+        here, points = rows[rows["size"] == size], []
+        for batch in BATCHES:
+            points += method_points(here.assign(batch=batch), f"st_{batch}_s", "batch", ("width",))
+        yield figure(f"sampling time against batch, {size}", "batch", "seconds", points, log=True)
+
+
+def match(figure: Mapping[str, str]) -> Place:
+    """The column of a published time, and the rows of its method and size."""
+    metric, labels = by_name(figure)
+    column = f"st_{RGB_BATCH}_s" if metric == "st_s" else metric
+    return column, {"method": labels["method"], "size": [figure["dataset"]]}
+
+
+SWEEP = {"size": ",".join((*SIZES, *RGB_SIZES)), "method": ",".join(METHODS)}
+TINY = {"size": "16x16,rgb-8x8", "method": "finc,macow"}
+TABLE = Table(
+    name="figure4",
+    title="Figure 4: sampling time against image size and batch",
+    config=Figure4,
+    measure=measure,
+    cell="{method.name}-{size}-w{width}",
+    labels={"method": "method.name", "size": "size", "width": "width"},
+    columns=(
+        Seconds("st_[0-9]* st_published_[0-9]*"),
+        Number("height image_width aa_spread_[0-9]*"),
+        *FLOW,
+    ),
+    presets={
+        "default": Preset({"width": 16}, SWEEP, minutes=12),
+        "tiny": Preset({"width": 4, "repeats": 2, "batches": [1, 2]}, TINY),
+        "paper": Preset({"width": WIDTH}, SWEEP),
+    },
+    choices={"method": "finc"},
+    summary=summary,
+    page=page,
+    explore=explore,
+    match=match,
+    order=5,
+)

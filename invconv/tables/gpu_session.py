@@ -1,0 +1,259 @@
+"""What a GPU session measures: every method at the field's shapes, and whole models.
+
+Imports neither Hydra nor what draws a page: a GPU machine may have torch, numpy and pandas alone.
+On a CPU, with tiny shapes, the same code runs without graphs and events.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from invconv.bench.baselines import corner_weight
+from invconv.bench.flow_timing import time_flow
+from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize, tf32
+from invconv.bench.layer_timing import Layer, time_layer
+from invconv.bench.timing import row_values, spread, time_interleaved
+from invconv.flows import MultiScaleFlow
+from invconv.flows.published import FINC, WIDTH
+from invconv.layers import FInC
+from invconv.rows import RowsError, Values, cell_id, collect
+from invconv.solvers import METHODS
+from invconv.solvers.cuda import published
+from invconv.solvers.problem import CORNERS
+from invconv.sweeps.cells import run_cell
+from invconv.sweeps.locks import Held
+
+SMALL = [(12, 16), (12, 32), (12, 64), (24, 16), (24, 32), (48, 16), (48, 32), (48, 64)]
+SMALL += [(24, 8), (48, 4)]
+LARGE = [(12, 128), (12, 256), (12, 512), (48, 128)]
+"""Channels and image sizes of FInC's layers."""
+OTHERS = [(12, 16), (12, 32), (48, 16), (48, 32), (48, 64)]
+"""The same of CInC's and Emerging's layers."""
+WITH_TF32 = [(12, 32), (48, 32), (48, 64)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row to be: its readable name, what identifies it, and how it is measured."""
+
+    label: str
+    labels: Values
+    measure: Callable[[], Values]
+
+
+def session(
+    out: Path,
+    seconds: float = 540,
+    device: str = "cuda",
+    tiny: bool = False,
+    only: str = "",
+    force: bool = False,
+) -> int:
+    """Measure all cells, the most wanted first, and write their rows and the page.
+
+    Each cell ends with its own row. Without what a page needs, the rows are written all the same.
+
+    Args:
+        out: the folder of the cells; rows and page go to ``out/results``.
+        seconds: no cell is started after so long.
+        device: on which to measure.
+        tiny: whether to take tiny shapes, which test the command.
+        only: a part of the names of the cells that are wanted.
+        force: whether to measure again what has an ok row.
+
+    Returns:
+        The exit code: 0 if every wanted cell is ok or unsupported, 2 without the device.
+    """
+    where = torch.device(device)
+    if where.type == "cuda" and not torch.cuda.is_available():
+        print("torch finds no CUDA device; --device cpu --tiny tries the command", file=sys.stderr)
+        return 2
+    start, bad = time.perf_counter(), 0
+    for cell in cells(where, tiny):
+        if only not in cell.label:
+            continue
+        if time.perf_counter() - start > seconds:
+            print(f"{cell.label}: not started, the time is up")
+            bad += 1
+            continue
+        bad += not _run(cell, out / "gpu", where, tiny, force)
+        if where.type == "cuda":
+            torch.cuda.empty_cache()
+    results = out / "results"
+    rows = collect(out / "gpu", results / "data" / "gpu.csv", "gpu")
+    try:
+        from invconv.tables.gpu import TABLE
+
+        print(f"the page is {TABLE.write_page(rows, results)}")
+    except ImportError as error:
+        print(f"the rows are in {results / 'data'}; no page was made: {error}")
+    return 1 if bad else 0
+
+
+def _run(cell: Cell, folder: Path, device: torch.device, tiny: bool, force: bool) -> bool:
+    """Run one cell; whether it is ok or unsupported."""
+    config = {**cell.labels, "tiny": tiny}
+    name = cell_id(cell.label, config)
+    place = folder / name, device
+    try:
+        row, _ = run_cell(
+            name, "gpu", cell.labels, config, *place, lambda _: cell.measure(), force
+        )
+    except Held as held:
+        print(f"{cell.label}: left to {held}")
+        return False
+    except RowsError as error:
+        print(f"{cell.label}: {error}", file=sys.stderr)
+        return False
+    inverse = row.values.get("inverse_s")
+    text = f"{inverse * 1e6:.1f} µs" if isinstance(inverse, float) else row.reason
+    print(f"{cell.label}: {row.status} {text} ({row.values['duration_s']} s)", flush=True)
+    return row.status in ("ok", "unsupported")
+
+
+def cells(device: torch.device, tiny: bool) -> Iterator[Cell]:
+    """All cells, the most wanted first."""
+    small, large, others, many = SMALL, LARGE, OTHERS, 100
+    if tiny:
+        small, large, others, many = [(4, 6)], [(4, 9)], [(4, 6)], 2
+    layer, gpu = partial(_layer_cell, device, tiny), device.type == "cuda"
+    yield Cell("machine", {"part": "machine"}, partial(measure_machine, device, tiny))
+    yield from (layer("finc", *shape, many) for shape in small)
+    for images in (many,) if tiny else (100, 1):
+        for conv in ("glow", "finc"):
+            labels: Values = {"part": "model", "kind": conv, "batch": images, "tf32_block": False}
+            measure = partial(time_model, device, conv, images, tiny)
+            yield Cell(f"model-{conv}-b{images}", labels, measure)
+    yield from (layer("finc", *shape, many) for shape in large)
+    yield from (layer("finc", *shape, 1) for shape in (*small, *large))
+    yield from (layer(kind, *s, many) for kind in ("cinc", "emerging raster") for s in others)
+    yield from (layer("finc", *s, 100, with_tf32=True) for s in (WITH_TF32 if gpu else ()))
+    for tool in ("memcheck", "racecheck") if gpu else ():
+        yield Cell(tool, {"part": "sanitizer", "kind": tool}, partial(sanitize, tool, 120))
+
+
+def measure_machine(device: torch.device, tiny: bool) -> Values:
+    """What a copy moves, and on a GPU what a launch costs."""
+    copied = copy_rate(device, 1 << 16 if tiny else 1 << 30)
+    return {**copied, **(launch_costs(device) if device.type == "cuda" else {})}
+
+
+def _layer_cell(
+    device: torch.device,
+    tiny: bool,
+    kind: str,
+    channels: int,
+    n: int,
+    batch: int,
+    with_tf32: bool = False,
+) -> Cell:
+    labels: Values = {"part": "layer", "kind": kind, "channels": channels, "n": n, "batch": batch}
+    labels["tf32_block"] = with_tf32
+    label = f"{kind.replace(' ', '-')}-c{channels}-n{n}-b{batch}{'-tf32' if with_tf32 else ''}"
+    repeats = 3 if tiny else 30
+    measure = partial(measure_layer, device, kind, channels, n, batch, repeats, with_tf32)
+    return Cell(label, labels, measure)
+
+
+def measure_layer(
+    device: torch.device,
+    kind: str,
+    channels: int,
+    n: int,
+    batch: int,
+    repeats: int,
+    with_tf32: bool = False,
+) -> Values:
+    """Time one layer with weights as published, from graph replays and plain calls.
+
+    ``with_tf32`` lets torch's baselines use TF32 while they are timed; its other inverses are
+    omitted then, since with TF32 they would be none.
+
+    Raises:
+        Incorrect: if an inverse does not return its input.
+    """
+    torch.manual_seed(0)
+    methods = [m for m in METHODS if m != "reference" and not METHODS[m].missing(device)]
+    if with_tf32:
+        methods = [m for m in methods if m == "compiled"]
+    if kind.startswith("emerging"):
+        methods = [m for m in methods if not m.startswith("diagonal_channel")]
+    layer = _layer(kind, channels, n, batch, device)
+    timed = time_layer(layer, methods, repeats, graphs=True, allow_tf32=with_tf32)
+    values: Values = {f"{method}_error": error for method, error in timed.errors.items()}
+    values |= timed.values | row_values(timed.times)
+    inverse = timed.times["inverse"].median
+    values["inverse_bytes_per_s"] = 2 * layer.x.numel() * layer.x.element_size() / inverse
+    values["inverse_flop_per_s"] = layer.flops / inverse
+    if "diagonal_channel_4" in methods:
+        shapes = layer.x.shape, layer.weight.shape
+        values["launches"] = published.launches(*shapes, four=False)
+        values["launches_4"] = published.launches(*shapes, four=True)
+    return values
+
+
+def _layer(kind: str, channels: int, n: int, batch: int, device: torch.device) -> Layer:
+    """A layer with its kernel at the published initialization, N(0, 0.05)."""
+    if kind == "finc":
+        weight, anchor = corner_weight(channels, 3), None
+    else:
+        anchor = (1, 1) if kind.startswith("emerging") else (2, 2)
+        weight = 0.05 * torch.randn(channels, channels, 3, 3)
+        weight[:, :, *anchor] = weight[:, :, *anchor].tril(-1) + torch.eye(channels)
+    x = torch.randn(batch, channels, n, n, device=device)
+    return Layer(x, weight.to(device), anchor, CORNERS if kind == "finc" else "tl")
+
+
+def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Values:
+    """Time a whole model on 3×32×32, as FInC Flow publishes it for CIFAR-10, without TF32.
+
+    Returns:
+        Seconds as `time_flow`, and graph_ft_s, graph_st_s and convolutions_s, the inverses of
+        all k×k convolutions of one sampling pass by themselves, from graph replays.
+    """
+    torch.manual_seed(0)
+    (levels, steps), width, size, repeats = FINC["cifar10"], WIDTH, 32, 20
+    if tiny:
+        levels, steps, width, size, repeats = 2, 1, 8, 8, 3
+    flow = MultiScaleFlow(conv, (3, size, size), levels, steps, width).to(device).eval()
+    batch = torch.randint(0, 256, (images, 3, size, size), device=device)
+    with tf32(False):
+        flow.initialize(batch)
+        values: Values = {"parameters": sum(p.numel() for p in flow.parameters())}
+        values |= time_flow(flow, batch, 2, repeats)
+        with torch.no_grad():
+            calls: dict[str, Callable[[], object]] = {
+                "graph_ft": captured(partial(flow.log_prob, batch), device),
+                "graph_st": captured(partial(draw_images, flow, images), device),
+            }
+            inverses = convolution_inverses(flow, images, device)
+            if inverses:
+                calls["convolutions"] = captured(lambda: [call() for call in inverses], device)
+            times = time_interleaved(calls | {"again": calls["graph_ft"]}, device, 2, repeats)
+    values["graph_aa_spread"] = spread(times["graph_ft"], times.pop("again"))
+    return values | row_values(times)
+
+
+def draw_images(flow: MultiScaleFlow, n: int) -> Tensor:
+    """`LevelFlow.sample` without the look at the images, for which a graph cannot wait."""
+    return flow.dequantization.inverse(flow.decode(flow.draw(n)))
+
+
+def convolution_inverses(
+    flow: MultiScaleFlow, images: int, device: torch.device
+) -> list[Callable[[], Tensor]]:
+    """The inverse of every k×k convolution of ``flow`` on latents of its own shape."""
+    inverses: list[Callable[[], Tensor]] = []
+    for number, level in enumerate(flow.levels):
+        height, width = (size >> (number + 1) for size in flow.shape[1:])
+        for layer in level.modules():
+            if isinstance(layer, FInC):
+                z = torch.randn(images, layer.channels, height, width, device=device)
+                inverses.append(partial(layer.inverse, z))
+    return inverses

@@ -1,0 +1,177 @@
+"""Rows that somebody else measured: their schema and provenance, checked before they are shown."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pandas as pd
+
+from invconv.data import DATASETS
+from invconv.methods import methods
+from invconv.rows import CellError, RowsError, Status, add, cell_id, read_table
+from invconv.rows.columns import COMMON, Name, Seconds, column_of
+from invconv.rows.store import KEY
+from invconv.tables.table import Table, tables
+
+REQUIRED = "cell table status config device machine threads torch commit python dirty date"
+"""Columns without which a row says neither what it is nor where it comes from."""
+
+
+def check_rows(rows: pd.DataFrame, known: Mapping[str, Table]) -> None:
+    """Raise `RowsError` unless ``rows`` could have been written by a sweep of this package.
+
+    Args:
+        rows: as `read_table` gives them.
+        known: the tables by name.
+    """
+    if rows.empty:
+        raise RowsError("there are no rows")
+    _check_columns(rows, REQUIRED.split())
+    names = sorted(set(map(str, rows["table"])))
+    if not set(names) <= set(known):
+        raise RowsError(f"table must be one of {', '.join(known)}, not {', '.join(names)!r:.200}")
+    if len(names) > 1:
+        raise RowsError(f"one file holds the rows of one table, not of {', '.join(names)}")
+    table = known[names[0]]
+    _check_columns(rows, table.labels)
+    columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
+    patterns = sorted({pattern for column in columns for pattern in column.patterns})
+    wrong = [
+        f"column {name!r:.60} is unknown in {table.name}, whose are {', '.join(patterns)}"
+        for name in rows.columns
+        if column_of(str(name), columns) is None
+    ]
+    for number, (_, row) in enumerate(rows.iterrows(), 1):
+        reasons = [*_fields(row, table), *_identity(row, table)]
+        wrong += [f"row {number}: {reason}" for reason in reasons]
+    wrong += [f"{cell} stands there twice" for cell in rows[rows.duplicated(KEY)]["cell"]]
+    if wrong:
+        raise RowsError("\n".join(wrong))
+
+
+def _check_columns(rows: pd.DataFrame, names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in rows.columns]
+    if missing:
+        raise RowsError(f"columns are missing: {', '.join(missing)}")
+
+
+def _fields(row: pd.Series, table: Table) -> Iterator[str]:
+    """What is wrong with single columns: what they may hold, and what they hold."""
+    needed = (*REQUIRED.split(), *table.labels)
+    yield from (f"{name} is empty" for name in needed if pd.isna(row[name]))
+    if row["status"] not in list(Status):
+        yield f"status must be one of {', '.join(Status)}, not {str(row['status'])!r:.60}"
+    if str(row["commit"]) == "unknown":
+        yield "the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT"
+    if pd.isna(pd.to_datetime(row["date"], errors="coerce", utc=True)):
+        yield f"date must be a time such as 2026-01-31T12:00:00Z, not {str(row['date'])!r:.60}"
+    columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
+    given = {str(name): column_of(str(name), columns) for name in row.dropna().index}
+    for name, column in given.items():
+        must = column.refusal(row[name]) if column else ""
+        if must:
+            yield f"{name} must be {must}, not {str(row[name])!r:.60}"
+    timed = [name for name, kind in given.items() if isinstance(kind, Seconds) and kind.verified]
+    verified = any(kind and kind.verifies for kind in given.values())
+    if row["status"] == "ok" and timed and not verified:
+        errors = " ".join(column.names for column in table.columns if column.verifies)
+        yield (
+            f"{timed[0]} must have the error of a verification beside it, in a column of {errors}"
+        )
+
+
+def _identity(row: pd.Series, table: Table) -> Iterator[str]:
+    """Whether cell, labels and configuration belong together, and to layers and data of ours."""
+    cell, config = str(row["cell"]), None
+    with suppress(TypeError, ValueError, RecursionError):
+        config = json.loads(row["config"])
+    if not isinstance(config, dict):
+        yield f"config must be a JSON object, not {str(row['config'])!r:.60}"
+        return
+    try:
+        name = cell_id(cell.rpartition("-")[0] if table.named else cell, config)
+    except (CellError, RecursionError) as error:
+        yield str(error)
+    else:
+        if table.named and cell != name:
+            yield f"cell must end with the hash of its config, {name[-8:]}, not {cell!r:.250}"
+    for label, places in table.labels.items():
+        found = [_asked(table.config, config, place) for place in places.split("|")]
+        asked, said = next((value for value in found if value is not None), None), row[label]
+        if not isinstance(asked, str | int | float) or asked not in (said, str(said)):
+            yield f"{label} must be what config says, {asked!r:.60}, not {str(said)!r:.60}"
+    data, conv = (_asked(None, config, place) for place in ("dataset.name", "method.conv"))
+    if "dataset" in table.labels and str(data) not in DATASETS:
+        yield f"dataset must be one of {', '.join(DATASETS)}, not {data!r:.60}"
+    layers = {one.conv for one in methods().values()}
+    if "layer" in table.labels:
+        conv, layers = row["layer"], {*layers, "solver"}
+    if conv is not None and str(conv) not in layers:
+        yield f"method must be of a layer, one of {', '.join(sorted(layers))}, not {conv!r:.60}"
+
+
+def _asked(kind: object, config: object, place: str) -> object:
+    """What a configuration has at a place such as "method.name", None if it has nothing there.
+
+    Args:
+        kind: the configuration's dataclass, whose defaults and properties count too; None if
+            there is none.
+        config: the configuration from JSON.
+        place: names, with dots between them.
+    """
+    name, _, rest = place.partition(".")
+    if not isinstance(config, dict):
+        return None
+    if rest:
+        inner = get_type_hints(kind).get(name) if isinstance(kind, type) else None
+        return _asked(inner, config.get(name), rest)
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        return config.get(name)
+    known = {part.name: config[part.name] for part in fields(kind) if part.name in config}
+    with suppress(TypeError, ValueError, AttributeError):
+        found: object = getattr(kind(**known), name)
+        return found
+    return None
+
+
+def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFrame]:
+    """Check the rows at ``path`` and add them to those in ``results``, marked with ``label``.
+
+    The label goes in front of their machine's name, so that they form a block of their own and
+    replace nothing that was measured here; to import them again replaces them. Rows that are in
+    ``results`` already, without a label, are omitted: a checkout's file holds them too.
+
+    Args:
+        path: a CSV file as in ``results/data``.
+        label: of the contributor.
+        results: the folder of the pages, with ``data`` in it.
+
+    Returns:
+        The table's name, and all of its rows.
+
+    Raises:
+        RowsError: if the file or the label cannot be taken; nothing is changed then.
+    """
+    if not label.strip() or not label.isprintable() or set(":<>|`") & set(label):
+        raise RowsError(
+            f"the contributor's label must be a name without a colon, <, >, | and `, not {label!r}"
+        )
+    if not path.exists():
+        raise RowsError(f"there is no file {path}")
+    rows = read_table(path)
+    check_rows(rows, tables())
+    table = tables()[str(rows["table"].iloc[0])]
+    stored = results / "data" / f"{table.name}.csv"
+
+    def theirs() -> pd.DataFrame:
+        present = read_table(stored)
+        ours = set() if present.empty else set(present[[*KEY, "date"]].itertuples(False, None))
+        new = [key not in ours for key in rows[[*KEY, "date"]].itertuples(False, None)]
+        if not any(new):
+            raise RowsError(f"all of its {len(rows)} rows are here already, without a label")
+        return rows[new].assign(machine=f"{label}: " + rows["machine"].astype(str))
+
+    return table.name, add(theirs, stored, table.write_page)

@@ -1,0 +1,193 @@
+"""Table 1 of the FInC Flow paper: what one layer stores and computes, counted."""
+
+import copy
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from invconv import build
+from invconv.bench.counting import count_inverse, count_log_det, count_parameters
+from invconv.methods import methods
+from invconv.numerical import relative_error
+from invconv.report import blocks as bl
+from invconv.report import entries as en
+from invconv.report.document import Document
+from invconv.report.entries import Entry, Grid
+from invconv.report.explorer.matches import Place, by_name
+from invconv.report.published import published
+from invconv.rows import Incorrect, Values, newest
+from invconv.rows.columns import Error, Name, Number
+from invconv.sweeps.application import Preset
+from invconv.sweeps.config import Method, Sweep, neutral
+from invconv.tables.table import Table
+
+TOLERANCE = 1e-10
+SIZE = ["channels", "n", "k"]
+FORMULAS: dict[str, Callable[[float, float, float], float]] = {
+    "(2n−1)k²": lambda c, n, k: (2 * n - 1) * k**2,
+    "cn²": lambda c, n, k: c * n**2,
+    "4nk²": lambda c, n, k: 4 * n * k**2,
+    "2n²k²": lambda c, n, k: 2 * n**2 * k**2,
+    "n²k²": lambda c, n, k: n**2 * k**2,
+    "3n": lambda c, n, k: 3 * n,
+    "k²": lambda c, n, k: k**2,
+    "k²−1": lambda c, n, k: k**2 - 1,
+    "k²/3": lambda c, n, k: k**2 / 3,
+    "k(⌈k/2⌉−1)": lambda c, n, k: k * (math.ceil(k / 2) - 1),
+}
+"""The table's formulas in `SIZE`: channels, image size and kernel size."""
+COUNTED = {
+    "operations": {"dependent steps": "dependent_steps", "multiply-adds": "inverse_operations"},
+    "parameters": {"stored": "stored", "free": "free"},
+    "log_det": {"counted": "log_det_operations"},
+    "inverse": {"declared": "exact", "round trip": "round_trip_error"},
+}
+"""Published metric → the columns that show what was counted."""
+
+
+@dataclass
+class Table1(Sweep):
+    """One layer at one size."""
+
+    method: Method = field(default_factory=Method)
+    channels: int = 12
+    n: int = 32
+    device: str = neutral("cpu")
+
+
+def measure(config: Table1, _: torch.device, __: Path) -> Values:
+    """Verify the round trip of one layer, then count."""
+    shape = (config.channels, config.n, config.n)
+    torch.manual_seed(0)
+    layer = build(config.method.conv, shape, **config.method.options)
+    double = copy.deepcopy(layer).double()
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    with torch.no_grad():
+        error = relative_error(double.inverse(double(x)[0]), x)
+    if layer.exact and not error <= TOLERANCE:
+        raise Incorrect(f"the inverse is not exact: its round-trip error is {error:.1e}")
+    stored, free = count_parameters(layer, shape)
+    return {
+        "k": kernel(config.method.options),
+        "stored": stored,
+        "free": free,
+        "dependent_steps": layer.dependent_steps(config.n, config.n),
+        "inverse_operations": count_inverse(layer, shape),
+        "log_det_operations": count_log_det(layer, shape),
+        "exact": "exact" if layer.exact else "approx",
+        "round_trip_error": error,
+    }
+
+
+def kernel(options: Mapping[str, int]) -> int:
+    """Return the kernel size that a method's options ask for."""
+    return options.get("kernel_size", 3)
+
+
+def page(rows: pd.DataFrame) -> Document:
+    """Make the page from the rows and the published table."""
+    figures = published("table1")
+    kept = newest(rows)
+    context = {
+        "sizes": [
+            {"by": label, **dict(zip(SIZE, size, strict=True))}
+            | {metric: _grid(group, figures, metric, size) for metric in COUNTED}
+            for label, size, group in _sizes(kept)
+        ],
+        "notes": figures[figures["note"] != ""].to_dict("records"),
+        "sources": ", ".join(dict.fromkeys(figures["source"])),
+        "failures": bl.failures(kept),
+        "commits": ", ".join(sorted(set(kept["commit"].astype(str)))),
+    }
+    return Document("table1", Path(__file__).with_suffix(".md.j2"), context)
+
+
+def _sizes(rows: pd.DataFrame) -> list[tuple[str, list[int], pd.DataFrame]]:
+    """The newest counts by contributor and size; of ours the machine does not matter."""
+    if rows.empty:
+        return []
+    options = rows["config"].map(lambda text: json.loads(text)["method"]["options"])
+    rows = rows.assign(_label=bl.labels(rows), k=options.map(kernel))
+    rows = newest(rows, ("method", "_label", *SIZE))
+    return [
+        (group["_label"].iloc[0], [int(value) for value in group[SIZE].iloc[0]], group)
+        for _, group in rows.groupby(["_label", *SIZE])
+    ]
+
+
+def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str, size: list[int]) -> Grid:
+    """A line for every method, and behind them every one that was published only."""
+    figures = figures[figures["metric"] == metric]
+    swept = [name for name, method in methods().items() if method.swept]
+    lines, seen = [], set()
+    for method in dict.fromkeys([*swept, *rows["method"]]):
+        model = bl.title(method).partition(" (")[0]
+        seen.add(model)
+        row = bl.only(rows, method=method)
+        line = {"method": Entry(bl.title(method)), **_published(figures, model, size)}
+        for title, column in COUNTED[metric].items():
+            line[title] = en.value(row, column, _count)
+        lines.append(line)
+    for model in figures.loc[~figures["model"].isin(seen), "model"]:
+        line = {"method": Entry(model), **_published(figures, model, size)}
+        lines.append(line | dict.fromkeys(COUNTED[metric], Entry("published only")))
+    if all(line["its value"].text == en.ABSENT for line in lines):
+        for line in lines:
+            del line["its value"]
+    return Grid(lines)
+
+
+def _published(figures: pd.DataFrame, model: str, size: list[int]) -> dict[str, Entry]:
+    stated = bl.published_entry(figures, model=model)
+    formula = FORMULAS.get(stated.text)
+    worth = stated.saying(_count(formula(*size))) if formula else Entry(en.ABSENT)
+    return {"published": stated, "its value": worth}
+
+
+def _count(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return en.whole(value) if value >= 1 or value == 0 else en.number(value, 2)
+
+
+def match(figure: Mapping[str, str]) -> Place:
+    """The column that counts what a published formula does."""
+    columns = {"operations": "inverse_operations", "parameters": "free"}
+    columns |= {"log_det": "log_det_operations", "inverse": "exact"}
+    metric, labels = by_name(figure)
+    return columns.get(metric, metric), labels
+
+
+TABLE = Table(
+    name="table1",
+    title="Table 1: complexity, published and counted",
+    config=Table1,
+    measure=measure,
+    cell="{method.name}-c{channels}-n{n}",
+    labels={"method": "method.name", "channels": "channels", "n": "n"},
+    columns=(
+        Number("k stored free dependent_steps *_operations"),
+        Error("round_trip_error"),
+        Name("exact"),
+    ),
+    presets={
+        "default": Preset(
+            sweep={"method": ",".join(name for name, m in methods().items() if m.swept)},
+            minutes=0.1,
+        ),
+        "tiny": Preset({"channels": 4, "n": 4}, {"method": "glow,finc"}),
+    },
+    choices={"method": "glow"},
+    times=lambda _: False,
+    summary=lambda values: (
+        f"{values['free']} free parameters, {values['dependent_steps']} dependent steps"
+    ),
+    page=page,
+    match=match,
+    order=1,
+)
