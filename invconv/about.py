@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+Options = Mapping[str, Any]
+"""Keyword arguments of a constructor, as configurations and checkpoints have them."""
 Step = Literal["common", "paper"]
 
 
@@ -20,7 +22,7 @@ class Variant:
         swept: whether the default sweeps of all tables include it.
     """
 
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     step: Step = "common"
     title: str = ""
     color: str = ""

@@ -1,14 +1,14 @@
 """The methods of all tables: every variant of every layer, in the order of display."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from invconv.about import About, Step, Variant
+from invconv.about import About, Options, Step, Variant
 from invconv.conv import GROUP, InvertibleConv, layer_class, registered
 
 COLOR, MARKER = "#777777", "."
@@ -34,7 +34,7 @@ class Method:
 
     name: str
     conv: str
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     step: Step = "common"
     title: str = ""
     paper: str = ""

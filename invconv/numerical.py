@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError as LinAlgError  # type: ignore[attr-defined]
 
 PROBE = 1e-6
 """The size of the change that `growth` follows, relative to the input."""
@@ -136,7 +137,7 @@ def solved(layer: str, solve: Callable[..., Tensor], *arguments: Tensor) -> Tens
     """``solve(*arguments)`` of `torch.linalg`; NumericalError if the matrix is singular."""
     try:
         return solve(*arguments)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+    except LinAlgError as error:
         raise NumericalError(
             "the matrix is singular: it has no inverse; use smaller weights, a parametrisation "
             "that cannot become singular (such as Glow's PLU), or float64 if the weights are "

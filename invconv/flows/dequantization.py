@@ -3,13 +3,13 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.about import Options
 from invconv.conv import Shape
 from invconv.flows.conditional import ConditionalCouplings
 from invconv.flows.conditional_macow import ConditionalMaCow
@@ -122,7 +122,7 @@ DEQUANTIZATIONS = ("uniform", *FLOWS)
 
 
 def build_dequantization(
-    name: str, preprocessing: str, shape: Shape, bins: int, options: Mapping[str, Any]
+    name: str, preprocessing: str, shape: Shape, bins: int, options: Options
 ) -> Dequantization:
     """The dequantisation of a flow on images of ``shape`` = (C, H, W).
 

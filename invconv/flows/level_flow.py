@@ -1,13 +1,13 @@
 """What every flow on images that works in levels does."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from invconv.about import Options
 from invconv.conv import Shape
 from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
@@ -40,7 +40,7 @@ class LevelFlow(nn.Module):
         bins: int,
         dequantization: str = "uniform",
         preprocessing: str = "logit",
-        dequantization_options: Mapping[str, Any] | None = None,
+        dequantization_options: Options | None = None,
     ) -> None:
         super().__init__()
         self.shape = check_shape(shape)

@@ -1,10 +1,10 @@
 """MaCow-FG: the fine-grained multi-scale flow of MaCow."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import nn
 
+from invconv.about import Options
 from invconv.conv import Shape
 from invconv.flows.coupling import PlainSplit
 from invconv.flows.level_flow import LevelFlow
@@ -42,11 +42,11 @@ class MaCowFG(LevelFlow):
         steps: Sequence[int | Sequence[int]] = (4, (12, 12), (12, 12), 12),
         widths: Sequence[int] = (24, 512, 512, 512),
         factor: int = 4,
-        conv_options: Mapping[str, Any] | None = None,
+        conv_options: Options | None = None,
         bins: int = 256,
         dequantization: str = "uniform",
         preprocessing: str = "logit",
-        dequantization_options: Mapping[str, Any] | None = None,
+        dequantization_options: Options | None = None,
     ) -> None:
         super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         channels, height, width = self.shape

@@ -1,7 +1,5 @@
 """The steps of MaCow, with its weight-normalised coupling."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -119,7 +117,7 @@ class ConditionalMaskedConvs(nn.Module):
         return list(zip(self.layer.convs, self.contexts, strict=True))  # type: ignore[arg-type]
 
 
-def macow_unit(channels: int, **options: Any) -> list[nn.Module]:
+def macow_unit(channels: int, **options: object) -> list[nn.Module]:
     """ActNorm, masked convolutions A and B, ActNorm, C and D (arXiv 1902.04208, section 3).
 
     Args:
@@ -132,7 +130,7 @@ def macow_unit(channels: int, **options: Any) -> list[nn.Module]:
     return parts
 
 
-def macow_step(channels: int, width: int, **options: Any) -> list[nn.Module]:
+def macow_step(channels: int, width: int, **options: object) -> list[nn.Module]:
     """Two units, then ActNorm, 1×1 and coupling.
 
     Args:

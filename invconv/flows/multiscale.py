@@ -1,10 +1,8 @@
 """A multi-scale flow around any invertible convolution."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
+from invconv.about import Options
 from invconv.conv import Shape, layer_class
 from invconv.flows.coupling import Split
 from invconv.flows.level_flow import LevelFlow
@@ -57,13 +55,13 @@ class MultiScaleFlow(LevelFlow):
         levels: int,
         steps: int,
         width: int = 512,
-        conv_options: Mapping[str, Any] | None = None,
+        conv_options: Options | None = None,
         bins: int = 256,
         mixing: str = "plu",
         step: str = "common",
         dequantization: str = "uniform",
         preprocessing: str = "logit",
-        dequantization_options: Mapping[str, Any] | None = None,
+        dequantization_options: Options | None = None,
     ) -> None:
         super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         layer_class(conv)

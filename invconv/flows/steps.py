@@ -1,10 +1,10 @@
 """The steps of a flow around a convolution: one for all, and each paper's own."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from torch import nn
 
+from invconv.about import Options
 from invconv.conv import Shape, build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.coupling import AffineCoupling, QuadCoupling
@@ -14,8 +14,6 @@ from invconv.layers import Glow1x1
 from invconv.validation import check_choice
 
 STEPS = ("common", "paper")
-
-Options = Mapping[str, Any]
 
 
 def common_step(

@@ -23,6 +23,10 @@ class Outputs(NamedTuple):
     inverse: Tensor
 
 
+Layer = Any
+"""Anyone's layer, or one of its directions: of what class it is, only its maker knows."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One shape and dtype of the layer under test.
@@ -45,7 +49,7 @@ class Case:
     compiler: str
     largest: bool = True
 
-    def build(self, seed: int = 0) -> Any:
+    def build(self, seed: int = 0) -> Layer:
         """A new layer in training mode whose parameters were moved away from where they start.
 
         Many layers start as a rotation or the identity, at which half of all mistakes vanish.
@@ -57,12 +61,12 @@ class Case:
                     parameter.add_(self.perturb * self._normal(parameter.shape))
         return layer
 
-    def start(self, seed: int = 0) -> Any:
+    def start(self, seed: int = 0) -> Layer:
         """A new layer in training mode as the factory made it."""
         torch.manual_seed(seed)
         return self.factory(self.shape).to(self.device, self.dtype).train()
 
-    def copy_of(self, layer: Any) -> Any:
+    def copy_of(self, layer: Layer) -> Layer:
         """A new layer with the state_dict of ``layer``, in training mode, with nothing cached."""
         copy = self.start(seed=3)
         copy.load_state_dict(layer.state_dict())
@@ -143,7 +147,7 @@ IMAGES = "the images"
 """What x is called among `Gradients`, and no parameter of a layer."""
 
 
-def modes(case: Case) -> Iterator[tuple[Any, str]]:
+def modes(case: Case) -> Iterator[tuple[Layer, str]]:
     """A layer in training mode with gradients, then one in eval mode without."""
     for training in (True, False):
         layer = case.build().train(training)
@@ -151,26 +155,26 @@ def modes(case: Case) -> Iterator[tuple[Any, str]]:
             yield layer, "training" if training else "eval"
 
 
-def outputs(layer: Any, x: Tensor) -> Outputs:
+def outputs(layer: Layer, x: Tensor) -> Outputs:
     """All that a layer computes, without gradients."""
     with torch.no_grad():
         z, log_det = layer(x)
         return Outputs(z, log_det, layer.inverse(x))
 
 
-def loss_of(forward: Any, inverse: Any, x: Tensor, weight: Tensor) -> Tensor:
+def loss_of(forward: Layer, inverse: Layer, x: Tensor, weight: Tensor) -> Tensor:
     """Σ weight·(z + inverse(x)) + Σ log_det, in which all of a layer has a part."""
     z, log_det = forward(x)
     return (weight * (z + inverse(x))).sum() + log_det.sum()
 
 
-def gradients_of(layer: Any, x: Tensor, weight: Tensor) -> Gradients:
+def gradients_of(layer: Layer, x: Tensor, weight: Tensor) -> Gradients:
     """The gradients of `loss_of` in x, as it lies in memory, and in all parameters."""
     leaf = x.detach().requires_grad_()
     return backward(loss_of(layer, layer.inverse, leaf, weight), leaf, layer)
 
 
-def backward(loss: Tensor, x: Tensor, layer: Any) -> Gradients:
+def backward(loss: Tensor, x: Tensor, layer: Layer) -> Gradients:
     """The gradients of ``loss`` in x and in all parameters; zeros where there is none."""
     leaves = {IMAGES: x, **trainable(layer)}
     grads = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True)
@@ -180,7 +184,7 @@ def backward(loss: Tensor, x: Tensor, layer: Any) -> Gradients:
     }
 
 
-def scale_parameters(layer: Any, factor: float) -> None:
+def scale_parameters(layer: Layer, factor: float) -> None:
     """Multiplies all parameters by ``factor``, in place."""
     with torch.no_grad():
         for parameter in trainable(layer).values():
@@ -204,7 +208,7 @@ def show(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def trainable(layer: Any) -> dict[str, Tensor]:
+def trainable(layer: Layer) -> dict[str, Tensor]:
     """The parameters that gradients can reach, by name."""
     return {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
@@ -212,7 +216,7 @@ def trainable(layer: Any) -> dict[str, Tensor]:
 class Inverse(nn.Module):
     """A layer turned around, for what only calls `forward`."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer = layer
 

@@ -1,7 +1,6 @@
 """Checks of gradients: their values, whom they reach, and calls that share a graph."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from invconv.testing.case import (
     Case,
     Inverse,
+    Layer,
     gradients_of,
     norm,
     outputs,
@@ -136,7 +136,7 @@ def double_use(case: Case) -> None:
             case.same(grad, sums[name], what, scale=norm(sums.values()))
 
 
-def _through_twice(case: Case, first: Any, second: Any) -> Tensor:
+def _through_twice(case: Case, first: Layer, second: Layer) -> Tensor:
     """Backward through ``second`` after ``first``, forward and inverse; the gradient in x."""
     x = case.images().requires_grad_()
     y, log_det = first(x)

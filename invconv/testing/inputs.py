@@ -1,14 +1,15 @@
 """Checks of how a layer treats what it is given, and of what it gives away."""
 
 import inspect
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from invconv.numerical import LinAlgError
 from invconv.testing.case import (
     IMAGES,
     Case,
+    Layer,
     Outputs,
     gradients_of,
     modes,
@@ -132,11 +133,11 @@ def check_argument(case: Case) -> None:
 
 
 @torch.no_grad()
-def _is_right_or_refused(case: Case, layer: Any, z: Tensor, what: str) -> None:
+def _is_right_or_refused(case: Case, layer: Layer, z: Tensor, what: str) -> None:
     """Fails if `inverse(z, check=True)` returns what is no inverse of z."""
     try:
         x = layer.inverse(z, check=True)
-    except (ArithmeticError, ValueError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+    except (ArithmeticError, ValueError, LinAlgError):
         return
     name = f"inverse(z, check=True) for {what}"
     require(bool(x.isfinite().all()), f"{name} is not finite")

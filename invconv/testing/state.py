@@ -4,11 +4,10 @@ import copy
 import io
 import pickle
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from invconv.testing.case import Case, outputs, require, scale_parameters, trainable
+from invconv.testing.case import Case, Layer, outputs, require, scale_parameters, trainable
 
 
 def forward_changes_no_state(case: Case) -> None:
@@ -67,7 +66,7 @@ def pickling(case: Case) -> None:
     case.same_outputs(outputs(pickle.loads(data), x), truth, "of an unpickled layer")
 
 
-def _used(case: Case) -> Any:
+def _used(case: Case) -> Layer:
     """A layer in eval mode that has filled its cache."""
     layer = case.build().eval()
     outputs(layer, case.images())
@@ -75,7 +74,7 @@ def _used(case: Case) -> Any:
     return layer
 
 
-def _is_current(case: Case, layer: Any, when: str) -> None:
+def _is_current(case: Case, layer: Layer, when: str) -> None:
     """Fails unless ``layer`` in eval mode computes what a new one with its state_dict does."""
     x = case.images()
     truth = outputs(case.copy_of(layer), x)

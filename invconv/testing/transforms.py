@@ -1,13 +1,12 @@
 """Checks of a layer under torch's transformations of functions."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from invconv.testing.case import (
     Case,
     Inverse,
+    Layer,
     Outputs,
     loss_of,
     norm,
@@ -25,7 +24,7 @@ def func_jacrev(case: Case) -> None:
         _jacrev(case, case.build().train(training))
 
 
-def _jacrev(case: Case, layer: Any) -> None:
+def _jacrev(case: Case, layer: Layer) -> None:
     image = case.images(1)[0]
     outputs(layer, image[None])
     jacobian = dense_jacobian(layer, image)
@@ -84,12 +83,12 @@ def torch_compile(case: Case) -> None:
     layer = case.build()
     names, parameters = ["x", *trainable(layer)], list(trainable(layer).values())
 
-    def gradients(forward: Any, inverse: Any) -> tuple[Tensor | None, ...]:
+    def gradients(forward: Layer, inverse: Layer) -> tuple[Tensor | None, ...]:
         leaf = x.clone().requires_grad_()
         loss = loss_of(forward, inverse, leaf, weight)
         return torch.autograd.grad(loss, (leaf, *parameters), allow_unused=True)
 
-    def compiled(function: Any) -> Any:
+    def compiled(function: Layer) -> Layer:
         return torch.compile(function, backend=case.compiler)
 
     torch._dynamo.reset()

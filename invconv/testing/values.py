@@ -1,12 +1,11 @@
 """Checks of what a layer computes: shapes, log_det, round trips, precision."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from invconv.testing.case import Case, modes, norm, require, show, trainable
+from invconv.testing.case import Case, Layer, modes, norm, require, show, trainable
 
 PRECISION_FLOOR = 8.0
 """Errors of so many units in the last place are no error; see `float32_error`."""
@@ -88,7 +87,7 @@ def log_det_dense(case: Case) -> None:
 
 
 @torch.no_grad()
-def _reflected(layer: Any) -> Any:
+def _reflected(layer: Layer) -> Layer:
     """The layer with the first row of every parameter times −1."""
     for parameter in trainable(layer).values():
         (parameter[:1] if parameter.ndim else parameter).neg_()
@@ -175,7 +174,7 @@ def float32_error(case: Case) -> None:
             )
 
 
-def dense_jacobian(layer: Any, image: Tensor) -> Tensor:
+def dense_jacobian(layer: Layer, image: Tensor) -> Tensor:
     """∂z/∂x of one image, (C·H·W, C·H·W)."""
     jacobian = torch.autograd.functional.jacobian(lambda a: layer(a[None])[0][0], image)
     return jacobian.reshape(image.numel(), -1)

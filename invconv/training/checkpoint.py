@@ -18,7 +18,7 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or is not of what it is asked to restore."""
 
 
-def save_atomically(value: Any, path: Path) -> None:
+def save_atomically(value: object, path: Path) -> None:
     """``torch.save`` to ``path``; should the process die, the old file is there or the new one."""
     with replacing(path) as file:
         torch.save(value, file)
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path, **kinds: type | tuple[type, ...]) -> dict[str, A
     return dict(saved)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
     if isinstance(value, list | tuple):
@@ -69,7 +69,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, PLAIN)
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) -> None:
+def load_weights(module: nn.Module, weights: Mapping[str, object], origin: str) -> None:
     """``module.load_state_dict``, with one sentence where the architecture is another.
 
     Raises:
@@ -79,7 +79,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) -> 
     module.load_state_dict(weights)
 
 
-def check_weights(module: nn.Module, weights: Mapping[str, Any], origin: str) -> None:
+def check_weights(module: nn.Module, weights: Mapping[str, object], origin: str) -> None:
     """Refuses weights that ``module`` cannot load, or could but not compute with.
 
     Raises:
@@ -120,7 +120,7 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
                 raise ValueError(f"its {name} has shape {tuple(value.shape)}")
 
 
-def check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+def check_settings(saved: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
     """Refuses to go on from a checkpoint that was made with other settings.
 
     Raises:
@@ -137,7 +137,7 @@ def check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Pa
         )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, Any]:
     """One level of names with dots; lists and tuples are the same."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invconv.about import Options
 from invconv.data import ImageSet, label, load
 from invconv.files import brief
 from invconv.flows import LevelFlow, MaCowFG, MultiScaleFlow
@@ -81,7 +82,7 @@ def _described(shape: tuple[int, int, int], levels: int) -> str:
     return f"{'×'.join(map(str, shape))} images with {levels} levels"
 
 
-def build_flow(arguments: Mapping[str, Any]) -> LevelFlow:
+def build_flow(arguments: Options) -> LevelFlow:
     """A flow from plain values: ``kind``, a name in `FLOWS`, and its constructor's arguments."""
     kept = dict(arguments)
     kind = check_choice(kept.pop("kind"), FLOWS, "kind of flow")
@@ -119,7 +120,7 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[LevelFlow
     return flow.to(device), recipe
 
 
-def _built(architecture: Mapping[str, Any], weights: Mapping[str, Any], origin: str) -> LevelFlow:
+def _built(architecture: Options, weights: Mapping[str, object], origin: str) -> LevelFlow:
     """The flow, first without memory: what a file says may be larger than what it holds."""
     if _steps(architecture) > len(weights):
         raise CheckpointError(f"{origin} names an architecture of more steps than it has weights")
@@ -132,7 +133,7 @@ def _built(architecture: Mapping[str, Any], weights: Mapping[str, Any], origin: 
     return build_flow(architecture)
 
 
-def _steps(value: Any, counts: bool = False) -> int:
+def _steps(value: object, counts: bool = False) -> int:
     """The sum of all numbers below a name "steps"."""
     if isinstance(value, Mapping):
         return sum(_steps(part, counts or name == "steps") for name, part in value.items())

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -27,7 +26,7 @@ def train(
     seed: int = 0,
     folder: Path | None = None,
     progress: bool = True,
-    recipe: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, object] | None = None,
     world: World = ALONE,
 ) -> TrainingState:
     """Trains by maximum likelihood and leaves the best validated weights in ``flow``.
