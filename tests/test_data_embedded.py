@@ -114,6 +114,6 @@ def test_a_job_loads_no_library_that_it_may_not_need():
     """scikit-learn alone takes a second, in every job of a sweep."""
     command = [sys.executable, "-c", "import sys, table1; print(*sys.modules)"]
     loaded = subprocess.check_output(command, cwd=ROOT / "reproductions", text=True).split()
-    assert {"table1", "invconv.sweeps.running", "invconv.data.embedded"} <= set(loaded)
+    assert {"table1", "invconv.sweeps.application", "invconv.data.embedded"} <= set(loaded)
     assert any(name.startswith("invconv.report.") for name in loaded)
     assert not {"sklearn", "scipy"} & set(loaded)

@@ -17,7 +17,6 @@ from invconv.data.own import FOLDER as FOLDER
 # isort: on
 
 from invconv.data.augment import augment
-from invconv.data.decode import read_images
 from invconv.data.images import ImageSet, histogram_bits_per_dim
 from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
@@ -79,6 +78,8 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     key = _key(data, options)
     if data.load is not None:
         return data.load(split, **options)
+    from invconv.data.decode import read_images  # Pillow, which timing does without
+
     bits, levels = options.get("bits", 8), options.get("levels")
     if levels is not None and levels not in range(2, 257):
         raise ValueError(f"levels must be 2 to 256, not {levels!r}")

@@ -1,12 +1,15 @@
 """CelebA, aligned and cropped to 64×64."""
 
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from invconv.data.presets import Hub, Preset
 from invconv.data.sets import DataSet, register
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-def crop_celeba(picture: Image.Image) -> Image.Image:
+
+def crop_celeba(picture: "Image") -> "Image":
     """The 148×148 crop of an aligned 178×218 CelebA image at row 40, column 15, as 64×64.
 
     The crop of Dinh et al., "Density estimation using Real NVP" (2017), section 4.1, where their
@@ -14,8 +17,10 @@ def crop_celeba(picture: Image.Image) -> Image.Image:
     """
     if picture.size != (178, 218):
         raise ValueError(f"it is {picture.width}×{picture.height}, not CelebA's aligned 178×218")
+    from PIL.Image import Resampling
+
     box = (15, 40, 15 + 148, 40 + 148)
-    return picture.resize((64, 64), Image.Resampling.BILINEAR, box=box)
+    return picture.resize((64, 64), Resampling.BILINEAR, box=box)
 
 
 CELEBA = register(

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from invconv.validation import check_count
 
-Prepare = Callable[[Image.Image], Image.Image]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Prepare = Callable[["Image"], "Image"]
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,15 @@ def square(size: int) -> Prepare:
     """A function that crops the central square and averages it down to ``size`` × ``size``."""
     check_count(size, "size")
 
-    def resize(picture: Image.Image) -> Image.Image:
+    def resize(picture: "Image") -> "Image":
         side = min(picture.size)
         if side < size:
             raise ValueError(f"it is {picture.width}×{picture.height}, smaller than size {size}")
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         box = (left, top, left + side, top + side)
-        return picture.resize((size, size), Image.Resampling.BOX, box=box)
+        from PIL.Image import Resampling
+
+        return picture.resize((size, size), Resampling.BOX, box=box)
 
     return resize
 
