@@ -88,7 +88,8 @@ def configured(table2):
     """What Hydra composes from the overrides of table 2's command line, typed."""
     from hydra import compose, initialize_config_dir
 
-    from invconv.sweeps.application import CONF, register
+    from invconv.sweeps.application import CONF
+    from invconv.sweeps.groups import register
 
     register(table2.TABLE)
 

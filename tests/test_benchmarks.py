@@ -95,7 +95,7 @@ def test_a_file_becomes_rows_and_a_page(saved, tmp_path, capsys):
     solve = rows[rows["operation"] == "solve"].iloc[0]
     shown = [1e3 * solve[f"time{part}_s"] for part in ("", "_q25", "_q75")]
     assert with_quartiles(*shown) in text
-    figures = {figure.title: figure for figure in TABLE.explore(rows)}
+    figures = {one.title: one for plot in TABLE.plots for one in plot.figures(rows, ())}
     (point,) = figures["solve: time against n"].points
     assert (point.x, point.y) == (16, solve["time_s"])
 
@@ -104,10 +104,10 @@ def test_files_of_others_are_refused_in_one_sentence(tmp_path, capsys):
     path = tmp_path / "file.json"
     foreign = {"machine_info": {}, "commit_info": {}, "benchmarks": [], "datetime": "2026-01-01"}
     for content, said in (
-        (None, "cannot be read"),
+        (None, "is no file of pytest-benchmark"),
         ("{", "is no file of pytest-benchmark"),
         ("{}", "is no file of pytest-benchmark"),
-        (json.dumps(foreign), "does not say where it was measured"),
+        (json.dumps(foreign), "holds no times of this repository"),
     ):
         if content is not None:
             path.write_text(content)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from recorded import largest_difference, recorded
 
 from invconv.flows import ConditionalCouplings, ConditionalMaCow, MaCowFG, Scale
@@ -12,8 +11,8 @@ from invconv.flows import VariationalDequantization as Variational
 from invconv.flows.conditional import run
 from invconv.flows.conditional_macow import ContextEncoder, ResidualBlock
 from invconv.flows.macow_steps import conditional_macow_step
+from invconv.flows.published import MACOW_FG, MACOW_ORG
 from invconv.layers.weight_norm import WeightNormConv2d, WeightNormUpsampling
-from invconv.rows.provenance import ROOT
 
 
 def perturb(module, scale=0.1):
@@ -89,15 +88,13 @@ def test_the_authors_encoder_and_its_initialisation():
 
 def test_the_models_of_table_3_have_their_parameters():
     """The released cifar10-vdq.json: 1,205,876 of them behind the noise; printed is 38.4M."""
-    folder = ROOT / "reproductions" / "conf" / "model"
-    config = OmegaConf.to_container(OmegaConf.load(folder / "macow_org.yaml"))
-    flow = MaCowFG((3, 32, 32), **config)
+    flow = MaCowFG((3, 32, 32), **MACOW_ORG)
     assert count(flow) == 38_403_423
     assert count(flow.dequantization) == 1_205_876
     assert flow.dequantization_name == "variational_macow"
-    config |= {"dequantization": "uniform", "dequantization_options": None}
-    same = OmegaConf.to_container(OmegaConf.load(folder / "macow_fg.yaml"))
-    assert {k: v for k, v in config.items() if v is not None} == same
+    config = MACOW_ORG | {"dequantization": "uniform"}
+    del config["dequantization_options"]
+    assert config == MACOW_FG
 
 
 def test_encoder_goes_down_and_up():

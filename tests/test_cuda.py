@@ -10,8 +10,8 @@ import torch
 from cases import Case, cases, make
 
 from invconv import FInC, solve_triangular_conv2d, triangular_conv2d
-from invconv.bench.gpu_tools import SANITIZED
 from invconv.numerical import allowed_residual, relative_error
+from invconv.rows.provenance import ROOT
 from invconv.solvers import cuda, resolve
 from invconv.solvers.cuda import calls, driver, published
 from invconv.solvers.cuda.plan import Forced, geometry
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 GPU = torch.device("cuda")
+SANITIZED = ROOT / "kernels" / "gpu" / "sanitized.py"
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 2e-2}
 LARGE = [
     Case(4, 3, (3, 3), (16, 16)),
@@ -295,6 +296,6 @@ def test_compute_sanitizer(tool):
     found = shutil.which("compute-sanitizer")
     if not found:
         pytest.skip("compute-sanitizer is not installed")
-    command = [found, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SANITIZED]
+    command = [found, "--tool", tool, "--error-exitcode", "9", sys.executable, str(SANITIZED)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

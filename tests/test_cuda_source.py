@@ -21,7 +21,7 @@ if sys.platform != "linux":
 GEOMETRY = Geometry(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False)
 MEASURE = """
 import json, sys
-from invconv.bench.cuda_resources import measure
+from invconv.solvers.cuda.resources import measure
 import invconv
 rows = measure(*json.loads(sys.argv[1]))
 print(json.dumps([invconv.__file__, [used._asdict() for used in rows]]))

@@ -367,6 +367,7 @@ def test_a_table_that_says_nothing_of_figures_has_one_for_each_time_and_its_unit
         "reason": "",
         "weights": 3,
     }
+    row |= {"inverse_bytes_per_s": 1e9, "inverse_flop_per_s": 1e9, "peak_bytes": 7}
     row |= {"inverse_s": 0.5, "inverse_q25_s": 0.4, "inverse_q75_s": 0.7, "loss": 2.0}
     rows = pd.DataFrame([{**row, "status": s, "method": "finc"} for s in ("ok", "oom")])
     data = table_data(toy, rows)
@@ -375,6 +376,8 @@ def test_a_table_that_says_nothing_of_figures_has_one_for_each_time_and_its_unit
     assert (point.x, point.y, point.low, point.high, point.row) == ("FInC", 0.5, 0.4, 0.7, 0)
     units = {column.name: column.unit for column in data.columns}
     assert (units["inverse_q25_s"], units["loss"], units["weights"]) == ("s", "bits/dim", "")
+    assert (units["inverse_bytes_per_s"], units["inverse_flop_per_s"]) == ("bytes/s", "FLOP/s")
+    assert units["peak_bytes"] == "bytes"
     assert data.published == []
     assert table_data(toy, rows.drop(columns="method")).figures == []
 
@@ -414,7 +417,8 @@ def test_a_line_goes_from_one_size_to_the_next():
     rows = pd.DataFrame(
         [here | {"method": m, "size": s} for s in shuffled for m in ("macow", "glow", "finc")]
     )
-    drawn = next(f for f in figure4.TABLE.explore(rows) if f.title.endswith("batch 1"))
+    figures = figure4.TABLE.plots[0].figures(rows, [])
+    drawn = next(f for f in figures if f.title.endswith("batch 1"))
     for number, look in enumerate(drawn.series):
         places = [p.x for p in drawn.points if p.series == number]
-        assert "published" in look.name or places == list(figure4.SIZES)
+        assert "published" in look["name"] or places == list(figure4.SIZES)

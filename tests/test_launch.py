@@ -15,9 +15,9 @@ from hydra_plugins.invconv_launchers import SlurmLauncher
 from invconv.__main__ import main
 from invconv.rows import Row, RowsError, read_row, write_row
 from invconv.rows.provenance import ROOT, revision
-from invconv.sweeps import cluster, launching, states, watch
+from invconv.sweeps import cluster, states, watch
 from invconv.sweeps import jobs as launched
-from invconv.sweeps.application import Application, SweepError, Task
+from invconv.sweeps.application import Application, Cell, SweepError, Task
 from invconv.sweeps.cluster import ClusterError
 from invconv.sweeps.config import Launch, Sweep
 
@@ -127,26 +127,26 @@ def test_a_time_limit_too_short_for_the_signal(tmp_path, programs):
     for minutes, delay, fits in ((4, 120, True), (3, 120, False), (2, 30, True), (1, 0, False)):
         options = {**OPTIONS, "timeout_min": minutes, "signal_delay_s": delay}
         if fits:
-            cluster.check(tmp_path, options)
+            cluster.check(options)
         else:
             with pytest.raises(ClusterError, match="too short to be warned and requeued") as told:
-                cluster.check(tmp_path, options)
+                cluster.check(options)
     assert "at least 2 minutes" in str(told.value)
 
 
 def test_a_partition_that_does_not_exist(tmp_path, programs):
     programs("sbatch")
     programs("sinfo", "main\\nmain\\nbig\\n")
-    cluster.check(tmp_path, {**OPTIONS, "partition": "big,main"})
+    cluster.check({**OPTIONS, "partition": "big,main"})
     with pytest.raises(ClusterError, match=r"no partition 'gpu': .* can be big, main"):
-        cluster.check(tmp_path, {**OPTIONS, "partition": "main,gpu"})
+        cluster.check({**OPTIONS, "partition": "main,gpu"})
 
 
 def test_a_controller_that_does_not_answer(tmp_path, programs):
     programs("sbatch")
     programs("sinfo", code=1, error="slurm_load_partitions: Unable to contact slurm controller\\n")
     with pytest.raises(ClusterError, match=r"sinfo does not answer: .*Unable to contact"):
-        cluster.check(tmp_path, OPTIONS)
+        cluster.check(OPTIONS)
 
 
 def test_what_sbatch_refuses_is_one_sentence():
@@ -175,7 +175,7 @@ def test_the_queue(programs):
 
 
 def test_without_an_answer_of_squeue_nothing_is_submitted_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "check", lambda runs, options: None)
+    monkeypatch.setattr(cluster, "check", lambda options: None)
     monkeypatch.setattr(cluster, "accounting", lambda: "")
     monkeypatch.setattr(cluster, "queue", lambda: None)
     monkeypatch.setattr(launched.Jobs, "_submit", idle)
@@ -213,7 +213,7 @@ def test_whatever_goes_wrong_before_a_sweep_is_hydras_error_in_one_sentence(
     monkeypatch.setattr(states, "record", fail)
     composed = OmegaConf.structured(Sweep(runs=str(tmp_path), results="results"))
     with pytest.raises(SweepError, match=f"t: {error}"):
-        launching.note(TASK, [(0, [], composed)], records=True)
+        TASK.note([(0, [], composed)], records=True)
 
 
 def test_what_hydra_says_better_is_left_to_it(tmp_path):
@@ -323,23 +323,23 @@ def test_nothing_is_timed_side_by_side(tmp_path):
     one_sentence(done, "table1: launch.detach=true needs a cluster: launch=slurm")
 
 
-def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capsys, monkeypatch):
+def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wanted = ["n=8", "method=glow,finc", "channels=12,13"]
     assert main(["list", "runs/table1", *wanted]) == 1
-    assert "4 cells: 4 missing" in capsys.readouterr().out
+    assert "4 cells: 4 missing" in capfd.readouterr().out
     assert list(tmp_path.iterdir()) == []
     done = command(tmp_path, "table1", "-m", "launch=local", *wanted)
     assert done.returncode == 1
     assert "3 of 4 cells ok" in done.stdout
     assert "finc-c13-n8" in done.stderr  # FInC cuts the channels in four
     assert main(["list", "runs/table1"]) == 1
-    assert "4 cells: 3 ok, 1 error" in capsys.readouterr().out
+    assert "4 cells: 3 ok, 1 error" in capfd.readouterr().out
 
     path = next((tmp_path / "runs" / "table1").glob("glow-c12-*/row.json"))
     path.write_text(path.read_text().replace(revision()[0], "abc1234567"))
     main(["list", "runs/table1"])
-    assert f"ok: by commit abc1234567, here is {revision()[0]}" in capsys.readouterr().out
+    assert f"ok: by commit abc1234567, here is {revision()[0]}" in capfd.readouterr().out
     done = command(tmp_path, "table1", "-m", "n=8", "method=glow", "channels=12")
     assert "skipped, done before by commit abc1234567" in done.stdout
     done = command(tmp_path, "table1", "-m", *wanted, "method=glow", "force_changed=true")
@@ -403,7 +403,7 @@ def jobs(tmp_path, task, options, cells, **launch):
 def wanted(tmp_path, names):
     """Cells that a launcher is given."""
     return {
-        name: launching.Cell(
+        name: Cell(
             name,
             number,
             [f"preset={name}"],

@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from recorded import largest_difference, recorded
 
 from invconv import MaCow, build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.macow_steps import GatedCoupling, macow_step, macow_unit
+from invconv.flows.published import MACOW_FG
 from invconv.layers import masked_conv
 from invconv.layers.weight_norm import WeightNormConv2d
-from invconv.rows.provenance import ROOT
 
 
 def perturb(module, scale=0.2):
@@ -244,10 +243,7 @@ def test_a_step_has_two_units_and_a_step_of_glow():
 
 
 def test_the_model_of_table_3_has_its_parameters():
-    config = OmegaConf.to_container(
-        OmegaConf.load(ROOT / "reproductions" / "conf" / "model" / "macow_fg.yaml")
-    )
-    flow = MaCowFG((3, 32, 32), **config)
+    flow = MaCowFG((3, 32, 32), **MACOW_FG)
     assert sum(parameter.numel() for parameter in flow.parameters()) == 37_197_547
     assert sum(parameter.numel() for parameter in MaCowFG().parameters()) == 37_197_547
 

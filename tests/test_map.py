@@ -11,7 +11,7 @@ from invconv.report.document import MAP
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
 from invconv.tables import figure4, readme, scaling, table3, table4
-from invconv.tables.accuracy_page import MEASURES
+from invconv.tables.accuracy import MEASURES
 from invconv.tables.table import tables
 
 TABLES = tables()

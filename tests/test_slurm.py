@@ -38,7 +38,7 @@ def test_eight_cells_of_which_some_raise(slurm, tmp_path):
     sweep = Sweep(tmp_path, slurm, *TINY, "method=glow,finc", "seed=0,1", "budget.levels=9,2")
     code, text = sweep.run()
     assert code == 1
-    assert "8 cells submitted" in text
+    assert "8 cells wait or run" in text
     assert "4 of 8 cells ok" in text
     assert text.count("error: ValueError: 9 levels halve the image 9 times") == 4
     assert sorted(outcomes(sweep)) == [["error"]] * 4 + [["ok"]] * 4
@@ -49,7 +49,7 @@ def test_eight_cells_of_which_some_raise(slurm, tmp_path):
     assert len(arrays) == 8
     code, text = sweep.run("budget.levels=2")  # what is done is not even submitted
     assert code == 0
-    assert "submitted" not in text
+    assert "wait or run" not in text
     assert "4 of 4 cells ok" in text
 
 
@@ -94,8 +94,8 @@ def test_a_killed_cell_a_killed_parent_scancel_and_two_sweeps_at_once(slurm, tmp
         log.read_text() for log in logs
     ]
     for log in logs:
-        counts = re.search(r"(\d) cells submitted, (\d) were", log.read_text())
-        assert int(counts[1]) + int(counts[2]) == 4 - len(finished)
+        count = re.search(r"(\d) cells wait or run", log.read_text())
+        assert int(count[1]) == 4 - len(finished)
         assert "4 of 4 cells ok" in log.read_text()
     assert [cell.count("ok") for cell in outcomes(sweep)] == [1] * 4
     assert all(states.attempts(cell) == ["ok"] for cell in finished)
@@ -105,14 +105,15 @@ def test_a_killed_cell_a_killed_parent_scancel_and_two_sweeps_at_once(slurm, tmp
 def test_the_mistakes_of_a_user_whom_the_cluster_answers(slurm, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
     options = {"timeout_min": 60, "signal_delay_s": 120, "partition": "main"}
-    cluster.check(tmp_path, options)
+    cluster.check(options)
     with pytest.raises(cluster.ClusterError, match=r"no partition 'gpu': .* can be main"):
-        cluster.check(tmp_path, {**options, "partition": "gpu"})
+        cluster.check({**options, "partition": "gpu"})
     assert "accounting storage is disabled" in cluster.accounting()
     sweep = Sweep(tmp_path, slurm, "hydra.launcher.account=a", *TINY, "hydra.launcher.qos=b")
     code, text = sweep.run("hydra.launcher.partition=gpu")
-    assert code == 2
-    assert text == ("table2: there is no partition 'gpu': hydra.launcher.partition can be main\n")
+    assert code == 1
+    said = "table2: there is no partition 'gpu': hydra.launcher.partition can be main\n"
+    assert text.startswith(said)
 
 
 def test_a_sweep_directory_that_the_nodes_do_not_see(slurm, tmp_path):

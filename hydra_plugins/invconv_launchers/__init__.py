@@ -8,7 +8,6 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf import DictConfig, open_dict
@@ -24,40 +23,33 @@ from omegaconf import DictConfig, open_dict
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
+    from invconv.sweeps.application import Cell, Task
     from invconv.sweeps.jobs import Jobs
-    from invconv.sweeps.launching import Cell
 
 
 class _Cells(Launcher):
     """What the launchers share: all cells of a sweep are composed and noted before one starts."""
 
     def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+        self, *, hydra_context: HydraContext, task_function: "Task", config: DictConfig
     ) -> None:
         """Hydra's own call, before anything is launched; refuses a folder that will not do."""
-        from invconv.sweeps import launching
-
-        self.hydra_context, self.task_function = hydra_context, task_function
-        self.config = config
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if self.records:
-            launching.check_folder(self.task_function, config)
+            task_function.check_folder(Path(config.runs))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Composes the cells and starts them; their rows tell what became of them."""
-        from invconv.sweeps import launching
-
         setup_globals()
-        composed = []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            config = self.hydra_context.config_loader.load_sweep_config(
-                self.config, list(overrides)
-            )
+        composed, loader = [], self.hydra_context.config_loader
+        for number, overrides in enumerate(map(list, job_overrides), initial_job_idx):
+            config = loader.load_sweep_config(self.config, overrides)
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
-            composed.append((number, list(overrides), config))
-        self.start(launching.note(self.task_function, composed, self.records))
+            composed.append((number, overrides, config))
+        self.start(self.task_function.note(composed, self.records))
         return []
 
     records = True
@@ -74,13 +66,8 @@ class BasicLauncher(_Cells):
     def start(self, cells: "Mapping[str, Cell]") -> None:
         """Runs them."""
         for cell in cells.values():
-            result = run_job(
-                hydra_context=self.hydra_context,
-                task_function=self.task_function,
-                config=cell.composed,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+            where = ("hydra.sweep.dir", "hydra.sweep.subdir")
+            result = run_job(self.task_function, cell.composed, *where, self.hydra_context)
             result.return_value  # noqa: B018 - raises what the task raised
 
 
@@ -89,23 +76,22 @@ class ListLauncher(_Cells):
 
     records = False
 
+    def __init__(self, **_: object) -> None:
+        """Takes SLURM's options, too: a command line can be listed as it is."""
+
     def start(self, cells: "Mapping[str, Cell]") -> None:
         """Prints them."""
-        from invconv.sweeps import launching
+        from invconv.sweeps import states
 
-        launching.list_only(self.task_function, cells)
+        task, runs = self.task_function, next(iter(cells.values())).folder.parent
+        task.detached, task.code = True, states.print_states(runs, list(cells))
 
 
 class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
     """Cells as jobs through submitit; a job runs this object, as the plugin's launchers do."""
 
     def __call__(
-        self,
-        sweep_overrides: list[str],
-        job_dir_key: str,
-        job_num: int,
-        job_id: str,
-        singleton_state: dict[type, Singleton],
+        self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
     ) -> JobReturn:
         """Runs one cell, in its job, with the job's cores."""
         import torch
@@ -114,9 +100,9 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
 
         if "SLURM_CPUS_PER_TASK" in os.environ and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(int(os.environ["SLURM_CPUS_PER_TASK"]))
-        self.folder = self.folders[job_num]
+        self.folder = self.folders[number]
         self.began = time.time(), jobs.checkpoints(self.folder)
-        result = super().__call__(sweep_overrides, job_dir_key, job_num, job_id, singleton_state)
+        result = super().__call__(overrides, key, number, job, state)
         result.return_value  # noqa: B018 - raises what the task raised
         return result
 
@@ -134,10 +120,9 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         from invconv.sweeps import jobs
 
         self.folders = {cell.number: cell.folder for cell in cells.values()}
-        config = next(iter(cells.values())).config
-        wanted, runs = jobs.unfinished(cells), Path(config.runs)
-        task = self.task_function
-        return jobs.Jobs(self, task, self.params, wanted, config.launch, runs)
+        first, wanted = next(iter(cells.values())), jobs.unfinished(cells)
+        launch, runs = first.config.launch, first.folder.parent
+        return jobs.Jobs(self, self.task_function, self.params, wanted, launch, runs)
 
 
 class LocalLauncher(_Submitted):
@@ -160,27 +145,12 @@ class SlurmLauncher(_Submitted):
         self.jobs(cells).run_on_slurm()
 
 
-@dataclass
-class _Basic:
-    _target_: str = f"{__name__}.BasicLauncher"
-
-
-@dataclass
-class _List:
-    _target_: str = f"{__name__}.ListLauncher"
-
-
-@dataclass
-class _Local(LocalQueueConf):
-    _target_: str = f"{__name__}.LocalLauncher"
-
-
-@dataclass
-class _Slurm(SlurmQueueConf):
-    _target_: str = f"{__name__}.SlurmLauncher"
-
-
-for _name, _node in {"basic": _Basic, "list": _List, "local": _Local, "slurm": _Slurm}.items():
-    ConfigStore.instance().store(
-        group="hydra/launcher", name=f"invconv_{_name}", node=_node, provider="invconv"
-    )
+_NODES = {
+    "basic": {"_target_": f"{__name__}.BasicLauncher"},
+    "list": SlurmQueueConf(_target_=f"{__name__}.ListLauncher"),
+    "local": LocalQueueConf(_target_=f"{__name__}.LocalLauncher"),
+    "slurm": SlurmQueueConf(_target_=f"{__name__}.SlurmLauncher"),
+}
+for _name, _node in _NODES.items():
+    _place = {"group": "hydra/launcher", "name": f"invconv_{_name}", "provider": "invconv"}
+    ConfigStore.instance().store(node=_node, **_place)

@@ -18,19 +18,15 @@ def gpu_processes(device: torch.device) -> dict[int, str]:
     """
     name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     command = ["nvidia-smi", f"--id={name}", "--query-compute-apps=pid,process_name"]
+    command += ["--format=csv,noheader"]
+    quiet = subprocess.DEVNULL
     try:
-        asked = subprocess.run(
-            [*command, "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        listed = subprocess.check_output(command, text=True, timeout=60, stderr=quiet)
     except (OSError, subprocess.SubprocessError) as error:
         warnings.warn(f"who else is on {device} cannot be told: {error}", stacklevel=2)
         return {}
-    pairs = (line.split(",", 1) for line in asked.stdout.splitlines() if "," in line)
-    return {int(pid): process.strip() for pid, process in pairs if pid.strip().isdigit()}
+    pairs = (line.partition(",") for line in listed.splitlines())
+    return {int(pid): process.strip() for pid, _, process in pairs if pid.strip().isdigit()}
 
 
 def check_alone(device: torch.device) -> None:
@@ -39,13 +35,9 @@ def check_alone(device: torch.device) -> None:
     In a container with its own process numbers the driver's differ; there the only process that
     is listed counts as this one.
     """
-    if device.type != "cuda":
-        return
-    others = gpu_processes(device)
-    if os.getpid() not in others and len(others) <= 1:
-        return
-    others.pop(os.getpid(), None)
-    if others:
+    others = gpu_processes(device) if device.type == "cuda" else {}
+    unlisted = others.pop(os.getpid(), None) is None
+    if len(others) > (1 if unlisted else 0):
         pid, name = next(iter(others.items()))
         raise Busy(
             f"nothing is timed: {len(others)} other processes compute on {device}, first {name} "

@@ -1,6 +1,6 @@
 """The strongest that torch offers for what the solver is compared with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,23 +21,25 @@ def tuned(device: torch.device) -> Iterator[dict[str, bool]]:
     Yields:
         A row's values: cudnn_benchmark, True; nothing on a CPU.
     """
-    if device.type != "cuda":
-        yield {}
-        return
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    before, gpu = torch.backends.cudnn.benchmark, device.type == "cuda"
+    torch.backends.cudnn.benchmark = before or gpu
     try:
-        yield {"cudnn_benchmark": True}
+        yield {"cudnn_benchmark": True} if gpu else {}
     finally:
         torch.backends.cudnn.benchmark = before
 
 
-def corner_weight(channels: int, kernel_size: int, std: float = 0.05) -> Tensor:
-    """FInC's kernels at their published initialization, (C, C/4, k, k), seeded by the caller."""
-    quarter = channels // 4
-    weight = std * torch.randn(channels, quarter, kernel_size, kernel_size)
-    last = weight[:, :, -1, -1].view(4, quarter, quarter)
-    last.copy_(last.tril(-1) + torch.eye(quarter))
+def corner_weight(
+    channels: int, kernel_size: int, std: float = 0.05, groups: int = 4, anchor: int = -1
+) -> Tensor:
+    """FInC's kernels at their published initialization, (C, C/4, k, k), seeded by the caller.
+
+    Other ``groups``, and another tap ``anchor`` in both directions, make those of other layers.
+    """
+    part = channels // groups
+    weight = std * torch.randn(channels, part, kernel_size, kernel_size)
+    taps = weight[:, :, anchor, anchor].view(groups, part, part)
+    taps.copy_(taps.tril(-1) + torch.eye(part))
     return weight
 
 
@@ -52,24 +54,25 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
         x: (B, C, H, W).
         weight: (C, C/4, k, k) in top-left orientation; groups from tl, tr, bl and br.
     """
-    k = weight.shape[2]
-    p = k - 1
-    height, width = x.shape[2:]
-    corners = [w.flip(f) if f else w for w, f in zip(weight.chunk(4), FLIPS, strict=True)]
-    corners = [w.contiguous() for w in corners]
+    p, (height, width), quarter = weight.shape[2] - 1, x.shape[2:], len(weight) // 4
+    corners = [w.flip(f).contiguous() for w, f in zip(weight.chunk(4), FLIPS, strict=True)]
     pads = ((p, 0, p, 0), (0, p, p, 0), (p, 0, 0, p), (0, p, 0, p))
     crops = [(slice(i, i + height), slice(j, j + width)) for i in (0, p) for j in (0, p)]
     grouped = torch.cat(corners)
-    dense = _embed(corners)
-    dense_last = dense.to(memory_format=torch.channels_last)
-    x_last = x.to(memory_format=torch.channels_last)
+    dense = weight.new_zeros(4 * quarter, 4 * quarter, 2 * p + 1, 2 * p + 1)
+    for start, kernel, pad in zip(
+        range(0, len(weight), quarter), corners, pads[::-1], strict=True
+    ):
+        channels = slice(start, start + quarter)
+        dense[channels, channels] = F.pad(kernel, pad)
+    x_last, dense_last = (t.to(memory_format=torch.channels_last) for t in (x, dense))
     out = torch.empty_like(x)
 
     def padded() -> list[Tensor]:
         parts = zip(x.chunk(4, 1), corners, pads, strict=True)
         return [F.conv2d(F.pad(part, pad), w) for part, w, pad in parts]
 
-    def cropped(parts: list[Tensor]) -> Tensor:
+    def cropped(parts: Sequence[Tensor]) -> Tensor:
         pairs = zip(parts, crops, strict=True)
         return torch.cat([part[:, :, rows, columns] for part, (rows, columns) in pairs], 1)
 
@@ -79,30 +82,14 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
         "four cropped": lambda: cropped(
             [F.conv2d(part, w, padding=p) for part, w in zip(x.chunk(4, 1), corners, strict=True)]
         ),
-        "grouped": lambda: cropped(list(F.conv2d(x, grouped, padding=p, groups=4).chunk(4, 1))),
+        "grouped": lambda: cropped(F.conv2d(x, grouped, padding=p, groups=4).chunk(4, 1)),
         "dense": lambda: F.conv2d(x, dense, padding=p),
         "dense channels-last": lambda: F.conv2d(x_last, dense_last, padding=p),
     }
 
 
-def _embed(corners: list[Tensor]) -> Tensor:
-    """One (C, C, 2k−1, 2k−1) kernel that does what the four corner kernels do."""
-    quarter, _, k, _ = corners[0].shape
-    dense = corners[0].new_zeros(4 * quarter, 4 * quarter, 2 * k - 1, 2 * k - 1)
-    for group, kernel in enumerate(corners):
-        channels = slice(group * quarter, (group + 1) * quarter)
-        down, right = (k - 1) * (group // 2), (k - 1) * (group % 2)
-        dense[channels, channels, down : down + k, right : right + k] = kernel
-    return dense
-
-
 def pointwise(x: Tensor, matrix: Tensor) -> Calls:
-    """A 1×1 convolution as conv2d and as a batched matrix product.
-
-    Args:
-        x: (B, C, H, W).
-        matrix: (C, C).
-    """
+    """A 1×1 convolution of x (B, C, H, W) by ``matrix``, as conv2d and as matrix products."""
     kernel = matrix[:, :, None, None].contiguous()
     flat = x.flatten(2)
     out = torch.empty_like(flat)

@@ -3,10 +3,12 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, Node
+from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import flop_registry
 
@@ -23,13 +25,10 @@ zero_ zeros zeros_like
 """
 MOVES = frozenset(_MOVES.split())
 """Operators that move or select numbers and compute none."""
-
-REDUCTIONS = frozenset(
-    ("amax", "amin", "linalg_vector_norm", "max", "mean", "min", "prod", "sum", "var", "var_mean")
-)
+REDUCTIONS = {"amax", "amin", "linalg_vector_norm", "max", "mean", "min", "prod", "sum"}
+REDUCTIONS |= {"var", "var_mean"}
 """Operators that touch each input once."""
-
-UNTAGGED = frozenset(("log_sigmoid_forward", "polar"))
+UNTAGGED = {"log_sigmoid_forward", "polar"}
 """Elementwise operators that torch does not tag as such."""
 
 MATRICES: dict[str, Callable[[int, int], float]] = {
@@ -47,23 +46,18 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
     """The parameters that ``layer`` stores, and those on which z or log_det really depend.
 
     The second is counted by gradients: an entry that is masked away has none, and neither has a
-    tap that reaches beyond the probing image.
-
-    Args:
-        layer: any layer; it is not changed.
-        shape: (C, H, W) of the probing image, at least as large as all taps together.
+    tap that reaches beyond the probing image of ``shape``, (C, H, W).
     """
-    probe = copy.deepcopy(layer).double().train().requires_grad_(True)
+    probe = copy.deepcopy(layer).cpu().double().train().requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in probe.parameters():
             noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
-            parameter.add_(0.01 * noise.to(parameter.device))
-    device = next((p.device for p in probe.parameters()), torch.device("cpu"))
-    x = torch.randn(2, *shape, dtype=torch.float64, generator=generator).to(device)
+            parameter.add_(0.01 * noise)
+    x = torch.randn(2, *shape, dtype=torch.float64, generator=generator)
     with torch.enable_grad():
         z, log_det = probe(x)
-        loss = (z * torch.randn(z.shape, generator=generator).to(z)).sum() + log_det.sum()
+        loss = (z * torch.randn(z.shape, generator=generator)).sum() + log_det.sum()
         loss.backward()
     stored = sum(parameter.numel() for parameter in probe.parameters())
     gradients = [p.grad for p in probe.parameters() if p.grad is not None]
@@ -71,39 +65,28 @@ def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
 
 
 def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
-    """The parameters that ``flow`` stores, and how many its convolutions do not mask away.
-
-    The second is counted as in `count_parameters`.
-
-    Args:
-        flow: it is not changed.
-        images: (B, C, H, W), integers, for one pass.
+    """The parameters that ``flow`` stores, and those that `count_parameters` of its convolutions
+    does not find masked away; for one pass it takes ``images`` (B, C, H, W), integers.
     """
     shapes: dict[InvertibleConv, Shape] = {}
-    hooks = [
-        part.register_forward_pre_hook(
-            lambda module, arguments: (
-                shapes.setdefault(module, tuple(arguments[0].shape[1:])) and None
-            )
-        )
-        for part in outermost_convolutions(flow)
-    ]
-    try:
-        with torch.no_grad():
-            flow.log_prob(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    masked: dict[tuple[str, Shape], int] = {}
-    total = 0
+
+    def see(module: InvertibleConv, arguments: tuple[Tensor]) -> None:
+        channels, height, width = arguments[0].shape[1:]
+        shapes.setdefault(module, (channels, height, width))
+
+    with ExitStack() as hooks, torch.no_grad():
+        for conv in outermost_convolutions(flow):
+            hooks.enter_context(conv.register_forward_pre_hook(see))
+        flow.log_prob(images)
+    alike: dict[tuple[str, Shape], list[InvertibleConv]] = {}
     for conv, shape in shapes.items():
-        key = repr(conv), shape
-        if key not in masked:
-            stored, free = count_parameters(conv, shape)
-            masked[key] = stored - free
-        total += masked[key]
+        alike.setdefault((repr(conv), shape), []).append(conv)
+    masked = 0
+    for (_, shape), convs in alike.items():
+        stored, free = count_parameters(convs[0], shape)
+        masked += len(convs) * (stored - free)
     stored = sum(parameter.numel() for parameter in flow.parameters())
-    return stored, stored - total
+    return stored, stored - masked
 
 
 def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
@@ -121,7 +104,7 @@ def count_inverse(layer: InvertibleConv, shape: Shape) -> float:
     z = _image(probe, shape)
     with torch.no_grad():
         probe.inverse(z)
-        return _count(make_fx(lambda z: probe.inverse(z))(z).graph)
+        return _count(lambda z: probe.inverse(z), z)
 
 
 def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
@@ -132,8 +115,7 @@ def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
     probe = copy.deepcopy(layer).train()
     x = _image(probe, shape)
     with torch.no_grad():
-        both, z = make_fx(lambda x: probe(x))(x).graph, make_fx(lambda x: probe(x)[0])(x).graph
-    return _count(both) - _count(z)
+        return _count(lambda x: probe(x), x) - _count(lambda x: probe(x)[0], x)
 
 
 def _image(layer: InvertibleConv, shape: Shape) -> Tensor:
@@ -141,17 +123,14 @@ def _image(layer: InvertibleConv, shape: Shape) -> Tensor:
     return torch.randn(1, *shape, dtype=like.dtype, device=like.device)
 
 
-def _count(graph: Graph) -> float:
+def _count(call: Callable[[Tensor], object], image: Tensor) -> float:
+    graph = make_fx(call)(image).graph
     graph.eliminate_dead_code()
     return sum(_count_node(node) for node in graph.nodes if node.op == "call_function")
 
 
 def _count_node(node: Node) -> float:
-    """Multiply-adds of one operator: an elementwise step counts as one, a complex pair as four.
-
-    Raises:
-        NotImplementedError: for an unknown operator, so that none is omitted.
-    """
+    """Multiply-adds of one operator: an elementwise step counts as one, a complex pair as four."""
     name = str(getattr(node.target, "__name__", node.target)).split(".")[0]
     if name in MOVES:
         return 0
@@ -160,32 +139,26 @@ def _count_node(node: Node) -> float:
     if name == "triangular_conv2d":
         x, weight = inputs
         _, per_group, _, kw = weight.shape
-        row, column = _integers(node.args[2])
-        before = row * kw + column
-        return x.numel() * (before * per_group + (per_group + 1) / 2)
+        row, column = cast(list[int], node.args[2])
+        return x.numel() * ((row * kw + column) * per_group + (per_group + 1) / 2)
+    complex_ = 4 if inputs and inputs[0].is_complex() else 1
     if node.target.overloadpacket in flop_registry:
         arguments = [_value(a) if isinstance(a, Node) else a for a in node.args]
         flops = flop_registry[node.target.overloadpacket](*arguments, out_val=_value(node))
-        return flops / 2 * (4 if inputs[0].is_complex() else 1)
+        return flops / 2 * complex_
     if name in MATRICES:
         n, right = inputs[0].shape[-1], inputs[-1].shape[-1]
-        one = MATRICES[name](n, right) * (4 if inputs[0].is_complex() else 1)
-        return one * inputs[0].numel() / n**2
+        return MATRICES[name](n, right) * complex_ * inputs[0].numel() / n**2
     if name.startswith("_fft_"):
         sizes = inputs[0].shape if name != "_fft_c2r" else _value(node).shape
-        points = math.prod(sizes[dim] for dim in _integers(node.args[1]))
-        complex_ = 1.0 if name == "_fft_c2c" else 0.5
-        return complex_ * 2.5 * math.prod(sizes) * math.log2(max(2, points))
+        points = math.prod(sizes[dim] for dim in cast(list[int], node.args[1]))
+        each = 2.5 if name == "_fft_c2c" else 1.25
+        return each * math.prod(sizes) * math.log2(max(2, points))
     if name in REDUCTIONS:
         return float(inputs[0].numel())
     if torch.Tag.pointwise in node.target.tags or name in UNTAGGED:
         return float(_value(node).numel())
     raise NotImplementedError(f"what {node.target} costs is not known to invconv.bench.counting")
-
-
-def _integers(argument: object) -> list[int]:
-    assert isinstance(argument, list)
-    return argument
 
 
 def _value(node: object) -> Tensor:

@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -47,10 +47,10 @@ def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
     if errors["round_trip_error"] <= TRUSTED:
         return {**errors}
     exact = copy.deepcopy(flow).double()
-    errors["round_trip_error_float64"] = _round_trip_error(exact, images)
-    if not errors["round_trip_error_float64"] <= EXACT:
-        errors["part_round_trip_error"] = _part_round_trip_error(exact, images)
-    if not list(errors.values())[-1] <= EXACT:
+    last = errors["round_trip_error_float64"] = _round_trip_error(exact, images)
+    if not last <= EXACT:
+        last = errors["part_round_trip_error"] = _part_round_trip_error(exact, images)
+    if not last <= EXACT:
         lost = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
         raise Incorrect(
             f"the flow does not invert: relative errors {lost}; allowed are {TRUSTED:.0e}, or "
@@ -83,6 +83,12 @@ def _dequantized(flow: LevelFlow, images: Tensor) -> Tensor:
     return flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
 
 
+def _choosing(flow: nn.Module) -> list[Any]:
+    """Every part of a convolution that can choose its inverse."""
+    convs = (conv for conv in outermost_convolutions(flow) if hasattr(conv, "inverse_method"))
+    return [part for conv in convs for part in conv.modules() if hasattr(part, "inverse_method")]
+
+
 def use_method(flow: nn.Module, method: str) -> bool:
     """Let ``method`` invert every convolution of ``flow`` that has a choice.
 
@@ -93,43 +99,24 @@ def use_method(flow: nn.Module, method: str) -> bool:
         Whether there is such a convolution. Nothing is changed, and the answer is False, where
         the published method cannot run here.
     """
-    parts = [
-        part
-        for conv in outermost_convolutions(flow)
-        if hasattr(conv, "inverse_method")
-        for part in conv.modules()
-        if hasattr(part, "inverse_method")
-    ]
-    device = next(flow.parameters()).device
-    named = {getattr(part, "published", None) for part in parts}
-    published = [METHODS[name] for name in METHODS if name in named]
-    if method == "published" and any(algorithm.missing(device) for algorithm in published):
+    parts, device = _choosing(flow), next(flow.parameters()).device
+    named = METHODS.keys() & {getattr(part, "published", None) for part in parts}
+    if method == "published" and any(METHODS[name].missing(device) for name in named):
         return False
-    restore(dict.fromkeys(parts, method))
-    return bool(parts)
-
-
-def inverse_methods(flow: nn.Module) -> dict[nn.Module, Any]:
-    """Every part of ``flow`` whose inverse has a choice, and the chosen method."""
-    return {
-        part: part.inverse_method for part in flow.modules() if hasattr(part, "inverse_method")
-    }
-
-
-def restore(methods: Mapping[nn.Module, Any]) -> None:
-    """Set what `inverse_methods` returned."""
-    for part, method in methods.items():
+    for part in parts:
         part.inverse_method = method
+    return bool(parts)
 
 
 @contextmanager
 def published_inverses(flow: nn.Module) -> Iterator[bool]:
     """Invert by the papers' algorithms inside; False where there is none that can run here."""
-    chosen = inverse_methods(flow)
+    before = [(part, part.inverse_method) for part in _choosing(flow)]
     try:
         yield use_method(flow, "published")
     finally:
-        restore(chosen)
+        for part, method in before:
+            part.inverse_method = method
 
 
 def verify_published(flow: LevelFlow, images: Tensor) -> Values:
@@ -170,20 +157,16 @@ def time_flow(
             slow one, have a block of their own.
 
     Returns:
-        Seconds: ft_s, st_s, train_step_s and st_published_s (medians) with their quartiles
-        (…_q25_s, …_q75_s); aa_spread, |1 − ratio| of the two forward passes;
-        train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `verify_round_trip` and, for st_published_s, `verify_published` return;
-        samples_not_finite in the last sampling pass by ours; memory_kept, see
-        `keep_freed_memory`; on a GPU peak_memory_bytes of all that is timed, training steps and
-        what is held anyway included, but without a slow paper's algorithm.
+        Medians and quartiles of ft, st, train_step and st_published; aa_spread of the forward
+        pass; train_step_extra_bytes, the step's peak memory above what is held anyway; what
+        `verify_round_trip` and `verify_published` return; samples_not_finite in the last
+        sampling pass by ours; memory_kept, see `keep_freed_memory`; on a GPU peak_memory_bytes
+        of all that is timed and held anyway, but without a slow paper's algorithm.
     """
-    device = images.device
-    n = len(images)
+    device, n = images.device, len(images)
     flow.eval()
     values: Values = {"memory_kept": keep_freed_memory(device)}
     values |= verify_round_trip(flow, images[:VERIFIED])
-    finite = n
 
     @torch.no_grad()
     def forward() -> Tensor:
@@ -196,27 +179,27 @@ def time_flow(
         flow.zero_grad(set_to_none=True)
 
     def sample() -> None:
-        nonlocal finite
-        finite = len(flow.sample(n, only_finite=True))
+        values["samples_not_finite"] = n - len(flow.sample(n, only_finite=True))
 
-    ours = inverse_methods(flow)
-    with published_inverses(flow) as known:
-        papers = inverse_methods(flow)
     by_paper: dict[str, Callable[[], object]] = {}
-    if published and known:
+    with published_inverses(flow) as known:
+        if published and known:
+            by_paper["st_published"] = partial(flow.sample, n, only_finite=True)
+    if by_paper:
         values |= verify_published(flow, images)
-        by_paper["st_published"] = partial(flow.sample, n, only_finite=True)
+    chosen = ExitStack()
 
     def choose(name: str) -> None:
-        restore(papers if name in by_paper else ours)
+        chosen.close()
+        if name in by_paper:
+            chosen.enter_context(published_inverses(flow))
 
     passes: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
     together = by_paper if published >= repeats else {}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     times = time_interleaved(passes | together, device, warmup, repeats, choose)
-    restore(ours)
-    values["samples_not_finite"] = n - finite
+    chosen.close()
     if training:
         flow.train()
         times |= time_interleaved({"train_step": step}, device, warmup, repeats, forget)
@@ -229,7 +212,6 @@ def time_flow(
         flow.eval()
     if by_paper and not together:
         times |= time_interleaved(by_paper, device, min(1, warmup), published, choose)
-        restore(ours)
-    again = times.pop("again")
-    values |= row_values(times) | {"aa_spread": spread(times["ft"], again)}
-    return values | {"timed_images": n, "repeats": repeats}
+        chosen.close()
+    values["aa_spread"] = spread(times["ft"], times.pop("again"))
+    return values | row_values(times) | {"timed_images": n, "repeats": repeats}

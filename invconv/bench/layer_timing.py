@@ -19,6 +19,7 @@ from invconv.solvers.problem import CORNERS
 TOLERANCE = 1e-4
 
 
+@dataclass(eq=False)
 class Layer:
     """A triangular convolution with an input, and its output by torch without TF32.
 
@@ -31,15 +32,13 @@ class Layer:
         z: the output (B, C, H, W).
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        anchor: tuple[int, int] | None = None,
-        corners: str | Sequence[str] = "tl",
-    ) -> None:
-        self.x, self.weight, self.anchor, self.corners = x, weight, anchor, corners
-        with tf32(False), tuned(x.device):
+    x: Tensor
+    weight: Tensor
+    anchor: tuple[int, int] | None = None
+    corners: str | Sequence[str] = "tl"
+
+    def __post_init__(self) -> None:
+        with tf32(False), tuned(self.x.device):
             self.z = self.forward("torch")
 
     @property
@@ -102,38 +101,33 @@ def time_layer(
     Raises:
         Incorrect: if an inverse does not return its input, or our forward is not torch's.
     """
-    x, device = layer.x, layer.x.device
-    out = torch.empty_like(layer.z)
+    x, device, z = layer.x, layer.x.device, layer.z
+    out = torch.empty_like(z)
     inverses = {name: partial(layer.inverse, name, out) for name in methods}
     with tf32(False):
         errors = {name: relative_error(call(), x) for name, call in inverses.items()}
-        differs = relative_error(layer.forward(), layer.z)
+        differs = relative_error(layer.forward(), z)
     for name, error in errors.items():
         if not error <= TOLERANCE:
             raise Incorrect(f"{name} has a round-trip error of {error:.1e}")
     if not differs <= TOLERANCE:
         raise Incorrect(f"our forward differs from torch's by {differs:.1e}")
-
     fastest: dict[str, Mapping[str, Callable[[], Tensor]]] = {
         "torch_forward": {"torch": partial(layer.forward, "torch")},
         "pointwise": pointwise(x, torch.randn(x.shape[1], x.shape[1], device=device)),
     }
     if tuple(layer.corners) == CORNERS:
         fastest["torch_forward"] = torch_forwards(x, layer.weight)
-    ours = {
-        "forward": partial(layer.forward, out=out),
-        "inverse": partial(layer.inverse, out=out),
-    }
+    ours = {"forward": partial(layer.forward, out=out), "inverse": partial(layer.inverse, out=out)}
     calls: dict[str, Callable[[], object]] = {**fastest["torch_forward"], **fastest["pointwise"]}
     calls |= {"fresh": layer.inverse, **ours}
     slow = {name: call for name, call in inverses.items() if name != "compiled"}
+    eager = {f"{name}_eager": call for name, call in ours.items()} if graphs else {}
     with tf32(allow_tf32), tuned(device) as settings:
         if graphs:
             calls = {name: captured(call, device) for name, call in calls.items()}
         times = time_interleaved({**calls, "again": calls["inverse"]}, device, 3, repeats)
-        if graphs:
-            eager = {f"{name}_eager": call for name, call in ours.items()}
-            times |= time_interleaved(eager, device, 3, repeats)
+        times |= time_interleaved(eager, device, 3, repeats)
         times |= time_interleaved(slow, device, 1, slow_repeats)
     values: Values = {
         "solver": resolve("auto", device),

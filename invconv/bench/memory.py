@@ -24,12 +24,13 @@ def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | 
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        _give_back_free_memory()
+        # freed memory that the C library still holds would hide what the call takes from it
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda size: 0)(0)
         _CLEAR.write_text("5")
         before = _kilobytes("VmRSS")
         result = call()
         peak = _kilobytes("VmHWM")
-    except OSError:
+    except (OSError, KeyError):
         return None
     del result
     return 1024 * max(0, peak - before)
@@ -48,21 +49,10 @@ def keep_freed_memory(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return True
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
-def _give_back_free_memory() -> None:
-    """Free memory that the C library still holds would hide what the call takes from it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def _kilobytes(name: str) -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise OSError(f"{_STATUS} has no {name}")
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0])

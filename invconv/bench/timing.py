@@ -15,12 +15,7 @@ from invconv.rows import Values
 
 @dataclass(frozen=True)
 class Timing:
-    """Repeated measurements of one call, in seconds.
-
-    Attributes:
-        median, q25, q75: of the repeats.
-        repeats: how many.
-    """
+    """Repeated measurements of one call, in seconds: median, quartiles, and how many."""
 
     median: float
     q25: float
@@ -30,19 +25,13 @@ class Timing:
     def values(self, name: str) -> Values:
         """A row's values: ``name_s``, ``name_q25_s`` and ``name_q75_s``."""
         name = name.replace(" ", "_").replace("-", "_")
-        return {
-            f"{name}_s": self.median,
-            f"{name}_q25_s": self.q25,
-            f"{name}_q75_s": self.q75,
-        }
+        parts = {"": self.median, "_q25": self.q25, "_q75": self.q75}
+        return {f"{name}{part}_s": seconds for part, seconds in parts.items()}
 
 
 def row_values(times: Mapping[str, Timing]) -> Values:
     """The `Timing.values` of all ``times``, by their names."""
-    values: Values = {}
-    for name, timing in times.items():
-        values |= timing.values(name)
-    return values
+    return {key: value for name, one in times.items() for key, value in one.values(name).items()}
 
 
 def spread(one: Timing, again: Timing) -> float:
@@ -55,7 +44,7 @@ def time_interleaved(
     device: torch.device,
     warmup: int = 2,
     repeats: int = 10,
-    before: Callable[[str], object] | None = None,
+    before: Callable[[str], object] = lambda name: None,
 ) -> dict[str, Timing]:
     """Time ``calls`` in rounds, so that drift of the machine falls on all of them alike.
 
@@ -80,19 +69,16 @@ def time_interleaved(
     clock = _cuda_clock(device) if device.type == "cuda" else _cpu_clock
     for _ in range(warmup):
         for name, call in calls.items():
-            if before is not None:
-                before(name)
+            before(name)
             call()
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    order = random.Random(0)
-    collecting = gc.isenabled()
+    order, collecting = random.Random(0), gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         for _ in range(repeats):
             for name in order.sample(list(calls), len(calls)):
-                if before is not None:
-                    before(name)
+                before(name)
                 samples[name].append(clock(calls[name]))
     finally:
         if collecting:

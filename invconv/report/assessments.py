@@ -6,7 +6,7 @@ import pandas as pd
 
 from invconv.report import entries as en
 from invconv.report.entries import Grid
-from invconv.report.seeds import Difference, mean_difference
+from invconv.report.seeds import mean_difference
 from invconv.training.evaluation import Assessment
 
 
@@ -17,14 +17,19 @@ def text(assessments: Sequence[Assessment]) -> str:
     by seed where two methods share at least two, otherwise by image, where both were trained
     once: then they say nothing about another seed.
     """
-    parts = [str(Grid([_line(one) for one in assessments]))]
     groups: dict[tuple[str, str], list[Assessment]] = {}
     for one in assessments:
         groups.setdefault((one.method, one.setting), []).append(one)
-    parts += [_over_seeds(members) for members in groups.values() if len(members) > 1]
-    named = list(groups.values())
-    baseline = next((members for members in named if members[0].method == "glow"), named[0])
-    parts += [_compared(members, baseline) for members in named if members is not baseline]
+    named = sorted(groups.values(), key=lambda members: members[0].method != "glow")
+    parts = [str(Grid([_line(one) for one in assessments]))]
+    for (method, _), members in groups.items():
+        means = pd.Series([one.bits.mean().item() for one in members])
+        if len(means) > 1:
+            over = f"(mean ± standard deviation over {len(means)} seeds)"
+            parts.append(f"{method}: {means.mean():.4f} ± {means.std():.4f} {over}")
+    parts += [
+        _compared(members, named[0]) for members in groups.values() if members is not named[0]
+    ]
     return "\n\n".join(parts)
 
 
@@ -43,34 +48,20 @@ def _line(one: Assessment) -> dict[str, str]:
     }
 
 
-def _over_seeds(members: Sequence[Assessment]) -> str:
-    means = pd.Series([one.bits.mean().item() for one in members])
-    return (
-        f"{members[0].method}: {means.mean():.4f} ± {means.std():.4f} "
-        f"(mean ± standard deviation over {len(members)} seeds)"
-    )
-
-
 def _compared(members: Sequence[Assessment], baseline: Sequence[Assessment]) -> str:
-    name = f"{members[0].method} − {baseline[0].method}"
-    if (members[0].data, members[0].split) != (baseline[0].data, baseline[0].split):
+    first, other = members[0], baseline[0]
+    name = f"{first.method} − {other.method}"
+    if (first.data, first.split) != (other.data, other.split):
         return f"{name}: other data, not compared"
     ours, theirs = ({one.seed: one.bits for one in group} for group in (members, baseline))
     common = sorted(ours.keys() & theirs.keys())
+    what, pairs = "images of one training each", (first.bits - other.bits).tolist()
     if len(common) > 1:
-        pairs = pd.Series([(ours[seed] - theirs[seed]).mean().item() for seed in common])
-        return f"{name}: {_difference(mean_difference(pairs), 'seeds')}"
-    pairs = pd.Series((members[0].bits - baseline[0].bits).numpy())
-    return f"{name}: {_difference(mean_difference(pairs), 'images of one training each')}"
-
-
-def _difference(found: Difference | None, what: str) -> str:
+        what, pairs = "seeds", [(ours[seed] - theirs[seed]).mean().item() for seed in common]
+    found = mean_difference(pd.Series(pairs))
     if found is None:
-        return "too few to compare"
+        return f"{name}: too few to compare"
     verdict = "resolved"
     if not found.resolved():
         verdict = f"not resolved; {found.detectable():.4f} would have been, in 80 % of such trials"
-    return (
-        f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], 95 % over {found.pairs} "
-        f"{what}: {verdict}"
-    )
+    return f"{name}: {found}, 95 % over {found.pairs} {what}: {verdict}"

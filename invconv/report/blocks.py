@@ -1,11 +1,9 @@
 """Rows on a page: blocks of one machine and configuration, in order, and where they come from."""
 
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
 
-import numpy as np
 import pandas as pd
 
 from invconv.methods import method
@@ -25,75 +23,46 @@ def setting(config: str, *apart: str) -> str:
 def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     """The newest row of each cell on each machine, one block per machine and configuration.
 
-    Args:
-        rows: of one table.
-        apart: the keys of the configuration in which the rows of one block may differ.
+    The rows of one block may differ in the keys ``apart`` of the configuration.
     """
     if rows.empty:
         return []
     kept = newest(rows)
-    kept = kept.assign(_setting=kept["config"].map(lambda text: setting(text, *apart)))
+    kept = kept.assign(_setting=[setting(text, *apart) for text in kept["config"]])
     return [group for _, group in kept.groupby(["machine", "_setting"])]
 
 
-def picture_names(
-    stem: str, found: Sequence[pd.DataFrame], detail: Callable[[pd.Series], str]
-) -> dict[str, pd.DataFrame]:
-    """The name of each block's picture, such as ``scaling-amd-epyc-2-cores-c12``, and the block.
-
-    Args:
-        stem: the name of the page.
-        found: the `blocks`.
-        detail: the end of the name, from a row of the block.
-    """
-    names: list[str] = []
-    for block in found:
-        first = block.iloc[0]
-        machine = re.sub(r"[\W_]+", "-", str(first["machine"]).lower()).strip("-")
-        names.append(f"{stem}-{machine}-{detail(first)}")
-    numbers = [names[:i].count(name) for i, name in enumerate(names)]
-    unique = [f"{name}-{n + 1}" if n else name for name, n in zip(names, numbers, strict=True)]
-    return dict(zip(unique, found, strict=True))
+ABOVE = {
+    "in float64": "round_trip_error_float64",
+    "of any part alone, in float64": "part_round_trip_error",
+}
+"""The errors of a round trip that say whether float32 is to blame for it."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where the rows of a block come from.
-
-    Attributes:
-        machine: under which they are merged.
-        device, torch, threads: as they say.
-        commits: of the code, "+changes" where it had any.
-        minutes: that their cells took together; "" where one does not know it.
-        memory: whether freed memory stayed with the process: "yes", "no" where no row knows, or
-            the cells for which it did not.
-    """
-
-    machine: str
-    device: str
-    torch: str
-    threads: str
-    commits: list[str]
-    minutes: str
-    memory: str
-
-
-def origin(rows: pd.DataFrame) -> Origin:
-    """Where ``rows``, of one machine, come from."""
-    marked = rows["commit"].astype(str) + rows["dirty"].map(lambda d: "+changes" if d else "")
-    device, torch, threads = (
-        ", ".join(sorted({f"{v:g}" if name == "threads" else str(v) for v in rows[name]}))
-        for name in ("device", "torch", "threads")
-    )
+def origin(rows: pd.DataFrame) -> dict[str, object]:
+    """Where ``rows``, of one machine, come from; minutes is "" where one does not know them."""
+    shown = rows.assign(threads=rows["threads"].map("{:g}".format))
+    names = ("device", "torch", "threads")
+    said = {name: ", ".join(sorted(set(map(str, shown[name])))) for name in names}
     machine = str(rows["machine"].iloc[0])
     known = "duration_s" in rows and not rows["duration_s"].isna().any()
-    minutes = en.number(rows["duration_s"].sum() / 60, 2) if known else ""
-    commits = sorted(set(marked))
-    return Origin(machine, where(device, machine), torch, threads, commits, minutes, memory(rows))
+    return {
+        **said,
+        "machine": machine,
+        "device": where(said["device"], machine),
+        "commits": sorted({commit(row) for _, row in rows.iterrows()}),
+        "minutes": en.number(rows["duration_s"].sum() / 60, 2) if known else "",
+        "memory": memory(rows),
+    }
+
+
+def commit(row: pd.Series) -> str:
+    """The commit of a row, "+changes" where the code had any."""
+    return f"{row['commit']}{'+changes' if row['dirty'] else ''}"
 
 
 def memory(rows: pd.DataFrame) -> str:
-    """Whether freed memory stayed with the process, see `Origin`."""
+    """Whether freed memory stayed with the process: "yes", "no", or the cells where it did not."""
     if "memory_kept" not in rows or rows["memory_kept"].isna().all():
         return "no"
     kept = rows["memory_kept"] == True  # noqa: E712 - a column of objects
@@ -110,25 +79,17 @@ def where(device: str, machine: str) -> str:
     return device if device == machine else f"{device} ({machine})"
 
 
-def in_order(rows: pd.DataFrame, column: str, order: Iterable[str]) -> pd.DataFrame:
+def in_order(rows: pd.DataFrame, column: str, order: Iterable[object]) -> pd.DataFrame:
     """``rows`` with ``column`` in the declared order, what is not in it behind."""
     places = {name: i for i, name in enumerate(order)}
-    return rows.sort_values(
-        column,
-        key=lambda names: names.map(lambda name: places.get(name, len(places))),
-        kind="stable",
-    )
+    return rows.sort_values(column, key=lambda names: names.map(places), kind="stable")
 
 
 def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
     """The row with these labels, None if there is none."""
-    if rows.empty:
-        return None
-    meets = np.ones(len(rows), dtype=bool)
-    for name, wanted in labels.items():
-        meets &= (rows[name] == wanted).to_numpy(dtype=bool)
-    found = np.flatnonzero(meets)
-    return rows.iloc[found[-1]] if len(found) else None
+    for name, wanted in labels.items() if len(rows) else ():
+        rows = rows[rows[name] == wanted]
+    return rows.iloc[-1] if len(rows) else None
 
 
 def provenance(rows: pd.DataFrame) -> Grid:
@@ -136,13 +97,13 @@ def provenance(rows: pd.DataFrame) -> Grid:
     return Grid(
         [
             {
-                "cell": f"`{row['cell']}`",
+                "cell": cell_name(row),
                 "status": row["status"],
                 "device": where(str(row["device"]), str(row["machine"])),
                 "threads": f"{row['threads']:.0f}",
                 "torch": row["torch"],
                 "python": row["python"],
-                "commit": f"{row['commit']}{'+changes' if row['dirty'] else ''}",
+                "commit": commit(row),
                 "date": row["date"],
             }
             for _, row in rows.iterrows()
@@ -153,9 +114,7 @@ def provenance(rows: pd.DataFrame) -> Grid:
 def published_entry(
     figures: pd.DataFrame, form: Callable[[float], str] | None = None, **labels: object
 ) -> Entry:
-    """A published figure, as printed or in ``form``, with its source; (R) where it was read off
-    a plot.
-    """
+    """A published figure, as printed or in ``form``; (R) where it was read off a plot."""
     row = only(figures, **labels)
     if row is None:
         return Entry(en.ABSENT)
@@ -185,12 +144,10 @@ def failures(
     rows: pd.DataFrame, called: Callable[[pd.Series], str] = cell_name
 ) -> list[dict[str, str]]:
     """Every row that is not ok: what it is called, its status and its reason."""
-    if rows.empty:
-        return []
-    bad = rows[rows["status"] != "ok"]
     return [
         {"name": called(row), "status": str(row["status"]), "reason": str(row["reason"])}
-        for _, row in bad.iterrows()
+        for _, row in rows.iterrows()
+        if row["status"] != "ok"
     ]
 
 
@@ -201,26 +158,20 @@ def lossy(
 
     Keys: name; error with the relative errors in float32 and above, or overflows, or not_finite.
     """
-    found = []
+    found: dict[str, list[dict[str, str]]] = {"error": [], "overflows": [], "not_finite": []}
     for _, row in rows.iterrows():
-        if not pd.isna(row.get("round_trip_error")) and row["round_trip_error"] > TRUSTED:
-            above = {"in float64": "round_trip_error_float64"}
-            above["of any part alone, in float64"] = "part_round_trip_error"
-            known = [
-                f"{row[name]:.1e} {place}"
-                for place, name in above.items()
-                if name in row and not pd.isna(row[name])
-            ]
-            exact = f" ({'; at most '.join(known)})" if known else ""
-            found.append({"name": called(row), "error": f"{row['round_trip_error']:.1e}{exact}"})
-    for _, row in rows.iterrows():
+        lost, bad = row.get("round_trip_error", 0), row.get("samples_not_finite", 0)
+        if lost > TRUSTED:
+            known = {place: row.get(name) for place, name in ABOVE.items()}
+            more = [f"{x:.1e} {place}" for place, x in known.items() if not pd.isna(x)]
+            exact = f" ({'; at most '.join(more)})" if more else ""
+            found["error"].append({"name": called(row), "error": f"{lost:.1e}{exact}"})
         if row.get("round_trip_overflows") == True:  # noqa: E712 - an object
-            found.append({"name": called(row), "overflows": "yes"})
-    for _, row in rows.iterrows():
-        if not pd.isna(row.get("samples_not_finite")) and row["samples_not_finite"] > 0:
-            of = f"{row['samples_not_finite']:.0f} of {row['timed_images']:.0f}"
-            found.append({"name": called(row), "not_finite": of})
-    return found
+            found["overflows"].append({"name": called(row), "overflows": "yes"})
+        if bad > 0:
+            of = f"{bad:.0f} of {row['timed_images']:.0f}"
+            found["not_finite"].append({"name": called(row), "not_finite": of})
+    return [one for kind in found.values() for one in kind]
 
 
 def sampling_time(
@@ -230,26 +181,24 @@ def sampling_time(
     entry = en.quartiles(row, name)
     if row is None or row["status"] != "ok" or entry.text == en.ABSENT:
         return entry
-    lost, overflows = row.get(error), row.get("round_trip_overflows") == True  # noqa: E712
-    known = lost is not None and not pd.isna(lost)
-    why = "overflows" if overflows else f"round trip {en.number(lost, 2)}"
-    fine = not overflows and not (lost is not None and lost > TRUSTED)
-    text = entry.text if fine else f"{entry}, does not invert in float32: {why}"
-    marks = [en.source(row, "round_trip_overflows" if overflows else error)]
-    return entry.saying(text, *marks * (overflows or known))
+    lost, why = row.get(error), f"round trip {en.number(row.get(error), 2)}"
+    if row.get("round_trip_overflows") == True:  # noqa: E712 - an object
+        lost, error, why = math.inf, "round_trip_overflows", "overflows"
+    if pd.isna(lost):
+        return entry
+    text = f"{entry}, does not invert in float32: {why}" if lost > TRUSTED else entry.text
+    return entry.saying(text, en.source(row, error))
 
 
 def published_notes(figures: pd.DataFrame) -> dict[str, list[str]]:
     """The sources of published figures, and the footnotes of those that need one, as items."""
     sources = [
-        f"{source}: {', '.join(dict.fromkeys(group['model']))} (label "
+        f"{source}: {', '.join(group['model'].unique())} (label "
         f"{', '.join(sorted(set(group['label'])))})"
         for source, group in figures.groupby("source", sort=False)
     ]
-    noted = figures[figures["note"] != ""]
     notes = [
-        f"{', '.join(dict.fromkeys(group['model']))}, "
-        f"{', '.join(dict.fromkeys(group['metric']))}: {note}."
-        for note, group in noted.groupby("note", sort=False)
+        f"{', '.join(group['model'].unique())}, {', '.join(group['metric'].unique())}: {note}."
+        for note, group in figures[figures["note"] != ""].groupby("note", sort=False)
     ]
     return {"sources": sources, "notes": notes}

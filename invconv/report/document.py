@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,7 @@ from invconv.report.style import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PARTS = Path(__file__).parent / "templates"
-"""What several pages say: macros, for ``{% import "parts.md.j2" as parts %}``."""
+PARTS = Path(__file__).parent / "templates"  # macros, what several pages say
 MAP = ["table", "line", "column", "text", "cell", "machine", "commit", "field", "published"]
 """Columns of a page's map: tables and lines are counted from 1."""
 FORMATS = (".svg", ".png")
@@ -25,13 +24,10 @@ FORMATS = (".svg", ".png")
 
 @dataclass(frozen=True)
 class Document:
-    """A page of results.
+    """A page of results, ``results/<name>.md``.
 
     Attributes:
-        name: of the file, ``results/<name>.md``.
-        template: a Jinja template beside the module that fills it. Its lines may be as long as is
-            easy to edit: lines that follow one another become one paragraph, and several empty
-            lines one.
+        template: a Jinja template beside the module that fills it, see `tidy` for its lines.
         context: what the template shows: texts, numbers, `Grid`, in any nesting.
         pictures: name → what draws it; each is shown as ``figures/<name>.svg``.
     """
@@ -48,8 +44,8 @@ class Document:
     def block(self, name: str) -> str:
         """One named block of the template."""
         template = self._template()
-        context = template.new_context(dict(self.context))
-        return tidy("".join(template.blocks[name](context))).strip()
+        parts = template.blocks[name](template.new_context(dict(self.context)))
+        return tidy("".join(parts)).strip()
 
     def grids(self) -> list[Grid]:
         """The tables of the page, in the order in which the context holds them."""
@@ -57,12 +53,13 @@ class Document:
 
     def map(self) -> pd.DataFrame:
         """Where each number of each table comes from: one line per number and source."""
-        found: list[dict[str, object]] = []
-        for number, grid in enumerate(self.grids(), 1):
-            for line, row in enumerate(grid.frame.to_dict("records"), 1):
-                for column, entry in row.items():
-                    place = {"table": number, "line": line, "column": column, "text": entry.text}
-                    found += [place | vars(source) for source in entry.sources]
+        found = [
+            {"table": number, "line": line, "column": column, "text": entry.text, **vars(source)}
+            for number, grid in enumerate(self.grids(), 1)
+            for line, row in enumerate(grid.frame.to_dict("records"), 1)
+            for column, entry in row.items()
+            for source in entry.sources
+        ]
         return pd.DataFrame(found, columns=MAP)
 
     def latex(self) -> list[str]:
@@ -71,8 +68,7 @@ class Document:
 
     def write(self, results: Path, formats: Sequence[str] = FORMATS) -> Path:
         """Writes the page and its pictures below ``results``, and returns the page's path."""
-        path = results / f"{self.name}.md"
-        text = self.markdown()
+        path, text = results / f"{self.name}.md", self.markdown()
         for name, draw in self.pictures.items():
             figure = draw()
             for suffix in formats:
@@ -81,11 +77,9 @@ class Document:
         return path
 
     def _template(self) -> jinja2.Template:
+        places = jinja2.FileSystemLoader([self.template.parent, PARTS])
         environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader([self.template.parent, PARTS]),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=places, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         return environment.get_template(self.template.name)
 
@@ -93,15 +87,13 @@ class Document:
 def _grids(value: object) -> Iterator[Grid]:
     if isinstance(value, Grid):
         yield value
+    elif is_dataclass(value):
+        yield from _grids(vars(value))
     elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _grids(inner)
+        yield from _grids([*value.values()])
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _grids(inner)
-    elif is_dataclass(value):
-        for part in fields(value):
-            yield from _grids(getattr(value, part.name))
 
 
 APART = re.compile(r"[|#!<>]|- |    |```|\d+\. ")
@@ -110,12 +102,11 @@ APART = re.compile(r"[|#!<>]|- |    |```|\d+\. ")
 
 def tidy(text: str) -> str:
     """Markdown with every paragraph and list item in one line, and one empty line between."""
-    found: list[str] = []
+    found = [""]
     for line in text.splitlines():
-        before = found[-1] if found else ""
-        closed = not before or before.startswith(("|", "#", "    "))
+        closed = not found[-1] or found[-1].startswith(("|", "#", "    "))
         if line.strip() and not closed and not APART.match(line):
-            found[-1] = f"{before} {line.strip()}"
-        elif line.strip() or before:
+            found[-1] += f" {line.strip()}"
+        elif line.strip() or found[-1]:
             found.append(line.rstrip())
     return "\n".join(found).strip() + "\n"

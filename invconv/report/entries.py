@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import pandas as pd
 
@@ -12,13 +11,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a number comes from.
-
-    Attributes:
-        cell, machine, commit: of a measured row.
-        field: its column in the CSV file.
-        published: otherwise where the figure was published.
-    """
+    """Where a number comes from: a column of a measured row, or where it was published."""
 
     cell: str = ""
     machine: str = ""
@@ -47,41 +40,25 @@ Line = Mapping[str, object]
 
 
 class Grid:
-    """A table of a page: lines with the same columns, numeric ones to the right.
-
-    Args:
-        lines: one may lack columns, which are `ABSENT` then.
-    """
+    """A table of a page: lines of the same columns, `ABSENT` where one lacks one."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         names = dict.fromkeys(name for line in lines for name in line)
-        cells = [[_entry(line.get(name, ABSENT)) for name in names] for line in lines]
+        found = [[line.get(name, ABSENT) for name in names] for line in lines]
+        cells = [[x if isinstance(x, Entry) else Entry(str(x)) for x in row] for row in found]
         self.frame = pd.DataFrame(cells, columns=list(names), dtype=object)
 
-    @cached_property
-    def texts(self) -> pd.DataFrame:
-        """The texts alone."""
-        return self.frame.map(str)
-
     def __str__(self) -> str:
-        """The table in Markdown."""
-        texts = self.texts.map(lambda text: text.replace("|", "\\|"))
+        """The table in Markdown, numeric columns to the right."""
+        texts = self.frame.map(lambda entry: str(entry).replace("|", "\\|"))
         align = ["right" if texts[name].str.match(r"^[\d–−-]").all() else "left" for name in texts]
         return str(texts.to_markdown(index=False, colalign=align, disable_numparse=True))
 
     def latex(self) -> str:
         """The table in LaTeX, with the rules of booktabs."""
-        texts = self.texts.map(lambda text: text.strip("`*"))
-        return (
-            texts.style.hide(axis="index")
-            .format(escape="latex")
-            .format_index(escape="latex", axis=1)
-            .to_latex(hrules=True)
-        )
-
-
-def _entry(text: object) -> Entry:
-    return text if isinstance(text, Entry) else Entry(str(text))
+        style = self.frame.map(lambda entry: str(entry).strip("`*")).style.hide(axis="index")
+        escaped = style.format(escape="latex").format_index(escape="latex", axis=1)
+        return str(escaped.to_latex(hrules=True))
 
 
 def source(row: pd.Series, field: str) -> Source:
@@ -97,19 +74,24 @@ def value(
         return Entry(MISSING)
     if row["status"] != "ok":
         return Entry(str(row["status"]), (source(row, "status"),))
-    found = row.get(field)
-    if found is None or pd.isna(found):
-        return Entry(ABSENT)
-    return Entry((form or number)(scale * found), (source(row, field),))
+    return _computed(lambda found: (form or number)(scale * found), (row, field))
+
+
+def _computed(form: Callable[..., str], *places: tuple[pd.Series | None, str]) -> Entry:
+    """``form`` of fields of rows; `ABSENT` unless all rows are ok and have theirs."""
+    found = []
+    for row, field in places:
+        if row is None or row["status"] != "ok" or pd.isna(row.get(field)):
+            return Entry(ABSENT)
+        found.append((row[field], source(row, field)))
+    return Entry(form(*(number for number, _ in found)), tuple(place for _, place in found))
 
 
 def quartiles(row: pd.Series | None, name: str, scale: float = 1) -> Entry:
     """``name_s`` of a row with its quartiles, times ``scale``."""
-    if row is None or row["status"] != "ok" or pd.isna(row.get(f"{name}_s")):
-        return value(row, f"{name}_s")
-    fields = [f"{name}{part}_s" for part in ("", "_q25", "_q75")]
-    text = with_quartiles(*(scale * row[f] for f in fields))
-    return Entry(text, tuple(source(row, f) for f in fields))
+    places = [(row, f"{name}{part}_s") for part in ("", "_q25", "_q75")]
+    entry = _computed(lambda *times: with_quartiles(*(scale * t for t in times)), *places)
+    return entry if entry.sources else value(row, f"{name}_s", scale=scale)
 
 
 def over_rows(text: str, rows: pd.DataFrame, *fields: str) -> Entry:
@@ -125,28 +107,23 @@ def quotient(
     form: Callable[[float], str] = "{:.2f}".format,
 ) -> Entry:
     """A field of one row ÷ a field of another, where both are ok."""
-    if row is None or other is None or row["status"] != "ok" or other["status"] != "ok":
-        return Entry(ABSENT)
-    above, below = row.get(field), other.get(other_field)
-    if above is None or below is None or pd.isna(above) or pd.isna(below) or not below:
-        return Entry(ABSENT)
-    return Entry(form(above / below), (source(row, field), source(other, other_field)))
+    return _computed(lambda a, b: form(a / b) if b else ABSENT, (row, field), (other, other_field))
 
 
 def against(row: pd.Series | None, field: str, published: Entry) -> Entry:
     """A field of a row ÷ a published figure, an entry of the same table."""
-    if row is None or row["status"] != "ok" or published.text == ABSENT:
-        return Entry(ABSENT)
-    text = ratio(row.get(field), float(published.text.replace(",", "")))
-    return Entry(text, (source(row, field), *published.sources))
+    if published.text == ABSENT:
+        return published
+    figure = float(published.text.replace(",", ""))
+    entry = _computed(lambda measured: ratio(measured, figure), (row, field))
+    return entry.saying(entry.text, *published.sources) if entry.sources else entry
 
 
 def bits_with_interval(row: pd.Series | None) -> Entry:
     """``bpd`` of a row, with half its 95 % interval over the images where that was measured."""
-    if row is None or row["status"] != "ok" or pd.isna(row.get("bpd_interval")):
-        return value(row, "bpd", bits)
-    text = f"{bits(row['bpd'])} ± {row['bpd_interval']:.3f}"
-    return Entry(text, (source(row, "bpd"), source(row, "bpd_interval")))
+    both = (row, "bpd"), (row, "bpd_interval")
+    entry = _computed(lambda bpd, interval: f"{bits(bpd)} ± {interval:.3f}", *both)
+    return entry if entry.sources else value(row, "bpd", bits)
 
 
 def listed(numbers: pd.Series) -> str:

@@ -3,8 +3,10 @@
 Labels: V, read in the primary source; R, read off a plot (±10 %); I, inferred or computed.
 """
 
+from collections.abc import Hashable
 from functools import cache
 from importlib.resources import files
+from io import StringIO
 from typing import IO
 
 import pandas as pd
@@ -16,13 +18,8 @@ COLUMNS = ("table", "model", "dataset", "metric", "value", "label", "source", "n
 
 
 def published(table: str) -> pd.DataFrame:
-    """The published figures of one table.
-
-    Returns:
-        The columns of `COLUMNS`.
-    """
-    with _open(table) as file:
-        return read_published(file, table)
+    """The published figures of one table."""
+    return read_published(_open(table), table)
 
 
 def as_printed(figure: pd.Series) -> str:
@@ -31,24 +28,21 @@ def as_printed(figure: pd.Series) -> str:
 
 
 @cache
-def _texts(table: str) -> dict[tuple[str, str, str], str]:
-    with _open(table) as file:
-        lines = pd.read_csv(file, dtype=str, keep_default_na=False)
-    keys = zip(lines["model"], lines["dataset"], lines["metric"], strict=True)
-    return dict(zip(keys, lines["value"], strict=True))
+def _texts(table: str) -> dict[Hashable, str]:
+    lines = pd.read_csv(_open(table), dtype=str, keep_default_na=False)
+    return lines.set_index(["model", "dataset", "metric"])["value"].to_dict()
 
 
 def _open(table: str) -> IO[str]:
     path = files("invconv.report") / "figures_published" / f"{table}.csv"
-    return path.open(encoding="utf-8")
+    return StringIO(path.read_text(encoding="utf-8"))
 
 
 def read_published(file: IO[str], table: str) -> pd.DataFrame:
     """`published`, of an open file.
 
-    Raises:
-        ValueError: unless every line is of ``table``, has a source, a label of `LABELS` and a
-            value, which is a finite number but in the formulas of table1.
+    Raises ValueError unless every line is of ``table``, has a source, a label and a value, which
+    is a finite number but in the formulas of table1.
     """
     name = f"the published figures of {table}"
     try:
@@ -57,19 +51,12 @@ def read_published(file: IO[str], table: str) -> pd.DataFrame:
         raise ValueError(f"{name} cannot be read: {brief(error)}") from error
     if tuple(figures.columns) != COLUMNS:
         raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}")
-    values = pd.to_numeric(figures["value"], errors="coerce")
-    known = figures["value"] != "" if table == "table1" else values.abs() < float("inf")
-    good = {
-        "table": figures["table"] == table,
-        "model": figures["model"] != "",
-        "metric": figures["metric"] != "",
-        "value": known,
-        "label": figures["label"].isin(LABELS),
-        "source": figures["source"] != "",
-    }
+    good = {name: figures[name] != "" for name in ("model", "metric", "value", "source")}
+    good |= {"table": figures["table"] == table, "label": figures["label"].isin(LABELS)}
+    if table != "table1":
+        good["value"] = pd.to_numeric(figures["value"], errors="coerce").abs() < float("inf")
     for column, fine in good.items():
         if not fine.all():
-            line = (~fine).argmax()
-            found = figures[column].iloc[line]
-            raise ValueError(f"{name}: line {line + 2} cannot have the {column} {found!r:.40}")
+            line, found = (~fine).argmax() + 2, figures[column][~fine].iloc[0]
+            raise ValueError(f"{name}: line {line} cannot have the {column} {found!r:.40}")
     return figures

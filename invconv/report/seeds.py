@@ -1,6 +1,5 @@
 """Differences between methods, paired by seed."""
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,13 +9,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's metric minus the baseline's, over common seeds or images.
+    """A method's metric minus the baseline's: the mean over common seeds or images.
 
-    Attributes:
-        mean: of the differences.
-        low, high: the 95 % interval by Student's t.
-        pairs: how many.
-        error: the standard error of the mean.
+    low, high: its 95 % interval by Student's t; error: its standard error.
     """
 
     mean: float
@@ -24,6 +19,9 @@ class Difference:
     high: float
     pairs: int
     error: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
     def resolved(self, among: int = 1) -> bool:
         """Whether the 95 % interval excludes zero, widened for ``among`` comparisons at once.
@@ -35,10 +33,7 @@ class Difference:
 
     def detectable(self, among: int = 1) -> float:
         """The smallest difference that would have been resolved with a probability of 80 %."""
-        from scipy import stats  # not at the top: every job of a sweep would load it
-
-        power = float(stats.t.ppf(0.8, self.pairs - 1))
-        return (_reach(self.pairs, among) + power) * self.error
+        return (_reach(self.pairs, among) + _student(0.8, self.pairs)) * self.error
 
 
 def paired_difference(
@@ -54,13 +49,17 @@ def mean_difference(difference: pd.Series) -> Difference | None:
     n = len(difference)
     if n < 2:
         return None
-    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(n)
+    mean, error = float(difference.mean()), float(difference.std()) / n**0.5
     reach = _reach(n) * error
     return Difference(mean, mean - reach, mean + reach, n, error)
 
 
 def _reach(pairs: int, among: int = 1) -> float:
     """Standard errors to each side of the mean in one of ``among`` intervals."""
+    return _student(1 - (1 - CONFIDENCE) / 2 / among, pairs)
+
+
+def _student(probability: float, pairs: int) -> float:
     from scipy import stats  # not at the top: every job of a sweep would load it
 
-    return float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / among, pairs - 1))
+    return float(stats.t.ppf(probability, pairs - 1))

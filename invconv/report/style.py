@@ -23,16 +23,11 @@ METADATA: dict[str, dict[str, None]] = {
 def save(figure: "Figure", path: Path) -> None:
     """Writes a figure as SVG, PNG or PDF, as the suffix says, atomically.
 
-    The same figure gives the same bytes: no date, no version, and element names from a fixed
-    salt.
-
-    Raises:
-        ValueError: for another suffix.
+    The same figure gives the same bytes: no date, no version, and names from a fixed salt.
     """
     if path.suffix not in METADATA:
-        raise ValueError(
-            f"a figure is written as {', '.join(METADATA)}, not {path.suffix or path.name!r}"
-        )
+        other = repr(path.suffix or path.name)
+        raise ValueError(f"a figure is written as {', '.join(METADATA)}, not {other}")
     import matplotlib  # not at the top: every job of a sweep would load it
 
     buffer = io.BytesIO()
@@ -51,10 +46,9 @@ def label_ends(panel: "Axes", size: float = 8) -> None:
     ends = []
     for line in panel.get_lines():
         y = np.asarray(line.get_ydata(), dtype=float)
-        if str(line.get_label()).startswith("_") or not np.isfinite(y).any():
-            continue
-        at = panel.transData.transform((0, y[np.isfinite(y)][-1]))
-        ends.append((float(panel.transAxes.inverted().transform(at)[1]), line))
+        if not str(line.get_label()).startswith("_") and np.isfinite(y).any():
+            at = panel.transData.transform((0, y[np.isfinite(y)][-1]))
+            ends.append((float(panel.transAxes.inverted().transform(at)[1]), line))
     ends.sort(key=lambda end: end[0])
     gap = 1.35 * size / height
     places = np.array([place for place, _ in ends])
@@ -63,11 +57,5 @@ def label_ends(panel: "Axes", size: float = 8) -> None:
     for i in reversed(range(len(places))):
         places[i] = min(places[i], 1 - gap * (len(places) - 1 - i))
     for place, (_, line) in zip(places, ends, strict=True):
-        panel.annotate(
-            str(line.get_label()),
-            (1.02, place),
-            xycoords="axes fraction",
-            color=line.get_color(),
-            fontsize=size,
-            va="center",
-        )
+        end = panel.annotate(str(line.get_label()), (1.02, place), xycoords="axes fraction")
+        end.set(color=line.get_color(), fontsize=size, va="center")

@@ -1,14 +1,12 @@
 """Columns of a table: their names, units, what a value may be, and what verifies a time."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
 import pandas as pd
-
-BITS = 64
-"""Of a dimension: beyond this, bits per dimension are a mistake."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +21,20 @@ class Column:
     unit: ClassVar[str] = ""
     verifies: ClassVar[bool] = False
     """Whether a value is the error of a verification."""
+    must: ClassVar[str] = "without characters that cannot be printed"
+    """What a value must be."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The names in a row."""
         return tuple(self.names.split())
 
-    def has(self, name: str) -> bool:
-        """Whether a column of rows is this one."""
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
-
     def refusal(self, value: object) -> str:
         """What a value must be, where ``value`` is not that; "" if it is."""
-        raise NotImplementedError
+        return "" if self._takes(str(value)) else self.must
+
+    def _takes(self, text: str) -> bool:
+        return text.isprintable()
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class Number(Column):
     """A count, a ratio, or a number of units that its name ends with."""
 
     infinite: bool = False
+    most: ClassVar[float] = sys.float_info.max
+    must = "a number, finite and not negative"
 
-    def refusal(self, value: object) -> str:
-        """Numbers are not negative, and finite unless ``infinite``."""
-        number = pd.to_numeric(str(value), errors="coerce")
-        fine = 0 <= number < float("inf") or (self.infinite and number > 0)
-        return "" if fine else "a number, finite and not negative"
+    def _takes(self, text: str) -> bool:
+        most = float("inf") if self.infinite else self.most
+        return bool(0 <= pd.to_numeric(text, errors="coerce") <= most)
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Error(Number):
 
 
 @dataclass(frozen=True)
-class Seconds(Column):
+class Seconds(Number):
     """A median time, ``<name>_s``, with its quartiles.
 
     Args:
@@ -68,6 +67,7 @@ class Seconds(Column):
 
     verified: bool = True
     unit = "s"
+    must = "seconds, finite and not negative"
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -75,52 +75,39 @@ class Seconds(Column):
         parts = ("", "_q25", "_q75")
         return tuple(f"{name}{part}_s" for name in self.names.split() for part in parts)
 
-    def refusal(self, value: object) -> str:
-        """Seconds are finite and not negative."""
-        number = pd.to_numeric(str(value), errors="coerce")
-        return "" if 0 <= number < float("inf") else "seconds, finite and not negative"
-
 
 @dataclass(frozen=True)
-class Bits(Column):
-    """Bits per dimension."""
+class Bits(Number):
+    """Bits per dimension; more than 64 are a mistake."""
 
     unit = "bits/dim"
-
-    def refusal(self, value: object) -> str:
-        """At most `BITS`."""
-        number = pd.to_numeric(str(value), errors="coerce")
-        return "" if 0 <= number <= BITS else f"a number from 0 to {BITS}"
-
-
-@dataclass(frozen=True)
-class Name(Column):
-    """A short text that a page shows."""
-
-    def refusal(self, value: object) -> str:
-        """Printable, and without what would end a cell of a table."""
-        text = str(value)
-        if not text.isprintable():
-            return "without characters that cannot be printed"
-        return "without <, >, | and `" if set("<>|`") & set(text) else ""
+    most = 64
+    must = f"a number from 0 to {most}"
 
 
 @dataclass(frozen=True)
 class Sentence(Column):
     """A text that no page shows as a name."""
 
+
+@dataclass(frozen=True)
+class Name(Column):
+    """A short text that a page shows, without what would end a cell of a table."""
+
     def refusal(self, value: object) -> str:
-        """Printable."""
-        return "" if str(value).isprintable() else "without characters that cannot be printed"
+        """Printable, and without <, >, | and `."""
+        wrong = "without <, >, | and `" if set("<>|`") & set(str(value)) else ""
+        return super().refusal(value) or wrong
 
 
 @dataclass(frozen=True)
 class Truth(Column):
     """True or False."""
 
-    def refusal(self, value: object) -> str:
-        """One of the two."""
-        return "" if str(value) in ("True", "False") else "True or False"
+    must = "True or False"
+
+    def _takes(self, text: str) -> bool:
+        return text in ("True", "False")
 
 
 COMMON: tuple[Column, ...] = (
@@ -142,4 +129,5 @@ FLOW: tuple[Column, ...] = (
 
 def column_of(name: str, columns: Iterable[Column]) -> Column | None:
     """The first of ``columns`` that ``name`` is one of."""
-    return next((column for column in columns if column.has(name)), None)
+    matches = (c for c in columns if any(fnmatchcase(name, part) for part in c.patterns))
+    return next(matches, None)

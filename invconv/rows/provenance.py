@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,44 +37,31 @@ def provenance(device: torch.device) -> Values:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's with the number of cores that may be used.
-
-    Raises nothing where there is no such GPU: what a measurement says of that is the row's reason.
-    """
+    """The GPU's name, if there is one, or the processor's with the number of usable cores."""
     if device.type == "cuda":
-        try:
+        with suppress(AssertionError, RuntimeError):
             return str(torch.cuda.get_device_name(device))
-        except (AssertionError, RuntimeError):
-            return "no CUDA device"
-    return f"{processor()}, {_cores()} cores"
+        return "no CUDA device"
+    usable = getattr(os, "sched_getaffinity", None)
+    return f"{processor()}, {len(usable(0)) if usable else os.cpu_count() or 1} cores"
 
 
 def machine() -> str:
     """The name under which rows of one machine are merged: $INVCONV_MACHINE, or its hardware."""
-    name = os.environ.get("INVCONV_MACHINE")
-    if name:
+    if name := os.environ.get("INVCONV_MACHINE"):
         return name
-    hardware = [device_name(torch.device("cpu"))]
-    if torch.cuda.is_available():
-        hardware.append(f"{torch.cuda.device_count()}x {torch.cuda.get_device_name(0)}")
-    return " + ".join(hardware)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    more = f" + {gpus}x {torch.cuda.get_device_name(0)}" if gpus else ""
+    return device_name(torch.device("cpu")) + more
 
 
 @lru_cache(maxsize=1)
 def processor() -> str:
     """The processor's model name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    with suppress(OSError):
+        name = re.search(r"(?m)^model name.*?:(.*)$", Path("/proc/cpuinfo").read_text())
+        if name:
+            return name[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -84,18 +73,15 @@ def revision() -> tuple[str, bool]:
     that lasts hours reports the code that it loaded. Where there is no git, $INVCONV_COMMIT names
     the commit.
     """
+    asked = ("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", ".", *GENERATED)
     if (ROOT / ".git").exists():
-        try:
-            commit = _git("rev-parse", "--short=10", "HEAD")
-            return commit, bool(_git("status", "--porcelain", "--", ".", *GENERATED))
-        except (OSError, subprocess.CalledProcessError):
-            pass
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit, changes = (
+                subprocess.check_output(
+                    ["git", "-C", ROOT, *words], text=True, stderr=subprocess.DEVNULL
+                ).strip()
+                for words in asked
+            )
+            return commit, bool(changes)
     given = os.environ.get("INVCONV_COMMIT")
     return (given, False) if given else ("unknown", True)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()

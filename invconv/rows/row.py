@@ -12,7 +12,6 @@ from invconv.files import write_text_atomically
 from invconv.rows.status import Status
 
 FIXED = ("cell", "table", "status", "reason", "config")
-SOURCE = ("machine", "commit", "date")
 
 Value = str | int | float | bool | None
 Values = dict[str, Value]
@@ -33,12 +32,9 @@ class Row:
 
     Attributes:
         cell: the cell's identity, see `cell_id`.
-        table: the table it belongs to.
-        status: how the cell ended.
         reason: one sentence where the status is not "ok".
         labels: by which a reader finds it: preset, dataset, method, seed, ...
         config: all that was asked for.
-        values: what was measured, in the units their names end with (_s seconds).
         provenance: device, versions, commit, see `invconv.rows.provenance`.
     """
 
@@ -77,10 +73,8 @@ def cell_id(label: str, config: Mapping[str, Any]) -> str:
         CellError: if the label cannot be a folder's name.
     """
     if not label.isprintable() or set("/\\") & set(label) or not 0 < len(label) <= 200:
-        raise CellError(
-            "a cell's name is that of a folder, up to 200 characters without / and \\, "
-            f"not {label!r:.250}"
-        )
+        allowed = "that of a folder, up to 200 characters without / and \\"
+        raise CellError(f"a cell's name is {allowed}, not {label!r:.250}")
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -91,55 +85,38 @@ def write_row(row: Row, path: Path) -> None:
 
 
 def read_row(path: Path) -> Row | None:
-    """The row at ``path``, or None where there is none.
-
-    Raises:
-        RowsError: if what is there is no row.
-    """
+    """The row at ``path``, None where there is none; raises `RowsError` if that is no row."""
     found = read_json(path)
-    if found is None:
-        return None
     try:
-        return checked_row(found)
+        return None if found is None else checked_row(found)
     except (TypeError, ValueError) as error:
-        raise RowsError(
-            f"{path} is not a row ({error}): remove it, or measure again with force=true"
-        ) from error
+        cure = "remove it, or measure again with force=true"
+        raise RowsError(f"{path} is not a row ({error}): {cure}") from error
 
 
 def checked_row(found: Mapping[str, Any]) -> Row:
-    """The row with these fields, which may come from anywhere.
-
-    Raises:
-        TypeError, ValueError: if no row has such fields; the message says which.
-    """
+    """The row with these fields, which may come from anywhere; raises Type- or ValueError."""
     fields = get_type_hints(Row)
-    for name in found:
-        if name not in fields:
-            raise ValueError(f"it has {name!r:.40}, which no row has")
+    if unknown := found.keys() - fields:
+        raise ValueError(f"it has {min(unknown)!r:.40}, which no row has")
     row = Row(**found)
-    if row.status not in list(Status):
-        raise ValueError(f"its status is {row.status!r:.40}")
     row = replace(row, status=Status(row.status))
     for name, kind in fields.items():
         if not isinstance(getattr(row, name), get_origin(kind) or kind):
             raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
-    if not all(isinstance(row.provenance.get(name), str) for name in SOURCE):
+    if not all(
+        isinstance(row.provenance.get(name), str) for name in ("machine", "commit", "date")
+    ):
         raise ValueError("its provenance must name machine, commit and date")
     for name, value in {**row.labels, **row.values, **row.provenance}.items():
-        if name in FIXED or not isinstance(value, str | int | float | None):
+        huge = isinstance(value, int) and abs(value) >= 2**63
+        if name in FIXED or huge or not isinstance(value, str | int | float | None):
             raise ValueError(f"it cannot hold {name!r:.40} = {value!r:.40}")
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise ValueError(f"its {name!r:.40} has more than 64 bits")
     return row
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object at ``path``, or None where there is none.
-
-    Raises:
-        RowsError: if what is there is none.
-    """
+    """The JSON object at ``path``, None where no file is; raises `RowsError` for another thing."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")

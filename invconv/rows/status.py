@@ -29,14 +29,13 @@ def classify(error: Exception) -> Status:
     """The status that an exception stands for."""
     import torch  # not at the top: whoever only reads rows does without
 
+    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if allocator or isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return Status.OOM
     if isinstance(error, Unsupported | NotImplementedError):
         return Status.UNSUPPORTED
     if isinstance(error, Incorrect | NumericalError):
         return Status.INCORRECT
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return Status.OOM
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return Status.OOM  # torch's own allocator on a CPU
     timed_out = type(error).__name__ == "UncompletedJobError"  # submitit's, which need not be here
     if timed_out or isinstance(error, TimeoutError | subprocess.TimeoutExpired):
         return Status.TIMEOUT

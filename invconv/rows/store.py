@@ -10,32 +10,26 @@ from invconv.files import brief, locked, write_atomically, write_text_atomically
 from invconv.rows.row import Row, RowsError, read_row
 
 KEY = ["cell", "machine", "commit"]
-FIRST = ["cell", "table", "status", "reason"]
+WritePage = Callable[[pd.DataFrame, Path], object]
 
 
 def read_rows(runs: Path) -> list[Row]:
     """Every row below ``runs``, in the order of their paths."""
-    rows = (read_row(path) for path in sorted(runs.glob("**/row.json")))
-    return [row for row in rows if row is not None]
+    return list(filter(None, map(read_row, sorted(runs.glob("**/row.json")))))
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows stored at ``path``; an empty frame if there are none.
-
-    Raises:
-        RowsError: if what is there are no rows.
-    """
-    needed = [*FIRST, *KEY[1:], "date"]
+    """The rows stored at ``path``, an empty frame if there are none; may raise `RowsError`."""
+    needed = ["cell", "table", "status", "reason", "machine", "commit", "date"]
     if not path.exists():
         return pd.DataFrame(columns=needed)
     try:
         if not path.is_file():
             raise ValueError("it is no file")
         rows = pd.read_csv(path, dtype={"commit": str}, keep_default_na=True)
-        missing = [name for name in needed if name not in rows.columns]
-        if missing:
+        if missing := [name for name in needed if name not in rows.columns]:
             raise ValueError(f"columns are missing: {', '.join(missing)}")
-        for name in ("cell", "table", "status", *KEY[1:]):
+        for name in ("table", "status", *KEY):
             if rows[name].isna().any():
                 raise ValueError(f"row {rows[name].isna().argmax() + 1}: {name} is empty")
     except (OSError, ValueError, RecursionError) as error:
@@ -53,55 +47,40 @@ def merge(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
     Rows of other machines, commits and cells stay as they are.
     """
-    parts = [frame for frame in (stored, new) if len(frame)]
-    if not parts:
+    if new.empty and stored.empty:
         return stored
+    parts = [frame for frame in (stored, new) if len(frame)]
     frame = newest(pd.concat(parts, ignore_index=True), KEY)
-    return frame.sort_values([*KEY, "date"], kind="stable").reset_index(drop=True)
+    return frame.sort_values([*KEY, "date"], kind="stable", ignore_index=True)
 
 
 def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.DataFrame:
     """One row per ``key``: an "ok" one if there is any, then the newest."""
     if rows.empty:
         return rows
-    ordered = (
-        rows.copy().assign(_ok=rows["status"] == "ok").sort_values(["_ok", "date"], kind="stable")
-    )
+    ok = rows["status"] == "ok"
+    ordered = rows.copy().assign(_ok=ok).sort_values(["_ok", "date"], kind="stable")
     return ordered.drop_duplicates(list(key), keep="last").drop(columns="_ok")
 
 
 def collect(
-    runs: Path,
-    path: Path,
-    table: str = "",
-    write_page: Callable[[pd.DataFrame, Path], object] | None = None,
+    runs: Path, path: Path, table: str = "", write_page: WritePage | None = None
 ) -> pd.DataFrame:
-    """Adds the rows below ``runs`` to the table at ``path``, see `add`.
+    """Adds the rows of ``table`` ("" for all) anywhere below ``runs`` to those at ``path``."""
 
-    Args:
-        runs: any folder; rows are found at any depth.
-        path: of the CSV file.
-        table: whose rows; "" for all.
-        write_page: as for `add`.
-    """
-    return add(
-        lambda: table_of(row for row in read_rows(runs) if table in ("", row.table)),
-        path,
-        write_page,
-    )
+    def rows() -> pd.DataFrame:
+        return table_of(row for row in read_rows(runs) if table in ("", row.table))
+
+    return add(rows, path, write_page)
 
 
 def add(
-    rows: Callable[[], pd.DataFrame],
-    path: Path,
-    write_page: Callable[[pd.DataFrame, Path], object] | None = None,
+    rows: Callable[[], pd.DataFrame], path: Path, write_page: WritePage | None = None
 ) -> pd.DataFrame:
     """Merges rows into the table at ``path``, atomically, and returns it.
 
-    Several processes may do so at the same time, one after the other, see `locked`.
-
     Args:
-        rows: gives them, once it is this process's turn.
+        rows: gives them, once it is this process's turn: several may do so at the same time.
         path: ``results/data/<table>.csv``.
         write_page: makes the page of all rows in a folder. It does so before they are stored,
             elsewhere; then its files go to ``results``.
@@ -116,13 +95,12 @@ def add(
         stored.write_text(text)
         frame = read_table(stored)
         pages = Path(made, "results")
-        if write_page is not None:
-            try:
+        try:
+            if write_page is not None:
                 write_page(frame, pages)
-            except Exception as error:
-                raise RowsError(
-                    f"no page can be made with these rows ({type(error).__name__}: {brief(error)})"
-                ) from error
+        except Exception as error:
+            said = f"{type(error).__name__}: {brief(error)}"
+            raise RowsError(f"no page can be made with these rows ({said})") from error
         write_text_atomically(text, path)
         for file in sorted(pages.rglob("*.*")):
             write_atomically(file.read_bytes(), path.parents[1] / file.relative_to(pages))

@@ -1,8 +1,8 @@
 """A table as a Hydra application: from the command line to its cells, their rows and its page."""
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import Any
 import hydra
 import pandas as pd
 import torch
+from hydra.core.singleton import Singleton
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from invconv.rows import Row, RowsError, Status, Values, cell_id, collect
+from invconv.rows import RowsError, Status, Values, cell_id, collect
 from invconv.rows.provenance import ROOT, revision
-from invconv.sweeps import states
+from invconv.sweeps import cluster, states
 from invconv.sweeps.cells import run_cell
 from invconv.sweeps.config import Sweep, identity
-from invconv.sweeps.locks import Held, LocksRefused
+from invconv.sweeps.locks import Held, LocksRefused, check_locks
 from invconv.training.distributed import local_device, process_group, world
 
 CONF = ROOT / "reproductions" / "conf"
@@ -34,7 +36,6 @@ class Preset:
     """The sizes at which a table is measured.
 
     Attributes:
-        settings: of the configuration.
         sweep: what is swept where the command line says nothing, in Hydra's words.
         minutes: about how long it takes on two cores.
     """
@@ -49,10 +50,9 @@ class Application:
     """What is measured, and how: one cell for each configuration that Hydra composes.
 
     Attributes:
-        name: of the table, its script and its folders.
-        config: the configuration's dataclass, a `Sweep`; None for rows that no sweep makes.
-        measure: measures one cell: its typed configuration, the device and the cell's own folder,
-            for checkpoints, to the row's values.
+        config: None for rows that no sweep makes.
+        measure: the configuration, the device and the cell's own folder, for checkpoints, to the
+            row's values.
         cell: the readable part of a cell's name, a format of the configuration's fields.
         labels: by which a reader finds a row: its columns, and where the configuration has them.
         presets: by name, "tiny" and "default" among them. Rows of "tiny" stay out of results/.
@@ -80,16 +80,10 @@ class Application:
         raise NotImplementedError
 
     def typed(self, composed: DictConfig) -> Sweep:
-        """The configuration that Hydra composed, as an object of `config`.
-
-        Raises:
-            OmegaConfBaseException: if a value cannot be resolved.
-            SweepError: if one is missing.
-        """
-        job = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        merged = OmegaConf.merge(OmegaConf.structured(self.config), job)
-        missing = sorted(OmegaConf.missing_keys(merged))
-        if missing:
+        """What Hydra composed, as a `config`; raises SweepError if a value is missing."""
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        merged = OmegaConf.merge(OmegaConf.structured(self.config), own)
+        if missing := sorted(OmegaConf.missing_keys(merged)):
             raise SweepError(
                 f"{self.name}: there is no value for {', '.join(missing)}: choose a preset and "
                 "data set that go together, or set these"
@@ -98,12 +92,40 @@ class Application:
         return found
 
     def cell_of(self, config: Sweep) -> str:
-        """The name of the configuration's cell.
-
-        Raises:
-            CellError: if it cannot be that of a folder.
-        """
+        """The name of the configuration's cell; CellError if it cannot be that of a folder."""
         return cell_id(self.cell.format(**vars(config)), identity(config))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration of a sweep: what Hydra composed, and of that the table's part, typed."""
+
+    name: str
+    number: int
+    overrides: list[str]
+    composed: DictConfig
+    config: Sweep
+
+    @property
+    def folder(self) -> Path:
+        """The cell's own."""
+        return Path(self.config.runs) / self.name
+
+    @property
+    def arguments(self) -> tuple[list[str], str, int, str, dict[type, Singleton]]:
+        """What its job calls the launcher with, as hydra-submitit-launcher has it."""
+        job = f"cell_{self.number}"
+        return self.overrides, "hydra.sweep.dir", self.number, job, Singleton.get_state()
+
+
+@contextmanager
+def one_sentence(table: str) -> Iterator[None]:
+    """What goes wrong before the first cell, as Hydra prints it."""
+    try:
+        yield
+    except (cluster.ClusterError, OSError, ValueError, TypeError, OmegaConfBaseException) as error:
+        cause = None if isinstance(error, OmegaConfBaseException) else error  # Hydra prints such
+        raise SweepError(f"{table}: {' '.join(str(error).split())}") from cause
 
 
 class Task:
@@ -112,14 +134,32 @@ class Task:
     Attributes:
         cells: the wanted cells by name, once a launcher was given them.
         detached: whether they were left to themselves, or only listed.
-        code: the exit code, as far as it is known.
     """
 
     def __init__(self, application: Application) -> None:
-        self.application = application
-        self.cells: dict[str, Sweep] = {}
-        self.detached = False
-        self.code = 0
+        self.application, self.cells = application, dict[str, Cell]()
+        self.detached, self.code = False, 0
+
+    def check_folder(self, runs: Path) -> None:
+        """Raises SweepError if the sweep's folder cannot be written, or has no locks."""
+        with one_sentence(self.application.name):
+            cluster.check_writable(runs)
+            check_locks(runs)
+
+    def note(
+        self, composed: Sequence[tuple[int, list[str], DictConfig]], records: bool
+    ) -> dict[str, Cell]:
+        """The wanted cells by name; with ``records`` also noted in the sweep's folder."""
+        table, cells = self.application, {}
+        with one_sentence(table.name):
+            for number, overrides, config in composed:
+                typed = table.typed(config)
+                name = table.cell_of(typed)
+                cells[name] = Cell(name, number, overrides, config, typed)
+            if records and not world().rank:
+                states.record(table.name, Path(typed.runs), list(cells))
+        self.cells |= cells
+        return cells
 
     def __call__(self, composed: DictConfig) -> None:
         """Runs one cell; of several processes that torchrun started, all together."""
@@ -128,64 +168,53 @@ class Task:
         measure = self.application.measure
         assert measure is not None
         with process_group(device) as processes:
-            if processes.rank:
-                folder = processes.broadcast("")
-                if folder:
-                    measure(config, device, Path(folder))
-                return
-            begun = False
 
             def together(folder: Path) -> Values:
-                nonlocal begun
-                begun = bool(processes.broadcast(str(folder)))
+                processes.broadcast(str(folder))
                 return measure(config, device, folder)
 
-            self._run(config, device, together)
-            if begun:
+            if processes.rank:
+                if folder := processes.broadcast(""):
+                    measure(config, device, Path(folder))
+            elif self._run(config, device, together):
                 self.application.after(config)
             else:
                 processes.broadcast("")
 
-    def _run(self, config: Sweep, device: torch.device, measure: Callable[[Path], Values]) -> None:
-        table = self.application
-        cell = table.cell_of(config)
+    def _run(self, config: Sweep, device: torch.device, measure: Callable[[Path], Values]) -> bool:
+        """Whether the cell was measured now."""
+        table, cell = self.application, self.application.cell_of(config)
         folder = Path(config.runs) / cell
         labels = {name: attrgetter(place)(config) for name, place in table.labels.items()}
-        force = config.force or (config.force_changed and states.changed(folder))
+        force, asked = states.forced(config, folder), identity(config)
         try:
             row, measured = run_cell(
-                cell, table.name, labels, identity(config), folder, device, measure, force
+                cell, table.name, labels, asked, folder, device, measure, force
             )
         except Held as held:
             print(f"{cell}: left to {held}")
+            return False
         except (RowsError, LocksRefused) as error:
             print(f"{cell}: {error}", file=sys.stderr)
-        else:
-            print(f"{cell}: {self._line(row, measured)}", flush=True)
-
-    def _line(self, row: Row, measured: bool) -> str:
-        if row.status != Status.OK:
-            return f"{row.status}: {row.reason}"
-        summary = self.application.summary(row.values)
-        if measured:
-            return summary
-        made, here = row.provenance["commit"], revision()[0]
-        by = f" by commit {made} (now {here}; force_changed=true)" if made != here else ""
-        return f"skipped, done before{by}: {summary}"
+            return False
+        fine = row.status == Status.OK
+        text = table.summary(row.values) if fine else f"{row.status}: {row.reason}"
+        if not measured:
+            made, now = row.provenance["commit"], revision()[0]
+            by = f" by commit {made} (now {now}; force_changed=true)" if made != now else ""
+            text = f"skipped, done before{by}: {text}"
+        print(f"{cell}: {text}", flush=True)
+        return measured
 
     def finish(self) -> int:
-        """Waits for cells that another sweep is at, collects, and says what is not ok.
-
-        Returns:
-            The exit code: 0 if every wanted cell is "ok".
-        """
+        """Waits for cells of other sweeps, collects, says what is not ok; 0 if every cell is."""
         table, first = self.application, next(iter(self.cells.values()))
-        runs, results = Path(first.runs), Path(first.results)
+        runs, results = first.folder.parent, Path(first.config.results)
         with suppress(KeyboardInterrupt):
             states.wait_for_others(runs, list(self.cells))
-        data = results / "data" / f"{table.name}.csv"
         try:
             found = {cell: states.state(runs, cell) for cell in self.cells}
+            data = results / "data" / f"{table.name}.csv"
             collect(runs, data, table.name, table.write_page)
         except RowsError as error:
             print(f"{table.name}: nothing was collected: {error}", file=sys.stderr)
@@ -201,9 +230,8 @@ class Task:
 def run(application: Application) -> int:
     """Lets Hydra read the command line and launch the cells, and ends the sweep.
 
-    Returns:
-        The exit code: 0 if every wanted cell is "ok", and where no sweep was started (``--help``,
-        ``--cfg job``); 130 after Ctrl-C. What Hydra refuses ends the process in its own way.
+    Returns the exit code: 0 if every wanted cell is "ok", and where no sweep was started
+    (``--help``, ``--cfg job``); 130 after Ctrl-C. What Hydra refuses ends the process itself.
     """
     from invconv.sweeps.groups import register
 

@@ -35,27 +35,18 @@ def run_cell(
     stopped leaves no row.
 
     Args:
-        cell, table, labels, config: the row's.
-        folder: the cell's own; passed to ``measure`` for checkpoints.
-        device: for the provenance.
-        measure: returns the row's values.
+        folder: the cell's own; passed to ``measure``, which returns the values, for checkpoints.
         force: whether to delete the cell's row and checkpoints and start over. A SLURM job that
             was requeued resumes instead.
 
-    Returns:
-        The row, and whether it was measured now.
-
-    Raises:
-        Held: if another process works on the cell.
+    Returns the row, and whether it was measured now; raises Held if another process works on it.
     """
     path = folder / "row.json"
-    done = None if force else _done(path, device)
-    if done is not None:
+    if not force and (done := _done(path, device)):
         return done, False
     with Lock(folder) as lock:
         force = force and not lock.requeued
-        done = None if force else _done(path, device)
-        if done is not None:
+        if not force and (done := _done(path, device)):
             lock.outcome = "skipped"
             return done, False
         if force:
@@ -63,15 +54,13 @@ def run_cell(
         remove_partial(folder)
         (folder / "traceback.txt").unlink(missing_ok=True)
         revision()  # of the code that was loaded, not of what it has become when the cell ends
-        start = time.perf_counter()
-        values: Values = {}
-        status, reason = Status.OK, ""
+        start, values, status, reason = time.perf_counter(), Values(), Status.OK, ""
         try:
-            values = measure(folder)
+            values |= measure(folder)
         except Exception as error:
             status, reason = classify(error), describe(error)
             write_text_atomically(traceback.format_exc(), folder / "traceback.txt")
-        values = {**values, "duration_s": round(time.perf_counter() - start, 2)}
+        values["duration_s"] = round(time.perf_counter() - start, 2)
         source = provenance(device)
         row = Row(cell, table, status, reason, dict(labels), dict(config), values, source)
         write_row(row, path)
@@ -81,10 +70,9 @@ def run_cell(
 
 def _done(path: Path, device: torch.device) -> Row | None:
     row = read_row(path)
-    if row is None or row.status != Status.OK:
-        return None
-    here = slurm_job() or row.provenance.get("device") == device_name(device)
-    return row if here else None
+    if row is not None and row.status == Status.OK:
+        return row if slurm_job() or row.provenance.get("device") == device_name(device) else None
+    return None
 
 
 def _clear(folder: Path) -> None:

@@ -5,9 +5,9 @@ import os
 import re
 import shutil
 import subprocess
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 STARTING_S = 90
@@ -17,15 +17,8 @@ ANSWER_S = 60
 """So long SLURM may take to answer."""
 
 ENDED = (
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "REVOKED",
-    "TIMEOUT",
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "REVOKED", "TIMEOUT"),
 )
 
 
@@ -33,64 +26,40 @@ class ClusterError(Exception):
     """The cluster, or what is asked of it, cannot work; one sentence that says what to do."""
 
 
-def check(folder: Path, options: Mapping[str, Any]) -> None:
-    """Refuses what would fail or hang later.
-
-    Args:
-        folder: the sweep's, which the nodes have to see, too.
-        options: of `hydra.launcher`.
-
-    Raises:
-        ClusterError: for the first thing that is wrong.
-    """
+def check(options: Mapping[str, Any]) -> None:
+    """Raises ClusterError for options of `hydra.launcher` that would fail or hang later."""
     if not shutil.which("sbatch"):
         raise ClusterError(
             "there is no sbatch on PATH: start the sweep on a login node (perhaps after `module "
             "load slurm`), or run it here with launch=basic"
         )
-    limit, delay = 60 * options["timeout_min"], options["signal_delay_s"]
-    if limit < delay + STARTING_S:
+    needed = options["signal_delay_s"] + STARTING_S
+    if 60 * options["timeout_min"] < needed:
         raise ClusterError(
             f"hydra.launcher.timeout_min={options['timeout_min']} is too short to be warned and "
-            f"requeued: the signal comes {delay} s before the limit and up to a minute early, so "
-            f"that at least {-(-(delay + STARTING_S) // 60)} minutes are needed, or a smaller "
-            "hydra.launcher.signal_delay_s"
+            f"requeued: the signal comes {options['signal_delay_s']} s before the limit and up to "
+            f"a minute early, so that at least {-(-needed // 60)} minutes are needed, or a "
+            "smaller hydra.launcher.signal_delay_s"
         )
-    check_writable(folder)
-    names = _ask("sinfo", "--noheader", "--format=%R").split()
-    partition = options.get("partition")
-    for name in partition.split(",") if partition else ():
-        if name not in names:
+    names = set(_ask("sinfo", "--noheader", "--format=%R").split())
+    for name in (options.get("partition") or "").split(","):
+        if name and name not in names:
             raise ClusterError(
                 f"there is no partition {name!r}: hydra.launcher.partition can be "
-                f"{', '.join(sorted(set(names)))}"
+                f"{', '.join(sorted(names))}"
             )
 
 
 def check_writable(folder: Path) -> None:
     """Raises ClusterError if no file can be made in ``folder``."""
-    probe = folder / f".{uuid.uuid4().hex}.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ClusterError(
             f"the sweep directory {folder} cannot be written ({error.strerror}): choose another "
             "one with runs=..., on a file system that all nodes share"
         ) from error
-
-
-def accounting() -> str:
-    """Why `sacct` does not work; "" if it does."""
-    if not shutil.which("sacct"):
-        return "there is none on PATH"
-    command = ["sacct", "-X", "-o", "JobID"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
-    except subprocess.TimeoutExpired:
-        return f"no answer within {ANSWER_S} s"
-    return _first_line(asked.stderr) if asked.returncode else ""
 
 
 def queue() -> dict[str, str] | None:
@@ -111,13 +80,14 @@ def queue() -> dict[str, str] | None:
     return found
 
 
-def release(job: str) -> str:
-    """Lets a held job start again; why SLURM refused, "" if it did not."""
-    try:
-        _ask("scontrol", "release", job)
-    except ClusterError as error:
-        return str(error)
-    return ""
+def ended(words: str) -> bool:
+    """Whether a job of this state is over."""
+    return words.startswith(ENDED)
+
+
+def unended(jobs: Mapping[str, str], queue: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``jobs``, by cell, that the `queue` lists as waiting or running."""
+    return {cell: job for cell, job in jobs.items() if not ended(queue.get(job, "COMPLETED"))}
 
 
 def largest_array() -> int:
@@ -126,9 +96,16 @@ def largest_array() -> int:
     return int(match[1]) if match else 1001
 
 
-def ended(words: str) -> bool:
-    """Whether a job of this state is over."""
-    return words.startswith(ENDED)
+def accounting() -> str:
+    """Why `sacct` does not work; "" if it does."""
+    if not shutil.which("sacct"):
+        return "there is none on PATH"
+    return _complaint("sacct", "-X", "-o", "JobID").removeprefix("sacct does not answer: ")
+
+
+def release(job: str) -> str:
+    """Lets a held job start again; why SLURM refused, "" if it did not."""
+    return _complaint("scontrol", "release", job)
 
 
 def refusal(error: Exception) -> ClusterError:
@@ -137,19 +114,24 @@ def refusal(error: Exception) -> ClusterError:
     return ClusterError(f"sbatch refused the jobs: {said}")
 
 
+def _complaint(*command: str) -> str:
+    try:
+        _ask(*command)
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
 def _ask(*command: str) -> str:
+    plain = {**os.environ, "LC_ALL": "C"}
     try:
         asked = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_S,
-            env={**os.environ, "LC_ALL": "C"},
+            command, capture_output=True, text=True, timeout=ANSWER_S, env=plain, check=True
         )
+    except subprocess.CalledProcessError as error:
+        raise ClusterError(f"{command[0]} does not answer: {_first_line(error.stderr)}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"{command[0]} does not answer: {error}") from error
-    if asked.returncode:
-        raise ClusterError(f"{command[0]} does not answer: {_first_line(asked.stderr)}")
     return asked.stdout
 
 

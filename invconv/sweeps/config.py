@@ -1,6 +1,6 @@
 """What the configurations of several tables share, and which part of one names its cell."""
 
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from omegaconf import MISSING
@@ -12,14 +12,12 @@ IDENTITY = "identity"
 
 def aside(default: T) -> T:
     """A field of a configuration that cannot change a result."""
-    made: T = field(default=default, metadata={IDENTITY: "aside"})
-    return made
+    return field(default=default, metadata={IDENTITY: "aside"})
 
 
 def neutral(default: T) -> T:
     """A field that names a cell only where it has another value: one that came later."""
-    made: T = field(default=default, metadata={IDENTITY: "neutral"})
-    return made
+    return field(default=default, metadata={IDENTITY: "neutral"})
 
 
 def identity(config: object) -> dict[str, object]:
@@ -31,28 +29,18 @@ def identity(config: object) -> dict[str, object]:
     found: dict[str, object] = {}
     for part in fields(config):  # type: ignore[arg-type]
         value, kind = getattr(config, part.name), part.metadata.get(IDENTITY)
-        if kind == "aside" or (kind == "neutral" and value == _default(part)):
-            continue
-        found[part.name] = identity(value) if is_dataclass(value) else value
+        default = part.default_factory() if callable(part.default_factory) else part.default
+        if kind != "aside" and not (kind == "neutral" and value == default):
+            found[part.name] = identity(value) if is_dataclass(value) else value
     return found
-
-
-def _default(part: "Field[object]") -> object:
-    if callable(part.default_factory):
-        return part.default_factory()
-    return part.default
 
 
 @dataclass
 class Method:
     """A row's method: a registered convolution, its options and the step around it.
 
-    Attributes:
-        name: of the row.
-        conv: registered.
-        step: "common" or "paper", see `invconv.flows.MultiScaleFlow`; where a layer is measured
-            alone it does not matter.
-        options: of the convolution.
+    Its ``step`` is "common" or "paper", see `invconv.flows.MultiScaleFlow`; where a layer is
+    measured alone it does not matter.
     """
 
     name: str = MISSING
@@ -81,13 +69,11 @@ class Sweep:
     """What the configuration of every table has.
 
     Attributes:
-        preset: the name of the sizes.
         device: "auto" for a GPU where there is one.
         runs: the folder of the cells.
         results: where the rows of all sweeps and the pages are.
         force: whether to measure again what is done.
         force_changed: the same, where another version of the code measured it.
-        launch: how cells are started.
     """
 
     preset: str = neutral("default")
@@ -101,13 +87,7 @@ class Sweep:
 
 @dataclass
 class ModelTiming(Sweep):
-    """A whole model with random weights that is timed.
-
-    Attributes:
-        width: hidden channels of its couplings.
-        warmup, repeats: of each pass.
-        seed: of the weights.
-    """
+    """A whole model with random weights, whose couplings have ``width`` hidden channels."""
 
     width: int = MISSING
     warmup: int = 1

@@ -17,16 +17,15 @@ def register(table: Application) -> None:
         for option, node in options.items():
             store.store(group=name, name=option, node=node, package=package, provider="invconv")
 
-    chosen = {group: {group: option} for group, option in table.choices.items()}
-    if "dataset" in chosen:
-        chosen["budget"] = {"optional budget": "${preset}_${dataset}"}
+    chosen = [name for name in ("method", "dataset", *table.groups) if name in table.choices]
+    budget = [{"optional budget": "${preset}_${dataset}"}] if "dataset" in chosen else []
     node = {
         "defaults": [
             f"{table.name}_schema",
             "_self_",
-            *(chosen[name] for name in ("method", "dataset", *table.groups) if name in chosen),
+            *({name: table.choices[name]} for name in chosen),
             {"preset": "default"},
-            *([chosen["budget"]] if "budget" in chosen else []),
+            *budget,
             {"launch": "basic"},
             {"cluster": None},
             {"override hydra/job_logging": "stdout"},
@@ -42,17 +41,17 @@ def register(table: Application) -> None:
     }
     store.store(name=f"{table.name}_schema", node=table.config, provider="invconv")
     store.store(name=table.name, node=node, provider="invconv")
-    group(
-        "method",
-        {
-            name: {"name": name, "conv": method.conv, "step": method.step}
-            | {"options": dict(method.options)}
-            for name, method in methods().items()
-        },
-    )
-    group("dataset", {name: {"name": name, **data.defaults} for name, data in DATASETS.items()})
-    group("budget", budgets())
-    for name, options in table.groups.items():
+    rows = {
+        name: {"name": name, "conv": one.conv, "step": one.step, "options": dict(one.options)}
+        for name, one in methods().items()
+    }
+    data = {name: {"name": name, **one.defaults} for name, one in DATASETS.items()}
+    groups: dict[str, Mapping[str, object]] = {
+        "method": rows,
+        "dataset": data,
+        "budget": budgets(),
+    }
+    for name, options in {**groups, **table.groups}.items():
         group(name, options)
     tiny = {"runs": f"runs/tiny/{table.name}", "results": "runs/tiny/results"}
     presets = {

@@ -3,8 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from invconv.rows import Status
 from invconv.sweeps import cluster, states
-from invconv.sweeps.application import SweepError, Task
+from invconv.sweeps.application import Cell, SweepError, Task, one_sentence
 from invconv.sweeps.config import Launch
-from invconv.sweeps.launching import Cell, one_sentence
 from invconv.sweeps.watch import silence, watch
 
-Options = Mapping[str, Any]
-"""What `hydra.launcher` is configured to."""
+Options = Mapping[str, Any]  # what `hydra.launcher` is configured to
 SHARED = tuple(BaseQueueConf.__dataclass_fields__)
 
 
@@ -30,9 +27,7 @@ def unfinished(cells: Mapping[str, Cell]) -> dict[str, Cell]:
     return {
         name: cell
         for name, cell in cells.items()
-        if cell.config.force
-        or (cell.config.force_changed and states.changed(cell.folder))
-        or states.row_status(cell.folder) != Status.OK
+        if states.forced(cell.config, cell.folder) or states.row_status(cell.folder) != Status.OK
     }
 
 
@@ -44,11 +39,7 @@ def checkpoints(folder: Path) -> list[int]:
 def check_progress(folder: Path, started: float, found: list[int], options: Options) -> None:
     """Raises TimeoutError if a job used up its time without a checkpoint: it would never end.
 
-    Args:
-        folder: the cell's.
-        started: when the job began.
-        found: its `checkpoints` then.
-        options: of `hydra.launcher`.
+    It ``found`` these `checkpoints` in the cell's folder when it ``started``.
     """
     limit, delay = 60 * options["timeout_min"], options.get("signal_delay_s", 30)
     if time.time() - started > limit - delay - cluster.STARTING_S and checkpoints(folder) == found:
@@ -60,15 +51,7 @@ def check_progress(folder: Path, started: float, found: list[int], options: Opti
 
 @dataclass(frozen=True)
 class Jobs:
-    """Cells that become jobs.
-
-    Attributes:
-        call: what a job calls, with `Cell.arguments`.
-        task: of the table.
-        options: of `hydra.launcher`.
-        cells: those that are not done.
-        launch, runs: of their configurations.
-    """
+    """Cells that are not done and become jobs, each of which calls ``call`` with its arguments."""
 
     call: Callable[..., object]
     task: Task
@@ -80,22 +63,18 @@ class Jobs:
     def run_locally(self) -> None:
         """Runs each in a process of its own, ``launch.side_by_side`` at a time.
 
-        Raises:
-            SweepError: if something would be timed while something else computes.
+        Raises SweepError if something would be timed while something else computes.
         """
         table, launch = self.task.application, self.launch
-        timed = [name for name, cell in self.cells.items() if table.times(cell.config)]
+        timed = sum(table.times(cell.config) for cell in self.cells.values())
         if launch.detach:
             raise SweepError(f"{table.name}: launch.detach=true needs a cluster: launch=slurm")
         if timed and launch.side_by_side > 1:
             raise SweepError(
-                f"{table.name}: {len(timed)} cells would be timed while others compute: "
+                f"{table.name}: {timed} cells would be timed while others compute: "
                 "launch=basic, or launch.side_by_side=1, or do not time (timing.repeats=0)"
             )
-        executor = submitit.AutoExecutor(self.options["submitit_folder"], cluster="local")
-        executor.update_parameters(
-            **{name: value for name, value in self.options.items() if name != "submitit_folder"}
-        )
+        executor = self._executor("local")
         waiting, running = list(self.cells.values()), list[submitit.Job[object]]()
         while waiting or running:
             running = [job for job in running if not job.done()]
@@ -107,10 +86,7 @@ class Jobs:
         """Submits them, and waits until their jobs are over unless ``launch.detach``.
 
         Jobs of an earlier launch that still wait or run are waited for, not submitted again.
-
-        Raises:
-            SweepError: if the cluster cannot take them, or does not say which of them an earlier
-                launch has left.
+        Raises SweepError if the cluster cannot take the cells, or does not answer.
         """
         if not self.cells:
             return
@@ -129,62 +105,39 @@ class Jobs:
         except KeyboardInterrupt:
             print(f"\nthe jobs go on; the same command waits again; stop: scancel {numbers}")
             raise
-        unseen = silence(self.options["submitit_folder"], self.runs, jobs, last)
-        if unseen:
+        if unseen := silence(self.options["submitit_folder"], self.runs, jobs, last):
             print(f"{table}: {unseen}", file=sys.stderr)
 
     def _submit_all(self) -> dict[str, str]:
         """Each cell's job, of this launch or of an earlier one."""
-        cluster.check(self.runs, self.options)
-        reason = cluster.accounting()
-        if reason:
+        cluster.check(self.options)
+        if reason := cluster.accounting():
             print(
                 f"sacct does not work here ({reason}): the sweep asks squeue and needs none, but "
                 "Hydra's own launcher would wait for ever for a job that is killed"
             )
-        waiting = cluster.queue()
-        if waiting is None:
-            raise cluster.ClusterError(
-                "squeue does not answer, so jobs of an earlier launch cannot be told from none: "
-                "try again"
-            )
-        known = states.read_grid(self.runs)["jobs"]
-        jobs = {
-            name: known[name]
-            for name in self.cells
-            if name in known and not cluster.ended(waiting.get(known[name], "COMPLETED"))
-        }
-        fresh = [name for name in self.cells if name not in jobs]
-        alone: Collection[str] = fresh if self.launch.exclusive else ()
+        if (waiting := cluster.queue()) is None:
+            why = "jobs of an earlier launch cannot be told from none: try again"
+            raise cluster.ClusterError(f"squeue does not answer, so {why}")
+        known = cluster.unended(states.read_grid(self.runs)["jobs"], waiting)
+        jobs = {name: known[name] for name in self.cells if name in known}
         of_gpus = self.options.get("gpus_per_node") or self.options.get("gres")
-        if self.launch.exclusive is None and not of_gpus:  # which are nobody else's anyway
-            times = self.task.application.times
-            alone = [name for name in fresh if times(self.cells[name].config)]
-        for exclusive in (False, True):
-            jobs |= self._submit(
-                [name for name in fresh if (name in alone) == exclusive], exclusive
-            )
+        asked, times = self.launch.exclusive, self.task.application.times
+        groups: dict[bool, list[str]] = {False: [], True: []}
+        for name in (name for name in self.cells if name not in jobs):
+            timed = not of_gpus and times(self.cells[name].config)
+            groups[timed if asked is None else asked].append(name)
+        for exclusive, names in groups.items():
+            jobs |= self._submit(names, exclusive) if names else {}
         return jobs
 
     def _submit(self, names: list[str], exclusive: bool) -> dict[str, str]:
         """Submits and records arrays of the largest size that the cluster takes."""
-        if not names:
-            return {}
-        parameters = {
-            name if name in SHARED else f"slurm_{name}": value
-            for name, value in self.options.items()
-            if name not in ("submitit_folder", "max_num_timeout")
-        }
-        if exclusive:
-            parameters["slurm_exclusive"] = True
         jobs: dict[str, str] = {}
-        with _outside_of_any_job():
-            executor = submitit.AutoExecutor(
-                self.options["submitit_folder"],
-                cluster="slurm",
-                slurm_max_num_timeout=self.options["max_num_timeout"],
-            )
-            executor.update_parameters(**parameters)
+        where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+        with submitit.helpers.clean_env():  # from inside a job it takes over no resources
+            os.environ.update(where)
+            executor = self._executor("slurm", **({"slurm_exclusive": True} if exclusive else {}))
             size = cluster.largest_array() - 1
             for part in (names[i : i + size] for i in range(0, len(names), size)):
                 arguments = [self.cells[name].arguments for name in part]
@@ -197,12 +150,11 @@ class Jobs:
                 jobs |= submitted
         return jobs
 
-
-@contextmanager
-def _outside_of_any_job() -> Iterator[None]:
-    """A job that is submitted from inside a job shall not take over its resources."""
-    where = os.environ.get("SLURM_CONF")
-    with submitit.helpers.clean_env():
-        if where:
-            os.environ["SLURM_CONF"] = where
-        yield
+    def _executor(self, kind: str, **more: bool) -> submitit.AutoExecutor:
+        """Submitit's own, with the options under its names."""
+        options = self.options.items()
+        given = {name if name in SHARED else f"{kind}_{name}": value for name, value in options}
+        first = {name: given.pop(name) for name in ("slurm_max_num_timeout",) if name in given}
+        executor = submitit.AutoExecutor(given.pop("submitit_folder"), cluster=kind, **first)
+        executor.update_parameters(**given, **more)
+        return executor

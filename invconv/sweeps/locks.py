@@ -52,13 +52,12 @@ class Attempt:
 class Lock:
     """Locks ``folder`` while entered, against all other processes, its own forks included.
 
+    Raises Held on entering, if another process keeps the lock for ``patience`` seconds, or for
+    `REQUEUED_S` if that may be this job on its former node.
+
     Attributes:
         outcome: what is recorded on leaving; "interrupted" unless you set it.
         requeued: whether this is a SLURM job, started again, that made the last attempt, too.
-
-    Raises:
-        Held: on entering, if another process keeps the lock for ``patience`` seconds, or for
-            `REQUEUED_S` if that may be this job on its former node.
     """
 
     def __init__(self, folder: Path, patience: float = 2.0) -> None:
@@ -104,10 +103,8 @@ def attempts(folder: Path) -> list[Attempt]:
 def holder(folder: Path) -> str:
     """Return who works on the cell now, "" if nobody does."""
     _refresh(folder)
-    if not _is_locked(folder):
-        return ""
-    last = _last(folder)
-    return "another process" if last.outcome else str(last)
+    locked, last = _is_locked(folder), _last(folder)
+    return "" if not locked else "another process" if last.outcome else str(last)
 
 
 def check_locks(folder: Path) -> None:
@@ -119,9 +116,8 @@ def check_locks(folder: Path) -> None:
 
 def slurm_job() -> str:
     """Return the SLURM job (of an array: array_task) that this process belongs to, or ""."""
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return os.environ.get("SLURM_JOB_ID", "")
+    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", "")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
 
 
 def _refresh(folder: Path) -> None:
@@ -141,7 +137,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _is_mine(one: Attempt) -> bool:
-    me = (socket.gethostname(), os.getpid(), PROCESS, "")
+    me = socket.gethostname(), os.getpid(), PROCESS, ""
     return (one.host, one.pid, one.process, one.outcome) == me
 
 
@@ -155,17 +151,14 @@ def _last(folder: Path) -> Attempt:
 
 def _read(folder: Path) -> list[Attempt]:
     """The attempts, with the outcome "" where they have no end; broken lines are skipped."""
-    found: list[Attempt] = []
-    path = folder / ATTEMPTS
+    found, path = list[Attempt](), folder / ATTEMPTS
     for line in path.read_bytes().splitlines() if path.is_file() else ():
-        try:
+        with suppress(ValueError, TypeError, LookupError, RecursionError):
             entry = json.loads(line)
             if "outcome" in entry:
                 found[-1] = replace(found[-1], outcome=str(entry["outcome"]))
             else:
                 found.append(Attempt(**entry))
-        except (ValueError, TypeError, LookupError, RecursionError):
-            continue
     return found
 
 

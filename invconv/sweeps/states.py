@@ -1,7 +1,6 @@
 """What became of the cells of a sweep, told from their folders at any moment."""
 
 import json
-import shutil
 import sys
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from invconv.rows.provenance import revision
 from invconv.rows.row import RowsError, now, read_json, read_row
 from invconv.rows.status import Status
 from invconv.sweeps import cluster, locks
+from invconv.sweeps.config import Sweep
 
 GRID = "grid.json"
 
@@ -31,12 +31,7 @@ class Grid(TypedDict):
 
 @dataclass(frozen=True)
 class State:
-    """A cell's status and, where there is more to say, a few words.
-
-    Attributes:
-        status: a `Status`, or "running", "queued" or "missing".
-        words: the reason, the holder, what the last attempt came to.
-    """
+    """A cell's `Status`, or "running", "queued" or "missing", and why, who or since when."""
 
     status: str
     words: str = ""
@@ -46,13 +41,7 @@ class State:
 
 
 def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> State:
-    """The state of ``runs/cell``.
-
-    Args:
-        runs: the sweep's folder.
-        cell: the cell's name.
-        queue: the words of SLURM jobs that wait or run, by number, see `cluster.queue`.
-    """
+    """The state of ``runs/cell``; ``queue`` has the words of SLURM jobs, see `cluster.queue`."""
     folder = runs / cell
     working = "" if row_status(folder) == Status.OK else locks.holder(folder)
     of_row = _of_row(folder)
@@ -61,8 +50,9 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
     if working:
         return State("running", working)
     job = read_grid(runs)["jobs"].get(cell, "")
-    if queue and job in queue:
-        return State("queued", f"SLURM job {job}: {queue[job]}")
+    words = (queue or {}).get(job, "COMPLETED")
+    if not cluster.ended(words):
+        return State("queued", f"SLURM job {job}: {words}")
     if of_row.status != "missing":
         return of_row
     tried = locks.attempts(folder)
@@ -84,21 +74,19 @@ def _of_row(folder: Path) -> State:
         row = read_row(folder / "row.json")
     except RowsError as error:
         return State(Status.ERROR, str(error))
-    if row is None:
-        return State("missing")
-    if row.status != Status.OK:
-        return State(row.status, row.reason)
+    if row is None or row.status != Status.OK:
+        return State(row.status, row.reason) if row else State("missing")
     made, here = row.provenance["commit"], revision()[0]
     return State(Status.OK, f"by commit {made}, here is {here}" if made != here else "")
 
 
-def changed(folder: Path) -> bool:
-    """Whether the cell's row was made by another version of the code, or is broken."""
+def forced(config: Sweep, folder: Path) -> bool:
+    """Whether the cell is to be measured again whatever its row says."""
     try:
-        row = read_row(folder / "row.json")
+        row = read_row(folder / "row.json") if config.force_changed else None
     except RowsError:
         return True
-    return row is not None and row.provenance["commit"] != revision()[0]
+    return config.force or (row is not None and row.provenance["commit"] != revision()[0])
 
 
 def attempts(folder: Path) -> list[str]:
@@ -107,67 +95,51 @@ def attempts(folder: Path) -> list[str]:
 
 
 def record(table: str, runs: Path, cells: Sequence[str]) -> None:
-    """Notes in ``runs/grid.json`` which cells a sweep wants; jobs that stand there stay.
-
-    Raises:
-        RowsError: if what is there is something else.
-    """
-    with locked(runs / GRID):
-        grid: Grid = {
-            "table": table,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "date": now(),
-            "cells": list(cells),
-            "jobs": read_grid(runs)["jobs"],
-        }
-        write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
+    """Notes in ``runs/grid.json`` which cells a sweep wants; its jobs stay. Raises `RowsError`."""
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    _note(runs, {}, table=table, command=command, date=now(), cells=list(cells))
 
 
 def record_jobs(runs: Path, jobs: Mapping[str, str]) -> None:
     """Adds which SLURM job has which cell; raises as `record` does."""
+    _note(runs, jobs)
+
+
+def _note(runs: Path, jobs: Mapping[str, str], **more: object) -> None:
     with locked(runs / GRID):
         grid = read_grid(runs)
-        grid["jobs"] |= jobs
-        write_text_atomically(json.dumps(grid, indent=1) + "\n", runs / GRID)
+        changed = {**grid, **more, "jobs": {**grid["jobs"], **jobs}}
+        write_text_atomically(json.dumps(changed, indent=1) + "\n", runs / GRID)
 
 
 def read_grid(runs: Path) -> Grid:
-    """What `record` noted last; empty "table", "cells" and "jobs" if nothing was.
-
-    Raises:
-        RowsError: if what is there is something else.
-    """
-    empty = Grid(table="", command=[], date="", cells=[], jobs={})
+    """What `record` noted last, nothing at first; raises `RowsError` for a file of others."""
+    empty: dict[str, object] = {"table": "", "command": [], "date": "", "cells": [], "jobs": {}}
     found = {**empty, **(read_json(runs / GRID) or {})}
-    cells, jobs = found["cells"], found["jobs"]
-    texts = [found["table"], *(cells if isinstance(cells, list) else [None])]
-    texts += jobs.values() if isinstance(jobs, dict) else [None]
-    if not all(isinstance(text, str) for text in texts):
+    if any(not isinstance(found[name], type(empty[name])) for name in ("table", "cells", "jobs")):
         raise RowsError(f"{runs / GRID} does not list the cells of a sweep: remove it")
     return cast(Grid, found)
 
 
 def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
     """Waits until no other process is at one of ``cells``."""
-    pause, told = 0.2, False
+    pause = 0.2
     while True:
         unfinished = [cell for cell in cells if row_status(runs / cell) != Status.OK]
         held = {cell: who for cell in unfinished if (who := locks.holder(runs / cell))}
         if not held:
             return
-        if not told:
+        if pause == 0.2:
             cell, who = next(iter(held.items()))
             print(f"waiting for {len(held)} cells of another sweep: {cell}, {who}", flush=True)
-            told = True
         time.sleep(pause)
         pause = min(1.5 * pause, 10.0)
 
 
 def print_states(runs: Path, cells: Sequence[str]) -> int:
     """Prints the state of every cell and how many there are of each; 0 if all are ok, else 1."""
-    queue = cluster.queue() if shutil.which("squeue") else None
-    waiting = {job: words for job, words in (queue or {}).items() if not cluster.ended(words)}
-    found = {cell: state(runs, cell, waiting) for cell in cells}
+    queue = cluster.queue()
+    found = {cell: state(runs, cell, queue) for cell in cells}
     width = max(map(len, found), default=0)
     for cell, one in found.items():
         print(f"{cell:{width}}  {one}")

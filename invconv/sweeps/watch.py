@@ -29,32 +29,23 @@ def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
     while left:
         found = cluster.queue()
         if found is None:
-            text = f"{table}: squeue does not answer; asking again"
-            if text != told:
-                print(text, flush=True)
-                told = text
+            text = "squeue does not answer; asking again"
         else:
             last |= {cell: found[job] for cell, job in left.items() if job in found}
-            over = {
-                cell for cell, job in left.items() if cluster.ended(found.get(job, "COMPLETED"))
+            over = left.keys() - cluster.unended(left, found)
+            suspects = {
+                cell for cell in over - suspects if states.row_status(runs / cell) == "missing"
             }
-            done = {
-                cell
-                for cell in over
-                if cell in suspects or states.row_status(runs / cell) != "missing"
-            }
-            left = {cell: job for cell, job in left.items() if cell not in done}
-            suspects = over - done
+            left = {cell: job for cell, job in left.items() if cell not in over - suspects}
             counts = Counter(found.get(job, "COMPLETED") for job in left.values())
             words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-            text = f"{table}: {len(jobs) - len(left)} of {len(jobs)} jobs over, {words}"
-            if left and text != told:
-                print(text, flush=True)
-                told = text
-            for job in left.values():
-                if found.get(job) == HELD:
-                    held[job] += 1
-                    _release(table, job, held[job])
+            text = f"{len(jobs) - len(left)} of {len(jobs)} jobs over, {words}"
+            for job in (job for job in left.values() if found.get(job) == HELD):
+                held[job] += 1
+                _release(table, job, held[job])
+        if left and text != told:
+            print(f"{table}: {text}", flush=True)
+            told = text
         if left:
             time.sleep(min(30.0, max(1.0, 0.02 * (time.monotonic() - start))))
     return last
@@ -66,23 +57,21 @@ def _release(table: str, job: str, seen: int) -> None:
         became = f"not released, {refused}" if refused else "released"
         print(f"{table}: SLURM held job {job}, whose launch failed: {became}", flush=True)
     elif seen == RELEASES + 1:
+        cure = f"`scontrol release {job}` tries once more, `scancel {job}` gives it up"
         print(
-            f"{table}: SLURM still holds job {job} after {RELEASES} releases: "
-            f"`scontrol release {job}` tries once more, `scancel {job}` gives it up",
-            flush=True,
+            f"{table}: SLURM still holds job {job} after {seen - 1} releases: {cure}", flush=True
         )
 
 
-def silence(
-    submitit_folder: str, runs: Path, jobs: Mapping[str, str], last: Mapping[str, str]
-) -> str:
+def silence(logs: str, runs: Path, jobs: Mapping[str, str], last: Mapping[str, str]) -> str:
     """What is to be said of jobs that ran and left neither an attempt nor a log; "" of none."""
-    silent = []
-    for cell, job in jobs.items():
-        logs = Path(submitit_folder.replace("%j", job)).glob("*_log.*")
-        wordless = not attempts(runs / cell) and not any(logs)
-        if wordless and not last[cell].startswith("CANCELLED"):
-            silent.append(f"SLURM job {job} ({last[cell] or 'gone'})")
+    silent = [
+        f"SLURM job {job} ({last[cell] or 'gone'})"
+        for cell, job in jobs.items()
+        if not last[cell].startswith("CANCELLED")
+        and not attempts(runs / cell)
+        and not any(Path(logs.replace("%j", job)).glob("*_log.*"))
+    ]
     if not silent:
         return ""
     others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""

@@ -4,26 +4,54 @@ import copy
 import inspect
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from invconv import InvertibleConv, build
 from invconv.conv import layer_class
 from invconv.files import brief
-from invconv.methods import methods
-from invconv.numerical import relative_error
+from invconv.methods import method, methods
+from invconv.numerical import TRUSTED, relative_error
+from invconv.report import blocks as bl
+from invconv.report import entries as en
+from invconv.report.document import Document
+from invconv.report.entries import Grid, Line
+from invconv.report.illustrated import illustrated
 from invconv.rows import Incorrect, Values
 from invconv.rows.columns import Number
 from invconv.rows.status import classify
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import Method, Sweep
-from invconv.tables.accuracy_page import CENTER, page
 from invconv.tables.table import Table
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
+"""The point to which all axes belong."""
+AXES = {
+    "n": ("image size n", "k = 3, as initialised"),
+    "k": ("kernel size k", "n = 32, as initialised"),
+    "s": ("weight scale", "n = 32, k = 3, N(0, scale) added to every parameter"),
+}
+SHOWN = (1e-8, 1e3)
+"""The residuals in the figure; what is beyond is not an inverse any more."""
+INITIAL = {"float32": (3e-8, 3e-6), "bfloat16": (1e-4, 1e-1)}
+"""The same of layers as initialized."""
+MEASURES = {
+    "float32_sample": "Sample in float32, against the same layer in float64",
+    "float32_round_trip": "Round trip in float32",
+    "float32_residual": "Residual in float32",
+    "bfloat16_round_trip": "Round trip in bfloat16",
+    "bfloat16_residual": "Residual in bfloat16",
+    "growth": "Growth of the inverse",
+}
 EXACT = 1e-6
 
 
@@ -39,17 +67,10 @@ class Accuracy(Sweep):
 
 
 def place(point: str) -> tuple[int, int, float]:
-    """(n, k, scale) of a point.
-
-    Raises:
-        ValueError: if it is no point.
-    """
-    axis, number = point[:1], point[1:]
-    if axis not in CENTER or not re.fullmatch(r"\d+" if axis != "s" else r"\d+(\.\d+)?", number):
-        raise ValueError(
-            f"points must be n, k or s and a number, such as n64, k5 or s0.1, not {point!r}"
-        )
-    values = CENTER | {axis: float(number)}
+    """(n, k, scale) of a point."""
+    if not re.fullmatch(r"[nk]\d+|s\d+(\.\d+)?", point):
+        raise ValueError(f"points must be n, k or s and a number, such as s0.1, not {point!r}")
+    values = CENTER | {point[0]: float(point[1:])}
     return int(values["n"]), int(values["k"]), values["s"]
 
 
@@ -59,83 +80,157 @@ def has_kernel_size(conv: str) -> bool:
     return parameter is not None and parameter.default == 3
 
 
-def make_layer(config: Accuracy, point: str) -> InvertibleConv:
-    """The layer of a point, float32, as initialized and disturbed by the scale."""
-    n, k, scale = place(point)
-    conv, options = config.method.conv, dict(config.method.options)
-    if has_kernel_size(conv):
-        options["kernel_size"] = k
-    torch.manual_seed(config.seed)
-    layer = build(conv, (config.channels, n, n), **options)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.add_(scale * torch.randn_like(parameter))
-    return layer.eval()
-
-
 @torch.no_grad()
 def losses(layer: InvertibleConv, x: Tensor) -> dict[str, float]:
-    """Relative errors of inverse(forward(x)), and of forward(inverse(x)).
-
-    Returns:
-        round_trip, and residual, that of the equation which sampling solves.
-    """
-    z, _ = layer(x)
-    again, _ = layer(layer.inverse(x))
-    return {"round_trip": error(layer.inverse(z), x), "residual": error(again, x)}
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    """The relative error, infinite where something overflowed."""
-    value = relative_error(found, expected)
-    return math.inf if math.isnan(value) else value
+    """The errors of inverse(forward(x)), and of the equation that sampling solves."""
+    back, again = layer.inverse(layer(x)[0]), layer(layer.inverse(x))[0]
+    return {"round_trip": relative_error(back, x), "residual": relative_error(again, x)}
 
 
 @torch.no_grad()
 def measure_point(config: Accuracy, point: str, device: torch.device) -> Values:
     """Verify the inverse in float64, then measure what is lost below."""
-    n, _, _ = place(point)
-    layer = make_layer(config, point).to(device)
+    n, k, scale = place(point)
+    conv, options = config.method.conv, dict(config.method.options)
+    if has_kernel_size(conv):
+        options["kernel_size"] = k
+    torch.manual_seed(config.seed)
+    layer = build(conv, (config.channels, n, n), **options).eval()
+    for parameter in layer.parameters():
+        parameter.add_(scale * torch.randn_like(parameter))
+    layer = layer.to(device)
     x = torch.randn(config.batch, config.channels, n, n).to(device)
     double, sample = copy.deepcopy(layer).double(), x.double()
     truth = double.inverse(sample)
-    largest = sample.abs().max()
-    growth = max(truth.abs().max() / largest, double(sample)[0].abs().max() / largest).item()
-    found = losses(double, sample)
-    if math.isfinite(growth) and not found["residual"] <= EXACT * max(1.0, growth):
-        lost = f"{found['residual']:.1e}"
-        raise Incorrect(f"at {point} the inverse has a residual of {lost} in float64")
+    largest = max(truth.abs().max(), double(sample)[0].abs().max())
+    growth = (largest / sample.abs().max()).item()
+    found = {"float64": losses(double, sample)}
+    residual = found["float64"]["residual"]
+    if math.isfinite(growth) and not residual <= EXACT * max(1.0, growth):
+        raise Incorrect(f"at {point} the inverse has a residual of {residual:.1e} in float64")
     values: Values = {"growth": growth}
-    values |= {f"float64_{name}": loss for name, loss in found.items()}
-    for name, dtype in DTYPES.items():
+    for name in INITIAL:
         try:
-            lower = copy.deepcopy(layer).to(dtype)
-            found = losses(lower, x.to(dtype))
-            found = {"sample": error(lower.inverse(x.to(dtype)).double(), truth), **found}
+            rounded = x.to(getattr(torch, name))
+            lower = copy.deepcopy(layer).to(rounded.dtype)
+            exact = relative_error(lower.inverse(rounded).double(), truth)
+            found[name] = {"sample": exact, **losses(lower, rounded)}
         except (NotImplementedError, TypeError, RuntimeError) as refusal:
             if classify(refusal) == "oom":
                 raise
             values[f"{name}_reason"] = brief(refusal)
-        else:
-            values |= {f"{name}_{kind}": loss for kind, loss in found.items()}
-    return values
+    return values | {
+        f"{name}_{kind}": math.inf if math.isnan(loss) else loss  # something overflowed
+        for name, lost in found.items()
+        for kind, loss in lost.items()
+    }
 
 
 def measure(config: Accuracy, device: torch.device, _: Path) -> Values:
     """Measure all points; those along k only for a layer that has a k."""
-    values: Values = {}
-    for point in config.points:
-        place(point)
-        if not point.startswith("k") or has_kernel_size(config.method.conv):
-            found = measure_point(config, point, device)
-            values |= {f"{point}_{name}": value for name, value in found.items()}
-    return values
+    return {
+        f"{point}_{name}": value
+        for point in config.points
+        if not point.startswith("k") or has_kernel_size(config.method.conv)
+        for name, value in measure_point(config, point, device).items()
+    }
 
 
 def summary(values: Values) -> str:
     """The largest float32 residual, on the terminal."""
     found = [float(str(v)) for name, v in values.items() if name.endswith("_float32_residual")]
     return f"float32 residuals of up to {max(found, default=math.nan):.1e}"
+
+
+def page(rows: pd.DataFrame) -> Document:
+    """The page, a function of the rows."""
+    blocks = [bl.in_order(block, "method", methods()) for block in bl.blocks(rows, "method")]
+    template = Path(__file__).with_suffix(".md.j2")
+    shared = {"axes": AXES.values(), "trusted": TRUSTED}
+    return illustrated(template, blocks, "c{channels:g}", _section, draw, **shared)
+
+
+def _section(block: pd.DataFrame) -> dict[str, object]:
+    good = block[block["status"] == "ok"]
+    tables = [{title: _grid(block, a, name) for name, title in MEASURES.items()} for a in AXES]
+    lost: dict[str, list[str]] = {}
+    errors, refused = [], []
+    for _, row in good.iterrows():
+        title = bl.title(row["method"])
+        for point in points(row.dropna().index):
+            if not row.get(f"{point}_float32_residual", 0) <= TRUSTED:
+                lost.setdefault(title, []).append(point)
+                errors.append(row.get(f"{point}_float32_sample", math.inf))
+        for dtype in INITIAL:
+            reasons = row.filter(regex=f"_{dtype}_reason$").dropna()
+            refused += [{"name": title, "dtype": dtype, "reason": r} for r in reasons[:1]]
+    most = max(filter(math.isfinite, errors), default=None)
+    return {"tables": tables, "lost": lost, "most": most, "refused": refused}
+
+
+def points(names: Iterable[object]) -> list[str]:
+    """The points that were measured: n, k and s before a number, in order."""
+    found = [m[1] for name in names if (m := re.fullmatch(r"([nks][\d.]+)_growth", str(name)))]
+    return sorted(found, key=lambda point: (point[0], float(point[1:])))
+
+
+def points_along(block: pd.DataFrame, axis: str) -> dict[float, str]:
+    """Value on an axis → point, in order; the center, n = 32, belongs to all of them."""
+    measured, center = points(block.columns), f"n{CENTER['n']:g}"
+    found = {float(point[1:]): point for point in measured if point[0] == axis}
+    middle = {CENTER[axis]: center} if center in measured else {}
+    return dict(sorted((found | middle).items()))
+
+
+def on_axis(row: pd.Series, axis: str) -> bool:
+    """Whether a row has points along an axis; a layer without k has none along k."""
+    return axis != "k" or any(point[0] == "k" for point in points(row.dropna().index))
+
+
+def _grid(block: pd.DataFrame, axis: str, measured: str) -> Grid:
+    """One line for each method, one column for each point along the axis."""
+    lines: list[Line] = []
+    for _, row in block.iterrows():
+        line: dict[str, object] = {"method": bl.title(row["method"])}
+        for size, point in points_along(block, axis).items():
+            entry = en.value(row, f"{point}_{measured}", "{:.1e}".format)
+            line[f"{axis} = {size:g}"] = entry if on_axis(row, axis) else en.ABSENT
+        lines.append(line)
+    return Grid(lines)
+
+
+def draw(block: pd.DataFrame) -> "Figure":
+    """Residual in float32 and bfloat16 against n, k and weight scale."""
+    from matplotlib.figure import Figure
+
+    good = block[block["status"] == "ok"]
+    drawing = Figure(figsize=(9, 6.6), layout="constrained")
+    panels = drawing.subplots(2, len(AXES))
+    for dtype, line in zip(INITIAL, panels, strict=True):
+        for panel, (axis, (title, _)) in zip(line, AXES.items(), strict=True):
+            places = points_along(good, axis)
+            for _, row in good.iterrows():
+                one, shown = method(str(row["method"])), on_axis(row, axis)
+                fields = [f"{point}_{dtype}_residual" for point in places.values()]
+                errors = [row.get(field) if shown else None for field in fields]
+                look = {"markersize": 5, "linewidth": 1.2, **one.look}
+                panel.plot(list(places), errors, label=one.title, **look)
+            if axis == "s":
+                label = f"residual {TRUSTED:.0e}"
+                panel.axhline(TRUSTED, label=label, color="#777777", linestyle=":", linewidth=1)
+            panel.set(yscale="log", ylim=SHOWN if axis == "s" else INITIAL[dtype])
+            if dtype == "bfloat16":
+                panel.set_xlabel(title)
+            if axis == "n":
+                panel.set_xscale("log", base=2)
+            if axis != "s":
+                panel.set_xticks(list(places), [f"{size:g}" for size in places])
+                panel.minorticks_off()
+            panel.grid(alpha=0.3)
+        line[0].set_ylabel(f"residual in {dtype}")
+    handles, labels = panels[0][-1].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    return drawing
 
 
 POINTS = [f"n{n}" for n in (8, 16, 32, 64, 128)] + [f"k{k}" for k in (5, 7, 9)]

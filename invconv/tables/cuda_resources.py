@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from invconv.bench.cuda_resources import CHIPS, measure
 from invconv.files import write_text_atomically
 from invconv.report.document import Document
 from invconv.report.entries import Grid, Line
 from invconv.solvers.cuda import nvrtc
+from invconv.solvers.cuda.resources import CHIPS, measure
 
 
 def write(results: Path, chips: Sequence[str] = tuple(CHIPS)) -> int:

@@ -18,28 +18,20 @@ KILL = "kills: "
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
     kept = newest(rows)
-    found = [
-        _source(row) | (_trial(row) if row["cell"] == "faults" else _overhead(row))
-        for _, row in kept.iterrows()
-        if row["status"] == "ok"
+    trials = [
+        {
+            **row.dropna(),
+            "where": bl.where(row["device"], row["machine"]),
+            **(_trial(row) if row["cell"] == "faults" else _overhead(row)),
+        }
+        for _, row in kept[kept["status"] == "ok"].iterrows()
     ]
-    context = {"trials": found, "empty": rows.empty, "failures": bl.failures(kept)}
+    context = {"trials": trials, "empty": rows.empty, "failures": bl.failures(kept)}
     return Document("faults", Path(__file__).with_suffix(".md.j2"), context)
 
 
-def _source(row: pd.Series) -> dict[str, object]:
-    load = row.get("load_average")
-    return {
-        "where": bl.where(row["device"], row["machine"]),
-        "load": "" if load is None or pd.isna(load) else f"{load:.1f}",
-        "date": row["date"],
-        "commit": f"{row['commit']}{' with changes' if row['dirty'] else ''}",
-    }
-
-
-def _trial(row: pd.Series) -> dict[str, object]:
+def _trial(row: pd.Series) -> dict[str, Grid]:
     kills = [name for name in row.index if name.startswith(KILL) and row[name] > 0]
-    every = Entry(f"{sum(row[kills]):.0f}", tuple(en.source(row, name) for name in kills))
     fields = {
         "cells launched": "cells",
         "attempts at them": "attempts",
@@ -51,11 +43,10 @@ def _trial(row: pd.Series) -> dict[str, object]:
         "cells whose bits per dimension are not exactly those of an undisturbed run": "other_bpd",
         "seconds from the last kill to the complete table": "last_kill_to_table_s",
     }
-    lines = [
-        {"what": name, "number": en.value(row, field, "{:.0f}".format) if field else every}
-        for name, field in fields.items()
-    ]
-    return {"kind": "faults", "table": Grid(lines)}
+    numbers = {name: en.value(row, field, "{:.0f}".format) for name, field in fields.items()}
+    sources = tuple(en.source(row, name) for name in kills)
+    numbers["faults, all"] = Entry(f"{row[kills].sum():.0f}", sources)
+    return {"faults": Grid([{"what": name, "number": n} for name, n in numbers.items()])}
 
 
 def _overhead(row: pd.Series) -> dict[str, object]:
@@ -73,8 +64,7 @@ def _overhead(row: pd.Series) -> dict[str, object]:
         }
         for how, (field, slots) in ways.items()
     ]
-    extra = f"{(side * row['slurm_s'] - row['basic_s']) / cells:.1f}"
-    return {"kind": "cost", "cells": cells, "side": side, "extra": extra, "table": Grid(lines)}
+    return {"extra": (side * row["slurm_s"] - row["basic_s"]) / cells, "costs": Grid(lines)}
 
 
 TABLE = Table(

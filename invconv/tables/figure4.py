@@ -1,8 +1,7 @@
 """Figure 4 of the FInC Flow paper: sampling time against image size and batch."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +18,10 @@ from invconv.methods import method
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid, Line
-from invconv.report.explorer.matches import Place, by_name
-from invconv.report.explorer.points import Figure, figure, method_points, published_points
+from invconv.report.entries import Grid, Line
+from invconv.report.explorer.matches import Match
+from invconv.report.explorer.plots import Plot
+from invconv.report.illustrated import illustrated
 from invconv.report.published import published
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Number, Seconds
@@ -30,8 +30,7 @@ from invconv.sweeps.config import Method, ModelTiming
 from invconv.tables.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
 
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -102,28 +101,22 @@ def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows and the published figures."""
     figures = published("figure4")
     blocks = bl.blocks(rows, "method", "size")
-    named = bl.picture_names("figure4", blocks, lambda row: f"w{row['width']:g}")
-    shown = [
-        {
-            "picture": picture,
-            "origin": bl.origin(block),
-            "width": int(block["width"].iloc[0]),
-            "noise": _noise(block[block["status"] == "ok"]),
-            **_grids(block, figures),
-            "failures": bl.failures(block),
-            "lossy": bl.lossy(block),
-        }
-        for picture, block in named.items()
-    ]
-    context: dict[str, object] = {"blocks": shown, "full": WIDTH, "rgb_batch": RGB_BATCH}
-    context |= {"published": bl.published_notes(figures)}
-    context |= {} if shown else {"empty": _grids(rows, figures)}
-    pictures = {name: partial(draw, block) for name, block in named.items()}
-    return Document("figure4", Path(__file__).with_suffix(".md.j2"), context, pictures)
+    return illustrated(
+        Path(__file__).with_suffix(".md.j2"),
+        blocks,
+        "w{width:g}",
+        lambda block: {"noise": _noise(block), **_grids(block, figures)},
+        draw,
+        empty=None if blocks else _grids(rows, figures),
+        full=WIDTH,
+        rgb_batch=RGB_BATCH,
+        published=bl.published_notes(figures),
+    )
 
 
-def _noise(good: pd.DataFrame) -> dict[str, str] | None:
+def _noise(block: pd.DataFrame) -> dict[str, str] | None:
     """How often a call was timed, and how much one call differs from itself."""
+    good = block[block["status"] == "ok"]
     spreads = good.filter(regex=r"^aa_spread_\d+$").stack().dropna()
     if spreads.empty:
         return None
@@ -144,28 +137,44 @@ def _grids(block: pd.DataFrame, figures: pd.DataFrame) -> dict[str, Grid]:
 
 
 def _line(block: pd.DataFrame, figures: pd.DataFrame, batch: int, size: str) -> Line:
-    line: dict[str, str | Entry] = {"size": size.removeprefix("rgb-")}
+    line: dict[str, object] = {"size": size.removeprefix("rgb-")}
     stated = partial(bl.published_entry, figures, dataset=size, metric=PANELS[batch][0])
     for name in METHODS:
         title, row = bl.title(name), bl.only(block, method=name, size=size)
-        if name != "glow":
-            line[f"{title} p"] = stated(model=title)
-        line[title] = en.value(row, f"st_{batch}_s")
-        if name != "glow":
-            line[f"{title}, paper's algorithm"] = en.value(row, f"st_published_{batch}_s")
+        own = {title: en.value(row, f"st_{batch}_s")}
+        paper = {f"{title}, paper's algorithm": en.value(row, f"st_published_{batch}_s")}
+        line |= own if name == "glow" else {f"{title} p": stated(model=title), **own, **paper}
     return line
 
 
-def draw(block: pd.DataFrame) -> "Drawing":
+def draw(block: pd.DataFrame) -> "Figure":
     """One panel per batch size, and one for the older run's model."""
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    good = block[block["status"] == "ok"]
-    drawing = Drawing(figsize=(9, 9.6), layout="constrained")
+    good, figures = block[block["status"] == "ok"], published("figure4")
+    drawing = Figure(figsize=(9, 9.6), layout="constrained")
     panels = drawing.subplots(3, 3, sharey=True).flat
-    for panel, (batch, (_, sizes)) in zip(panels, PANELS.items(), strict=True):
-        _draw(panel, good, batch)
+    for panel, (batch, (metric, sizes)) in zip(panels, PANELS.items(), strict=True):
+        place = {size: i for i, size in enumerate(sizes)}
+        for name in METHODS:
+            members = bl.in_order(good[good["method"] == name], "size", sizes)
+            members = members[members["size"].isin(sizes)]
+            if members.empty or f"st_{batch}_s" not in members:
+                continue
+            at, color = [place[size] for size in members["size"]], method(name).color
+            look = {"markersize": 4, "linewidth": 1.2, **method(name).look}
+            panel.plot(at, members[f"st_{batch}_s"], **look)
+            band = (members[f"st_{batch}_q25_s"], members[f"st_{batch}_q75_s"])
+            panel.fill_between(at, *band, color=color, alpha=0.2, linewidth=0)
+            if (paper := f"st_published_{batch}_s") in members:
+                panel.plot(at, members[paper], color=color, linestyle=":", linewidth=1)
+        for name in METHODS:
+            points = figures[(figures["model"] == bl.title(name)) & (figures["metric"] == metric)]
+            aside = [place[size] + ASIDE for size in points["dataset"]]
+            look = {"marker": method(name).marker, "markeredgecolor": method(name).color}
+            look |= {"linestyle": "none", "markersize": 7, "markerfacecolor": "none"}
+            panel.plot(aside, points["value"].astype(float), **look)
         title = f"batch {batch}" if sizes == SIZES else f"(2, 16) on RGB, {batch} images"
         panel.set(title=title, yscale="log")
         names = [size.removeprefix("rgb-").replace("x", "×") for size in sizes]
@@ -185,52 +194,25 @@ def draw(block: pd.DataFrame) -> "Drawing":
     return drawing
 
 
-def _draw(panel: "Axes", good: pd.DataFrame, batch: int) -> None:
-    metric, sizes = PANELS[batch]
-    for name in METHODS:
-        members = good[(good["method"] == name) & good["size"].isin(sizes)]
-        members = bl.in_order(members, "size", sizes)
-        if members.empty or f"st_{batch}_s" not in members:
-            continue
-        at = [sizes.index(size) for size in members["size"]]
-        look, color = method(name).look, method(name).color
-        panel.plot(at, members[f"st_{batch}_s"], markersize=4, linewidth=1.2, **look)
-        band = (members[f"st_{batch}_q25_s"], members[f"st_{batch}_q75_s"])
-        panel.fill_between(at, *band, color=color, alpha=0.2, linewidth=0)
-        if (paper := f"st_published_{batch}_s") in members:
-            panel.plot(at, members[paper], color=color, linestyle=":", linewidth=1)
-    figures = published("figure4")
-    for name in METHODS:
-        points = figures[(figures["model"] == bl.title(name)) & (figures["metric"] == metric)]
-        aside = [sizes.index(size) + ASIDE for size in points["dataset"]]
-        look = {"linestyle": "none", "markersize": 7, "marker": method(name).marker}
-        look |= {"markerfacecolor": "none", "markeredgecolor": method(name).color}
-        panel.plot(aside, points["value"].astype(float), **look)
-
-
-def explore(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Sampling time against the size, and against the batch."""
-    for batch, (metric, sizes) in PANELS.items():
-        here = bl.in_order(rows[rows["size"].isin(sizes)], "size", sizes)
-        points = list(method_points(here, f"st_{batch}_s", "size", ("width",)))
-        if points:
-            points += published_points("figure4", {size: size for size in sizes}, metric=metric)
-        title = f"sampling time against image size, batch {batch}"
-        yield figure(title, "image size", "seconds", points, None, sizes, joined=True)
-    for size in SIZES:
-        here, points = rows[rows["size"] == size], []
-        for batch in BATCHES:
-            points += method_points(here.assign(batch=batch), f"st_{batch}_s", "batch", ("width",))
-        yield figure(f"sampling time against batch, {size}", "batch", "seconds", points, log=True)
-
-
-def match(figure: Mapping[str, str]) -> Place:
-    """The column of a published time, and the rows of its method and size."""
-    metric, labels = by_name(figure)
-    column = f"st_{RGB_BATCH}_s" if metric == "st_s" else metric
-    return column, {"method": labels["method"], "size": [figure["dataset"]]}
-
-
+PLOTS = [
+    Plot(
+        title="sampling time against image size, batch {column}",
+        columns={f"st_{batch}_s": batch for batch in batches},
+        x="size",
+        order={size: size for size in sizes},
+        axis="image size",
+        apart=("width",),
+    )
+    for batches, sizes in ((BATCHES, SIZES), ([RGB_BATCH], RGB_SIZES))
+]
+AGAINST_BATCH = replace(
+    PLOTS[0],
+    title="sampling time against batch, {size}",
+    x="column",
+    axis="batch",
+    order={},
+    where={"size": SIZES},
+)
 SWEEP = {"size": ",".join((*SIZES, *RGB_SIZES)), "method": ",".join(METHODS)}
 TINY = {"size": "16x16,rgb-8x8", "method": "finc,macow"}
 TABLE = Table(
@@ -253,7 +235,7 @@ TABLE = Table(
     choices={"method": "finc"},
     summary=summary,
     page=page,
-    explore=explore,
-    match=match,
+    plots=(*PLOTS, AGAINST_BATCH),
+    match=Match(columns={"st_s": f"st_{RGB_BATCH}_s"}, dataset="size"),
     order=5,
 )

@@ -24,16 +24,13 @@ def results(table: str, folder: str | Path | None = None, every: bool = False) -
         The rows; labels first, columns without a value left out. ``attrs["units"]`` has the unit
         of each column that has one.
 
-    Raises:
-        RowsError: if what is there are no rows.
-        ValueError: for an unknown table.
-
     >>> import invconv
     >>> rows = invconv.results("table1")
     >>> wide = rows.pivot_table("free", "method", "channels")
     """
     known = tables()[check_choice(table, tables(), "table")]
-    folder = Path(folder) if folder is not None else _folder()
+    near = Path("results")
+    folder = Path(folder or (near if (near / "data").is_dir() else ROOT / "results"))
     rows = read_table(folder / "data" / f"{table}.csv")
     kept = rows if every else newest(rows)
     labels = [name for name in known.labels if name in kept]
@@ -42,8 +39,3 @@ def results(table: str, folder: str | Path | None = None, every: bool = False) -
     columns = {name: column_of(str(name), known.columns) for name in found}
     found.attrs["units"] = {name: c.unit for name, c in columns.items() if c and c.unit}
     return found
-
-
-def _folder() -> Path:
-    here = Path("results")
-    return here if (here / "data").is_dir() else ROOT / "results"

@@ -1,7 +1,6 @@
 """Layers and whole models on a GPU; `invconv.tables.gpu_session` measures them."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +9,10 @@ from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
 from invconv.report.entries import Grid, Line
-from invconv.report.explorer.points import Figure, figure, series_points
+from invconv.report.explorer.plots import Plot
+from invconv.report.grids import CELLS
 from invconv.rows import newest
-from invconv.rows.columns import FLOW, Error, Name, Number, Seconds, Sentence, Truth
+from invconv.rows.columns import FLOW, Error, Name, Number, Seconds, Truth
 from invconv.tables.scaling import SERIES
 from invconv.tables.table import Table
 
@@ -29,41 +29,28 @@ LAUNCHES = {"compiled": "launch_and_wait", "python": "python_launch_and_wait"}
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
-    blocks = (
-        [] if rows.empty else [block for _, block in newest(rows).groupby(["machine", "device"])]
-    )
-    shown = [_block(block) for block in blocks]
+    blocks = newest(rows).groupby(["machine", "device"]) if len(rows) else ()
+    shown = [_block(block) for _, block in blocks]
     return Document("gpu", Path(__file__).with_suffix(".md.j2"), {"blocks": shown})
 
 
 def _block(block: pd.DataFrame) -> dict[str, object]:
     """What is shown of one machine."""
-    layers = _part(block, "layer", "kind", "batch", "channels", "n")
-    models = _part(block, "model", "batch", "kind")
-    copy = bl.only(block, part="machine")
+    columns = ["kind", "batch", "channels", "n", "tf32_block"]
+    block = block.reindex(columns=[*dict.fromkeys([*block, *columns])])
+    layers = block[block["part"] == "layer"].sort_values(columns, kind="stable")
+    models = block[block["part"] == "model"].sort_values(["batch", "kind"], kind="stable")
+    machine = bl.only(block, part="machine")
     return {
-        "machine": block["machine"].iloc[0],
-        "device": block["device"].iloc[0],
-        "costs": [_costs(row) for _, row in _part(block, "machine").iterrows()],
-        "sanitizers": [
-            row["sanitizer"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-            for _, row in _part(block, "sanitizer").iterrows()
-        ],
-        "layers": [
-            {"tf32": tf32, "times": Grid([_layer(row, copy) for _, row in found.iterrows()])}
-            for tf32, found in (layers.groupby("tf32_block") if len(layers) else ())
-        ],
+        "origin": bl.origin(block),
+        "machine": None if machine is None else _costs(machine),
+        "layers": {
+            bool(tf32): Grid([_layer(row, machine) for _, row in found.iterrows()])
+            for tf32, found in layers.groupby("tf32_block")
+        },
         "models": Grid([_model(row) for _, row in models.iterrows()]) if len(models) else None,
-        "failures": bl.failures(block[block["part"].isin(["layer", "model"])]),
-        "commits": sorted(set(block["commit"].astype(str))),
-        "dirty": bool(block["dirty"].astype(bool).any()),
-        "torch": sorted(set(block["torch"].astype(str))),
+        "failures": bl.failures(block[block["part"] != "machine"]),
     }
-
-
-def _part(block: pd.DataFrame, name: str, *order: str) -> pd.DataFrame:
-    rows = block[block["part"] == name]
-    return rows.sort_values(list(order), kind="stable") if len(rows) and order else rows
 
 
 def _costs(row: pd.Series) -> dict[str, str]:
@@ -71,8 +58,8 @@ def _costs(row: pd.Series) -> dict[str, str]:
     if row["status"] != "ok":
         return {"failure": f"{row['status']}: {row['reason']}"}
     micro = {place: 1e6 * row.get(f"{name}_s", math.nan) for place, name in LAUNCHES.items()}
-    launches = {place: "" if pd.isna(cost) else en.number(cost) for place, cost in micro.items()}
-    return {"failure": "", "rate": f"{row['copy_bytes_per_s'] / 1e9:,.0f}", **launches}
+    launches = {place: en.number(cost) for place, cost in micro.items() if cost > 0}
+    return {"rate": f"{row['copy_bytes_per_s'] / 1e9:,.0f}", **launches}
 
 
 def _layer(row: pd.Series, copy: pd.Series | None) -> Line:
@@ -84,10 +71,10 @@ def _layer(row: pd.Series, copy: pd.Series | None) -> Line:
     if row["status"] != "ok":
         return line | {"inverse": en.value(row, "status")}
     micro = {name: en.value(row, f"{name}_s", scale=1e6) for name in (*SHOWN, "inverse_eager")}
-    forward = micro["torch_forward"]
+    forward, rate = micro["torch_forward"], "inverse_bytes_per_s"
     return line | {
         "inverse": en.quartiles(row, "inverse", 1e6),
-        "A/A": en.value(row, "aa_spread", "{:.1%}".format),
+        "A/A": CELLS["A/A"](row),
         "our forward": micro["forward"],
         "torch forward": forward.saying(f"{forward} ({row['fastest_torch_forward']})"),
         "inverse ÷ torch forward": en.quotient(row, "inverse_s", row, "torch_forward_s"),
@@ -96,10 +83,8 @@ def _layer(row: pd.Series, copy: pd.Series | None) -> Line:
         "wavefront": micro["wavefront"],
         "algorithm 1": micro["diagonal_channel"],
         "algorithm 2": micro["diagonal_channel_4"],
-        "GB/s": en.value(row, "inverse_bytes_per_s", "{:,.0f}".format, 1e-9),
-        "of copy": en.quotient(
-            row, "inverse_bytes_per_s", copy, "copy_bytes_per_s", "{:.0%}".format
-        ),
+        "GB/s": en.value(row, rate, "{:,.0f}".format, 1e-9),
+        "of copy": en.quotient(row, rate, copy, "copy_bytes_per_s", "{:.0%}".format),
         "GFLOP/s": en.value(row, "inverse_flop_per_s", "{:,.0f}".format, 1e-9),
     }
 
@@ -108,13 +93,12 @@ def _model(row: pd.Series) -> Line:
     line = {"model": str(row["kind"]), "images": f"{row['batch']:.0f}"}
     if row["status"] != "ok":
         return line | {"FT": en.value(row, "status")}
-    names = ("ft", "st", "graph_ft", "graph_st", "train_step")
-    milli = {name: en.value(row, f"{name}_s", scale=1e3) for name in names}
+    milli = {name: en.value(row, f"{name}_s", scale=1e3) for name in MODEL.split()}
     share = en.quotient(row, "convolutions_s", row, "graph_st_s", "{:.1%}".format)
     return line | {
         "FT": milli["ft"],
         "ST": milli["st"],
-        "ST/FT": en.quotient(row, "st_s", row, "ft_s"),
+        "ST/FT": CELLS["ST/FT"](row),
         "FT, graph": milli["graph_ft"],
         "ST, graph": milli["graph_st"],
         "ST/FT, graph": en.quotient(row, "graph_st_s", row, "graph_ft_s"),
@@ -122,18 +106,8 @@ def _model(row: pd.Series) -> Line:
         "train step": milli["train_step"],
         "A/A": en.value(row, "graph_aa_spread", "{:.1%}".format),
         "round trip": en.value(row, "round_trip_error", "{:.1e}".format),
-        "parameters": en.value(row, "parameters", en.whole),
+        "parameters": CELLS["stored"](row),
     }
-
-
-def explore(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Every time of a layer against the image size and the number of images."""
-    layers = rows[rows["part"] == "layer"]
-    for kind in layers["kind"].unique():
-        here = layers[layers["kind"] == kind]
-        for x, other in (("n", "batch"), ("batch", "n")):
-            points = series_points(here, x, SHOWN, ("channels", other, "tf32_block"))
-            yield figure(f"{kind}: time against {x}", x, "seconds", points, log=True)
 
 
 TABLE = Table(
@@ -146,11 +120,21 @@ TABLE = Table(
         Seconds(f"{LAYER} {MODEL}"),
         Error("*_error"),
         Name("kind fastest_*"),
-        Sentence("sanitizer"),
         Truth("tf32_block cudnn_benchmark"),
         *FLOW,
     ),
     page=page,
-    explore=explore,
+    plots=tuple(
+        Plot(
+            title=f"{{kind}}: time against {x}",
+            columns={f"{name}_s": name for name in SHOWN},
+            x=x,
+            series="column",
+            looks=SHOWN,
+            where={"part": ["layer"]},
+            apart=("channels", other, "tf32_block"),
+        )
+        for x, other in (("n", "batch"), ("batch", "n"))
+    ),
     order=8,
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from invconv.bench.baselines import corner_weight
 from invconv.bench.flow_timing import time_flow
-from invconv.bench.gpu_tools import captured, copy_rate, launch_costs, sanitize, tf32
+from invconv.bench.gpu_tools import captured, launch_costs, tf32
 from invconv.bench.layer_timing import Layer, time_layer
 from invconv.bench.timing import row_values, spread, time_interleaved
 from invconv.flows import MultiScaleFlow
@@ -62,7 +62,6 @@ def session(
     Args:
         out: the folder of the cells; rows and page go to ``out/results``.
         seconds: no cell is started after so long.
-        device: on which to measure.
         tiny: whether to take tiny shapes, which test the command.
         only: a part of the names of the cells that are wanted.
         force: whether to measure again what has an ok row.
@@ -75,9 +74,7 @@ def session(
         print("torch finds no CUDA device; --device cpu --tiny tries the command", file=sys.stderr)
         return 2
     start, bad = time.perf_counter(), 0
-    for cell in cells(where, tiny):
-        if only not in cell.label:
-            continue
+    for cell in (cell for cell in cells(where, tiny) if only in cell.label):
         if time.perf_counter() - start > seconds:
             print(f"{cell.label}: not started, the time is up")
             bad += 1
@@ -100,16 +97,12 @@ def _run(cell: Cell, folder: Path, device: torch.device, tiny: bool, force: bool
     """Run one cell; whether it is ok or unsupported."""
     config = {**cell.labels, "tiny": tiny}
     name = cell_id(cell.label, config)
-    place = folder / name, device
+    what = name, "gpu", cell.labels, config, folder / name, device
     try:
-        row, _ = run_cell(
-            name, "gpu", cell.labels, config, *place, lambda _: cell.measure(), force
-        )
-    except Held as held:
-        print(f"{cell.label}: left to {held}")
-        return False
-    except RowsError as error:
-        print(f"{cell.label}: {error}", file=sys.stderr)
+        row, _ = run_cell(*what, lambda _: cell.measure(), force)
+    except (Held, RowsError) as error:
+        why = f"left to {error}" if isinstance(error, Held) else error
+        print(f"{cell.label}: {why}", file=sys.stderr)
         return False
     inverse = row.values.get("inverse_s")
     text = f"{inverse * 1e6:.1f} µs" if isinstance(inverse, float) else row.reason
@@ -122,7 +115,14 @@ def cells(device: torch.device, tiny: bool) -> Iterator[Cell]:
     small, large, others, many = SMALL, LARGE, OTHERS, 100
     if tiny:
         small, large, others, many = [(4, 6)], [(4, 9)], [(4, 6)], 2
-    layer, gpu = partial(_layer_cell, device, tiny), device.type == "cuda"
+
+    def layer(kind: str, channels: int, n: int, batch: int, with_tf32: bool = False) -> Cell:
+        asked: Values = {"kind": kind, "channels": channels, "n": n, "batch": batch}
+        label = f"{kind.replace(' ', '-')}-c{channels}-n{n}-b{batch}{'-tf32' if with_tf32 else ''}"
+        shape = kind, channels, n, batch, 3 if tiny else 30, with_tf32
+        labels = {"part": "layer", **asked, "tf32_block": with_tf32}
+        return Cell(label, labels, partial(measure_layer, device, *shape))
+
     yield Cell("machine", {"part": "machine"}, partial(measure_machine, device, tiny))
     yield from (layer("finc", *shape, many) for shape in small)
     for images in (many,) if tiny else (100, 1):
@@ -133,32 +133,18 @@ def cells(device: torch.device, tiny: bool) -> Iterator[Cell]:
     yield from (layer("finc", *shape, many) for shape in large)
     yield from (layer("finc", *shape, 1) for shape in (*small, *large))
     yield from (layer(kind, *s, many) for kind in ("cinc", "emerging raster") for s in others)
-    yield from (layer("finc", *s, 100, with_tf32=True) for s in (WITH_TF32 if gpu else ()))
-    for tool in ("memcheck", "racecheck") if gpu else ():
-        yield Cell(tool, {"part": "sanitizer", "kind": tool}, partial(sanitize, tool, 120))
+    if device.type == "cuda":
+        yield from (layer("finc", *shape, 100, with_tf32=True) for shape in WITH_TF32)
 
 
 def measure_machine(device: torch.device, tiny: bool) -> Values:
-    """What a copy moves, and on a GPU what a launch costs."""
-    copied = copy_rate(device, 1 << 16 if tiny else 1 << 30)
-    return {**copied, **(launch_costs(device) if device.type == "cuda" else {})}
-
-
-def _layer_cell(
-    device: torch.device,
-    tiny: bool,
-    kind: str,
-    channels: int,
-    n: int,
-    batch: int,
-    with_tf32: bool = False,
-) -> Cell:
-    labels: Values = {"part": "layer", "kind": kind, "channels": channels, "n": n, "batch": batch}
-    labels["tf32_block"] = with_tf32
-    label = f"{kind.replace(' ', '-')}-c{channels}-n{n}-b{batch}{'-tf32' if with_tf32 else ''}"
-    repeats = 3 if tiny else 30
-    measure = partial(measure_layer, device, kind, channels, n, batch, repeats, with_tf32)
-    return Cell(label, labels, measure)
+    """Bytes per second that a copy reads and writes, and on a GPU what a launch costs."""
+    size = 1 << 16 if tiny else 1 << 30
+    source = torch.zeros(size, dtype=torch.uint8, device=device)
+    copy = partial(torch.empty_like(source).copy_, source)
+    seconds = time_interleaved({"copy": copy}, device, 3, 20)["copy"].median
+    copied: Values = {"copy_bytes": 2.0 * size, "copy_bytes_per_s": 2 * size / seconds}
+    return copied | (launch_costs(device) if device.type == "cuda" else {})
 
 
 def measure_layer(
@@ -179,35 +165,25 @@ def measure_layer(
         Incorrect: if an inverse does not return its input.
     """
     torch.manual_seed(0)
-    methods = [m for m in METHODS if m != "reference" and not METHODS[m].missing(device)]
+    finc, emerging = kind == "finc", kind.startswith("emerging")
+    omitted = ("reference", "diagonal_channel") if emerging else ("reference",)
+    methods = [m for m in METHODS if not m.startswith(omitted) and not METHODS[m].missing(device)]
     if with_tf32:
         methods = [m for m in methods if m == "compiled"]
-    if kind.startswith("emerging"):
-        methods = [m for m in methods if not m.startswith("diagonal_channel")]
-    layer = _layer(kind, channels, n, batch, device)
+    groups, anchor = 4 if finc else 1, 1 if emerging else 2
+    weight = corner_weight(channels, 3, groups=groups, anchor=anchor).to(device)
+    x = torch.randn(batch, channels, n, n, device=device)
+    layer = Layer(x, weight, (anchor, anchor), CORNERS if finc else "tl")
     timed = time_layer(layer, methods, repeats, graphs=True, allow_tf32=with_tf32)
     values: Values = {f"{method}_error": error for method, error in timed.errors.items()}
     values |= timed.values | row_values(timed.times)
     inverse = timed.times["inverse"].median
-    values["inverse_bytes_per_s"] = 2 * layer.x.numel() * layer.x.element_size() / inverse
+    values["inverse_bytes_per_s"] = 2 * x.numel() * x.element_size() / inverse
     values["inverse_flop_per_s"] = layer.flops / inverse
     if "diagonal_channel_4" in methods:
-        shapes = layer.x.shape, layer.weight.shape
-        values["launches"] = published.launches(*shapes, four=False)
-        values["launches_4"] = published.launches(*shapes, four=True)
+        values["launches"] = published.launches(x.shape, weight.shape, four=False)
+        values["launches_4"] = published.launches(x.shape, weight.shape, four=True)
     return values
-
-
-def _layer(kind: str, channels: int, n: int, batch: int, device: torch.device) -> Layer:
-    """A layer with its kernel at the published initialization, N(0, 0.05)."""
-    if kind == "finc":
-        weight, anchor = corner_weight(channels, 3), None
-    else:
-        anchor = (1, 1) if kind.startswith("emerging") else (2, 2)
-        weight = 0.05 * torch.randn(channels, channels, 3, 3)
-        weight[:, :, *anchor] = weight[:, :, *anchor].tril(-1) + torch.eye(channels)
-    x = torch.randn(batch, channels, n, n, device=device)
-    return Layer(x, weight.to(device), anchor, CORNERS if kind == "finc" else "tl")
 
 
 def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Values:
@@ -223,37 +199,28 @@ def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Valu
         levels, steps, width, size, repeats = 2, 1, 8, 8, 3
     flow = MultiScaleFlow(conv, (3, size, size), levels, steps, width).to(device).eval()
     batch = torch.randint(0, 256, (images, 3, size, size), device=device)
+    inverses = [
+        partial(layer.inverse, torch.randn(images, layer.channels, side, side, device=device))
+        for side, level in ((size >> number, level) for number, level in enumerate(flow.levels, 1))
+        for layer in level.modules()
+        if isinstance(layer, FInC)
+    ]
+
+    def draw() -> Tensor:  # as `LevelFlow.sample`, whose look at the images no graph waits for
+        return flow.dequantization.inverse(flow.decode(flow.draw(images)))
+
+    calls: dict[str, Callable[[], object]] = {
+        "graph_ft": partial(flow.log_prob, batch),
+        "graph_st": draw,
+    }
+    if inverses:
+        calls["convolutions"] = lambda: [call() for call in inverses]
     with tf32(False):
         flow.initialize(batch)
         values: Values = {"parameters": sum(p.numel() for p in flow.parameters())}
         values |= time_flow(flow, batch, 2, repeats)
         with torch.no_grad():
-            calls: dict[str, Callable[[], object]] = {
-                "graph_ft": captured(partial(flow.log_prob, batch), device),
-                "graph_st": captured(partial(draw_images, flow, images), device),
-            }
-            inverses = convolution_inverses(flow, images, device)
-            if inverses:
-                calls["convolutions"] = captured(lambda: [call() for call in inverses], device)
+            calls = {name: captured(call, device) for name, call in calls.items()}
             times = time_interleaved(calls | {"again": calls["graph_ft"]}, device, 2, repeats)
     values["graph_aa_spread"] = spread(times["graph_ft"], times.pop("again"))
     return values | row_values(times)
-
-
-def draw_images(flow: MultiScaleFlow, n: int) -> Tensor:
-    """`LevelFlow.sample` without the look at the images, for which a graph cannot wait."""
-    return flow.dequantization.inverse(flow.decode(flow.draw(n)))
-
-
-def convolution_inverses(
-    flow: MultiScaleFlow, images: int, device: torch.device
-) -> list[Callable[[], Tensor]]:
-    """The inverse of every k×k convolution of ``flow`` on latents of its own shape."""
-    inverses: list[Callable[[], Tensor]] = []
-    for number, level in enumerate(flow.levels):
-        height, width = (size >> (number + 1) for size in flow.shape[1:])
-        for layer in level.modules():
-            if isinstance(layer, FInC):
-                z = torch.randn(images, layer.channels, height, width, device=device)
-                inverses.append(partial(layer.inverse, z))
-    return inverses

@@ -1,7 +1,7 @@
 """Rows that somebody else measured: their schema and provenance, checked before they are shown."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import pandas as pd
 from invconv.data import DATASETS
 from invconv.methods import methods
 from invconv.rows import CellError, RowsError, Status, add, cell_id, read_table
-from invconv.rows.columns import COMMON, Name, Seconds, column_of
+from invconv.rows.columns import COMMON, Column, Name, Seconds, column_of
 from invconv.rows.store import KEY
 from invconv.tables.table import Table, tables
 
@@ -21,66 +21,52 @@ REQUIRED = "cell table status config device machine threads torch commit python 
 
 
 def check_rows(rows: pd.DataFrame, known: Mapping[str, Table]) -> None:
-    """Raise `RowsError` unless ``rows`` could have been written by a sweep of this package.
-
-    Args:
-        rows: as `read_table` gives them.
-        known: the tables by name.
-    """
+    """Raise `RowsError` unless a sweep of one of the ``known`` tables could have written these."""
     if rows.empty:
         raise RowsError("there are no rows")
-    _check_columns(rows, REQUIRED.split())
     names = sorted(set(map(str, rows["table"])))
     if not set(names) <= set(known):
         raise RowsError(f"table must be one of {', '.join(known)}, not {', '.join(names)!r:.200}")
     if len(names) > 1:
         raise RowsError(f"one file holds the rows of one table, not of {', '.join(names)}")
     table = known[names[0]]
-    _check_columns(rows, table.labels)
+    needed = (*REQUIRED.split(), *table.labels)
+    if missing := [name for name in needed if name not in rows.columns]:
+        raise RowsError(f"columns are missing: {', '.join(missing)}")
     columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
-    patterns = sorted({pattern for column in columns for pattern in column.patterns})
+    patterns = ", ".join(sorted({pattern for column in columns for pattern in column.patterns}))
+    kinds = {str(name): column_of(str(name), columns) for name in rows.columns}
     wrong = [
-        f"column {name!r:.60} is unknown in {table.name}, whose are {', '.join(patterns)}"
-        for name in rows.columns
-        if column_of(str(name), columns) is None
+        f"column {name!r:.60} is unknown in {table.name}, whose are {patterns}"
+        for name, kind in kinds.items()
+        if kind is None
     ]
     for number, (_, row) in enumerate(rows.iterrows(), 1):
-        reasons = [*_fields(row, table), *_identity(row, table)]
+        empty = [f"{name} is empty" for name in needed if pd.isna(row[name])]
+        reasons = [*empty, *_fields(row, table, kinds), *_identity(row, table)]
         wrong += [f"row {number}: {reason}" for reason in reasons]
     wrong += [f"{cell} stands there twice" for cell in rows[rows.duplicated(KEY)]["cell"]]
     if wrong:
         raise RowsError("\n".join(wrong))
 
 
-def _check_columns(rows: pd.DataFrame, names: Iterable[str]) -> None:
-    missing = [name for name in names if name not in rows.columns]
-    if missing:
-        raise RowsError(f"columns are missing: {', '.join(missing)}")
-
-
-def _fields(row: pd.Series, table: Table) -> Iterator[str]:
+def _fields(row: pd.Series, table: Table, kinds: Mapping[str, Column | None]) -> Iterator[str]:
     """What is wrong with single columns: what they may hold, and what they hold."""
-    needed = (*REQUIRED.split(), *table.labels)
-    yield from (f"{name} is empty" for name in needed if pd.isna(row[name]))
     if row["status"] not in list(Status):
         yield f"status must be one of {', '.join(Status)}, not {str(row['status'])!r:.60}"
     if str(row["commit"]) == "unknown":
         yield "the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT"
     if pd.isna(pd.to_datetime(row["date"], errors="coerce", utc=True)):
         yield f"date must be a time such as 2026-01-31T12:00:00Z, not {str(row['date'])!r:.60}"
-    columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
-    given = {str(name): column_of(str(name), columns) for name in row.dropna().index}
-    for name, column in given.items():
-        must = column.refusal(row[name]) if column else ""
-        if must:
+    given = {name: kind for name, kind in kinds.items() if kind and not pd.isna(row[name])}
+    for name, kind in given.items():
+        if must := kind.refusal(row[name]):
             yield f"{name} must be {must}, not {str(row[name])!r:.60}"
     timed = [name for name, kind in given.items() if isinstance(kind, Seconds) and kind.verified]
-    verified = any(kind and kind.verifies for kind in given.values())
-    if row["status"] == "ok" and timed and not verified:
+    if row["status"] == "ok" and timed and not any(kind.verifies for kind in given.values()):
         errors = " ".join(column.names for column in table.columns if column.verifies)
-        yield (
-            f"{timed[0]} must have the error of a verification beside it, in a column of {errors}"
-        )
+        beside = f"the error of a verification beside it, in a column of {errors}"
+        yield f"{timed[0]} must have {beside}"
 
 
 def _identity(row: pd.Series, table: Table) -> Iterator[str]:
@@ -93,13 +79,12 @@ def _identity(row: pd.Series, table: Table) -> Iterator[str]:
         return
     try:
         name = cell_id(cell.rpartition("-")[0] if table.named else cell, config)
-    except (CellError, RecursionError) as error:
-        yield str(error)
-    else:
         if table.named and cell != name:
             yield f"cell must end with the hash of its config, {name[-8:]}, not {cell!r:.250}"
+    except (CellError, RecursionError) as error:
+        yield str(error)
     for label, places in table.labels.items():
-        found = [_asked(table.config, config, place) for place in places.split("|")]
+        found = (_asked(table.config, config, place) for place in places.split("|"))
         asked, said = next((value for value in found if value is not None), None), row[label]
         if not isinstance(asked, str | int | float) or asked not in (said, str(said)):
             yield f"{label} must be what config says, {asked!r:.60}, not {str(said)!r:.60}"
@@ -114,13 +99,9 @@ def _identity(row: pd.Series, table: Table) -> Iterator[str]:
 
 
 def _asked(kind: object, config: object, place: str) -> object:
-    """What a configuration has at a place such as "method.name", None if it has nothing there.
+    """What ``config`` has at a place such as "method.name", None if it has nothing there.
 
-    Args:
-        kind: the configuration's dataclass, whose defaults and properties count too; None if
-            there is none.
-        config: the configuration from JSON.
-        place: names, with dots between them.
+    Defaults and properties of the configuration's dataclass ``kind`` count too.
     """
     name, _, rest = place.partition(".")
     if not isinstance(config, dict):
@@ -140,25 +121,17 @@ def _asked(kind: object, config: object, place: str) -> object:
 def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFrame]:
     """Check the rows at ``path`` and add them to those in ``results``, marked with ``label``.
 
-    The label goes in front of their machine's name, so that they form a block of their own and
-    replace nothing that was measured here; to import them again replaces them. Rows that are in
-    ``results`` already, without a label, are omitted: a checkout's file holds them too.
-
-    Args:
-        path: a CSV file as in ``results/data``.
-        label: of the contributor.
-        results: the folder of the pages, with ``data`` in it.
-
-    Returns:
-        The table's name, and all of its rows.
+    The contributor's label goes in front of their machine's name, so that they form a block of
+    their own and replace nothing that was measured here; to import them again replaces them. Rows
+    that are in ``results`` already, without a label, are omitted: a checkout's file holds them
+    too. Returns the table's name, and all of its rows.
 
     Raises:
         RowsError: if the file or the label cannot be taken; nothing is changed then.
     """
     if not label.strip() or not label.isprintable() or set(":<>|`") & set(label):
-        raise RowsError(
-            f"the contributor's label must be a name without a colon, <, >, | and `, not {label!r}"
-        )
+        allowed = "a name without a colon, <, >, | and `"
+        raise RowsError(f"the contributor's label must be {allowed}, not {label!r}")
     if not path.exists():
         raise RowsError(f"there is no file {path}")
     rows = read_table(path)
@@ -167,10 +140,11 @@ def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFram
     stored = results / "data" / f"{table.name}.csv"
 
     def theirs() -> pd.DataFrame:
-        present = read_table(stored)
-        ours = set() if present.empty else set(present[[*KEY, "date"]].itertuples(False, None))
-        new = [key not in ours for key in rows[[*KEY, "date"]].itertuples(False, None)]
-        if not any(new):
+        ours, given = (
+            pd.MultiIndex.from_frame(frame[[*KEY, "date"]]) for frame in (read_table(stored), rows)
+        )
+        new = ~given.isin(ours)
+        if not new.any():
             raise RowsError(f"all of its {len(rows)} rows are here already, without a label")
         return rows[new].assign(machine=f"{label}: " + rows["machine"].astype(str))
 

@@ -1,6 +1,7 @@
 """The page `results/published.md`: figures of other papers, and inferred ones."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from invconv.flows.published import FIGURE4, FINC
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
+from invconv.report.entries import Entry, Grid, Line
 from invconv.report.published import published
 from invconv.tables import table4
 
@@ -29,22 +30,14 @@ COUNTED = {
 }
 """A model whose parameters are shown → its published figures: their table, model and data set."""
 
-Columns = Mapping[str, dict[str, str]]
-"""Title of a column → what the figures in it have in common."""
-BITS: Columns = {
-    data.title: {"dataset": name, "metric": "bpd"}
-    for name, data in DATASETS.items()
-    if data.published
-}
-RUN_TIMES: Columns = {
-    "training step, ms": {"metric": "train_ms"},
-    "one sample, ms": {"metric": "sample_ms"},
-}
-LOOP: Columns = {
-    "ST, ms": {"metric": "st_ms"},
-    "FT, ms": {"metric": "ft_ms"},
-    "bits per dimension": {"metric": "bpd"},
-}
+PARAMETERS = {"published": "parameters", "counted": "parameters_exact"}
+
+Columns = Mapping[str, tuple[str, str]]
+"""Title of a column → the metric and the data set of the figures in it."""
+BITS = {data.title: ("bpd", name) for name, data in DATASETS.items() if data.published}
+RUN_TIMES = {"training step, ms": ("train_ms", "mnist"), "one sample, ms": ("sample_ms", "mnist")}
+LOOP = {"ST, ms": ("st_ms", "cifar10"), "FT, ms": ("ft_ms", "cifar10")}
+LOOP |= {"bits per dimension": ("bpd", "cifar10")}
 LAUNCHES = {
     "µs per launch": "launch_us",
     "share of launches in FInC's sampling time, %": "launch_share_percent",
@@ -54,65 +47,57 @@ LAUNCHES = {
 def page() -> Document:
     """Make the page from the published figures alone."""
     figures = published("neighbours")
-    parameters = pd.concat([_parameters(*place) for place in COUNTED.values()])
     loop = figures["model"].str.endswith(INVERSE_FLOW)
     models = {metric: group["model"] for metric, group in figures[~loop].groupby("metric")}
+    parameters = pd.concat([published(table) for table in ("table4", "table3", "figure4")])
+    parameters = parameters[parameters["metric"].isin(PARAMETERS.values())]
+    place = ["table", "model", "dataset"]
+    parameters = parameters.set_index(place).loc[list(COUNTED.values())].reset_index()
     context = {
         "bits": Grid(_lines(figures, models["bpd"], BITS)),
         "run_times": Grid(_lines(figures, models["train_ms"], RUN_TIMES)),
         "inverse_flow": Grid(_lines(figures, figures[loop]["model"], LOOP)),
-        "counts": Grid([_counted(parameters, *item) for item in COUNTED.items()]),
-        "launches": Grid([_launches(figures, *item) for item in LAUNCHES.items()]),
+        "counts": Grid([_counted(parameters, title, *place) for title, place in COUNTED.items()]),
+        "launches": Grid(
+            [
+                {"what": title, "inferred": _joined(figures, metric, ("_low", "–", "_high"))}
+                for title, metric in LAUNCHES.items()
+            ]
+        ),
         "published": bl.published_notes(pd.concat([figures, parameters])),
     }
     return Document("published", Path(__file__).with_name("published.md.j2"), context)
 
 
-def _lines(
-    figures: pd.DataFrame, models: Iterable[str], columns: Columns
-) -> list[dict[str, object]]:
+def _lines(figures: pd.DataFrame, models: Iterable[str], columns: Columns) -> list[Line]:
     """A line for each model: its name, its setting where not all have the same, the columns."""
-    lines, names = [], {model: model.removesuffix(")").partition(" (") for model in models}
+    lines: list[Line] = []
+    names = {model: model.removesuffix(")").partition(" (") for model in models}
     differ = len({setting for _, _, setting in names.values()}) > 1
     for model, (name, _, setting) in names.items():
-        line: dict[str, object] = {"model": name}
-        if differ:
-            line["setting"] = setting or en.ABSENT
-        for title, labels in columns.items():
-            stated, error = (
-                bl.published_entry(figures, None, model=model, **labels | {"metric": metric})
-                for metric in (labels["metric"], f"{labels['metric']}_error")
-            )
-            line[title] = _joined(stated, " ± ", error)
-        lines.append(line)
+        line: Line = {"model": name} | ({"setting": setting or en.ABSENT} if differ else {})
+        cells = {
+            title: _joined(figures, metric, ("", " ± ", "_error"), model=model, dataset=dataset)
+            for title, (metric, dataset) in columns.items()
+        }
+        lines.append({**line, **cells})
     return lines
 
 
-def _joined(first: Entry, between: str, second: Entry) -> Entry:
+def _joined(
+    figures: pd.DataFrame, metric: str, ends: tuple[str, str, str], **labels: str
+) -> Entry:
     """Two published figures in one; the first alone where there is no second."""
+    first, second = (
+        bl.published_entry(figures, None, metric=metric + end, **labels)
+        for end in (ends[0], ends[2])
+    )
     if second.text == en.ABSENT:
         return first
-    return first.saying(f"{first}{between}{second}", *second.sources)
+    return first.saying(f"{first}{ends[1]}{second}", *second.sources)
 
 
-def _parameters(table: str, model: str, data: str) -> pd.DataFrame:
-    """The published and the counted parameters of a model."""
-    figures = published(table)
-    same = (figures["model"] == model) & (figures["dataset"] == data)
-    return figures[same & figures["metric"].isin(["parameters", "parameters_exact"])]
-
-
-def _counted(
-    parameters: pd.DataFrame, title: str, place: tuple[str, str, str]
-) -> dict[str, object]:
-    labels = dict(zip(("table", "model", "dataset"), place, strict=True))
-    metrics = {"published": "parameters", "counted": "parameters_exact"}
-    return {"model": title} | {
-        name: bl.published_entry(parameters, en.whole, **labels, metric=metric)
-        for name, metric in metrics.items()
-    }
-
-
-def _launches(figures: pd.DataFrame, title: str, metric: str) -> dict[str, object]:
-    low, high = (bl.published_entry(figures, metric=f"{metric}_{e}") for e in ("low", "high"))
-    return {"what": title, "inferred": _joined(low, "–", high)}
+def _counted(parameters: pd.DataFrame, title: str, table: str, model: str, data: str) -> Line:
+    stated = partial(bl.published_entry, parameters, en.whole, model=model, dataset=data)
+    cells = {name: stated(table=table, metric=metric) for name, metric in PARAMETERS.items()}
+    return {"model": title, **cells}

@@ -12,8 +12,9 @@ from invconv.files import write_text_atomically
 from invconv.numerical import TRUSTED
 from invconv.report import blocks as bl
 from invconv.report.document import Document
+from invconv.report.grids import swept
 from invconv.report.published import published
-from invconv.report.ranking import data_title, verdicts
+from invconv.report.ranking import called, data_title, verdicts
 from invconv.rows import newest
 from invconv.tables import figure4, scaling
 from invconv.tables import table2_page as table2
@@ -23,11 +24,7 @@ LAYER = {"channels": 12, "batch": 100}
 
 
 def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Update the README in place, atomically, from the rows of every table.
-
-    Raises:
-        ValueError: if a marker is missing.
-    """
+    """Update the README in place, atomically, from the rows of every table."""
     write_text_atomically(with_rows(path.read_text(), rows), path)
 
 
@@ -49,19 +46,14 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
     """Make the two blocks, ``table2`` and ``figures``, from the rows of every table."""
     ours = {table: frame[bl.labels(frame) == ""] for table, frame in rows.items()}
     shown = table2.in_order(ours["table2"])
-    shown = shown[shown["method"].isin(table2.swept())]
+    shown = shown[shown["method"].isin(swept())]
     embedded = _latest_machine(table2.quick(shown[~shown["dataset"].isin(table2.PAPER)]))
     context = {
         "origin": None if embedded.empty else bl.origin(embedded),
         "budgets": table2.budgets(embedded),
-        "table": table2.quick_grid(embedded, table2.swept(), brief=True),
+        "table": table2.quick_grid(embedded, swept(), brief=True),
         "failures": bl.failures(embedded),
-        "lost": [
-            {"method": bl.title(row["method"]), "data": data_title(row["dataset"])}
-            | {"samples": row["samples_not_finite"], "of": row["timed_images"]}
-            for _, row in embedded.iterrows()
-            if row.get("samples_not_finite", 0) > 0
-        ],
+        "lossy": bl.lossy(embedded, called),
         "sampling": _sampling(shown),
         "layer": _layer(ours["scaling"]),
         "verdicts": verdicts(shown[shown["preset"] == table2.RANKED]),
@@ -73,17 +65,13 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
 
 def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the machine that measured last."""
-    if rows.empty:
-        return rows
-    return rows[rows["machine"] == rows.sort_values("date", kind="stable")["machine"].iloc[-1]]
+    return rows[rows["machine"].isin(rows.sort_values("date", kind="stable")["machine"].tail(1))]
 
 
 def _sampling(rows: pd.DataFrame) -> dict[str, object] | None:
     """ST ÷ FT of table 2, published and measured at the same sizes."""
-    times = published("table2").pivot_table(
-        "value", ["model", "dataset"], "metric", aggfunc="first"
-    )
-    stated = (times["st_s"].astype(float) / times["ft_s"].astype(float)).dropna()
+    times = published("table2").pivot_table("value", ["model", "dataset"], "metric")
+    stated = (times["st_s"] / times["ft_s"]).dropna()
     same = rows[(rows["status"] == "ok") & rows["st_s"].notna()]
     same = same[same["preset"] == table2.UNTRAINED]
     same = same.set_index([same["method"].map(bl.title), "dataset"])
@@ -105,13 +93,11 @@ def _sampling(rows: pd.DataFrame) -> dict[str, object] | None:
 
 def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
     """Our inverse of one layer against torch's forward."""
+    rows = newest(rows)
     if rows.empty:
         return None
-    rows = newest(rows)
-    chosen = rows["status"] == "ok"
-    for name, value in LAYER.items():
-        chosen &= rows[name] == value
-    rows = _latest_machine(rows[chosen])
+    same = (rows[list(LAYER)] == pd.Series(LAYER)).all(axis=1)
+    rows = _latest_machine(rows[same & (rows["status"] == "ok")])
     if rows.empty:
         return None
     sizes = [f"{name} {rows[name].min():g} to {rows[name].max():g}" for name in "nk"]

@@ -1,6 +1,5 @@
 """Forward and inverse time of one FInC layer against image size n and kernel size k."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,9 @@ from invconv.bench.timing import row_values
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
-from invconv.report.explorer.points import Figure, figure, series_points
+from invconv.report.entries import Grid, Line
+from invconv.report.explorer.plots import Plot
+from invconv.report.illustrated import illustrated
 from invconv.report.style import label_ends
 from invconv.rows import Values
 from invconv.rows.columns import Error, Name, Number, Seconds, Truth
@@ -29,7 +29,7 @@ from invconv.sweeps.config import Sweep
 from invconv.tables.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
 
 SHOWN = ("wavefront", "compiled", "diagonal_channel")
 SERIES = {
@@ -44,10 +44,11 @@ SERIES = {
 """Field → title, color and marker; none of the colors stands for a method elsewhere."""
 CENTER = {"n": 32, "k": 3}
 """The point to which both axes belong."""
+AXES = {"n": ("image size n", "k"), "k": ("kernel size k", "n")}
+"""Axis → its title, and the other one."""
 CROWDED = 10
 """A kernel size whose number would touch the next one's."""
 FIT_FROM = {"n": 16, "k": 2}
-THEORY = {"n": 2, "k": 2}
 
 
 @dataclass
@@ -99,46 +100,33 @@ def summary(values: Values) -> str:
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
-    blocks, shown = _blocks(rows), []
-    for picture, block in blocks.items():
-        first, good = block.iloc[0], block[block["status"] == "ok"]
-        solvers = good["solver"].dropna() if "solver" in good else ()
-        shown.append(
-            {
-                "picture": picture,
-                "channels": f"{first['channels']:g}",
-                "batch": f"{first['batch']:g}",
-                "origin": bl.origin(block),
-                "solvers": ", ".join(sorted(set(solvers))),
-                "times": Grid([_line(row) for _, row in block.iterrows()]),
-                "failures": bl.failures(block),
-                "exponents": None if good.empty else Grid(exponents(good)),
-                "memory": Grid([_memory_line(row) for _, row in good.iterrows()]),
-            }
+    blocks = [
+        block.sort_values(
+            "point", key=lambda p: p.str[0].replace("k", "z") + p.str[1:].str.zfill(9)
         )
-    pictures = {name: partial(draw, block) for name, block in blocks.items()}
-    return Document("scaling", Path(__file__).with_suffix(".md.j2"), {"blocks": shown}, pictures)
+        for block in bl.blocks(rows, "point")
+    ]
+    template = Path(__file__).with_suffix(".md.j2")
+    return illustrated(template, blocks, "c{channels:g}-b{batch:g}", _section, draw)
 
 
-def _blocks(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Each picture's name and its rows, in n and then in k."""
-    blocks = []
-    for block in bl.blocks(rows, "point"):
-        size = pd.to_numeric(block["point"].str[1:], errors="coerce")
-        block = block.assign(_axis=block["point"].str[0] == "k", _size=size)
-        blocks.append(block.sort_values(["_axis", "_size"], kind="stable"))
-    return bl.picture_names(
-        "scaling", blocks, lambda row: f"c{row['channels']:g}-b{row['batch']:g}"
-    )
+def _section(block: pd.DataFrame) -> dict[str, object]:
+    good = block[block["status"] == "ok"]
+    return {
+        "solvers": sorted(set(good["solver"].dropna())) if "solver" in good else [],
+        "times": Grid([_line(row) for _, row in block.iterrows()]),
+        "exponents": None if good.empty else Grid(exponents(good)),
+        "memory": Grid([_memory_line(row) for _, row in good.iterrows()]),
+    }
 
 
-def _line(row: pd.Series) -> dict[str, str | Entry]:
-    line = {"point": row["point"]}
+def _line(row: pd.Series) -> Line:
     if row["status"] != "ok":
-        return line | {"torch forward": en.value(row, "status")}
+        return {"point": row["point"], "torch forward": en.value(row, "status")}
     ms = {name: en.value(row, f"{name}_s", scale=1e3) for name in SERIES}
     forward = ms["torch_forward"]
-    return line | {
+    return {
+        "point": row["point"],
         "torch forward": forward.saying(f"{forward} ({row['fastest_torch_forward']})"),
         "1×1": ms["pointwise"],
         "our forward": ms["forward"],
@@ -153,56 +141,55 @@ def _line(row: pd.Series) -> dict[str, str | Entry]:
     }
 
 
-def _memory_line(row: pd.Series) -> dict[str, str | Entry]:
-    line = {"point": row["point"], "input MB": en.value(row, "input_bytes", scale=1e-6)}
-    for name in ("inverse", "inverse_wavefront", "inverse_diagonal_channel"):
-        line[SERIES[name][0]] = en.quotient(row, f"{name}_extra_bytes", row, "input_bytes")
-    return line
+def _memory_line(row: pd.Series) -> Line:
+    size = en.value(row, "input_bytes", scale=1e-6)
+    copies = {
+        SERIES[name][0]: en.quotient(row, f"{name}_extra_bytes", row, "input_bytes")
+        for name in ("inverse", "inverse_wavefront", "inverse_diagonal_channel")
+    }
+    return {"point": row["point"], "input MB": size, **copies}
 
 
 def axis_rows(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
     """The rows along one axis; the `CENTER` belongs to both."""
-    (other,) = CENTER.keys() - {axis}
+    other = AXES[axis][1]
     return rows[rows[other] == CENTER[other]].sort_values(axis)
 
 
-def exponents(rows: pd.DataFrame) -> list[dict[str, str | Entry]]:
+def exponents(rows: pd.DataFrame) -> list[Line]:
     """The slope of log time against log size for every series and axis."""
-    lines = []
+    lines: list[Line] = []
     for name, (title, _, _) in SERIES.items():
-        line: dict[str, str | Entry] = {"method": title}
+        line: dict[str, object] = {"method": title}
         for axis, first in FIT_FROM.items():
-            line[f"in {axis}"] = en.ABSENT
-            theory = 0 if (name, axis) == ("pointwise", "k") else THEORY[axis]
-            line[f"theory in {axis}"] = str(theory)
-            if f"{name}_s" not in rows:
-                continue
             points = axis_rows(rows, axis)
-            points = points[points[axis] >= first].dropna(subset=[f"{name}_s"])
+            points = points[points[axis] >= first]
+            points = points[points[f"{name}_s"].notna()] if f"{name}_s" in rows else points[:0]
+            line[f"in {axis}"] = en.ABSENT
             if len(points) > 1:
                 slope = np.polyfit(np.log(points[axis]), np.log(points[f"{name}_s"]), 1)[0]
                 line[f"in {axis}"] = en.over_rows(f"{slope:.2f}", points, f"{name}_s")
+            line[f"theory in {axis}"] = "0" if (name, axis) == ("pointwise", "k") else "2"
         lines.append(line)
     return lines
 
 
-def draw(rows: pd.DataFrame) -> "Drawing":
+def draw(block: pd.DataFrame) -> "Figure":
     """Two log-log panels, time against n and against k."""
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
 
-    labels = {"n": "image size n (k = 3)", "k": "kernel size k (n = 32)"}
-    rows = rows[rows["status"] == "ok"]
-    drawing = Drawing(figsize=(10, 4.2), layout="constrained")
-    for panel, axis in zip(drawing.subplots(1, 2, sharey=True), labels, strict=True):
+    rows = block[block["status"] == "ok"]
+    drawing = Figure(figsize=(10, 4.2), layout="constrained")
+    panels = drawing.subplots(1, 2, sharey=True)
+    for panel, (axis, (title, other)) in zip(panels, AXES.items(), strict=True):
         points = axis_rows(rows, axis) if len(rows) else rows
-        for name, (title, color, marker) in SERIES.items():
+        for name, (label, color, marker) in SERIES.items():
             if f"{name}_s" in points and len(points):
-                look = {"label": title, "color": color, "marker": marker}
-                times = 1e3 * points[f"{name}_s"]
+                look = {"label": label, "color": color, "marker": marker}
+                times, low, high = (1e3 * points[f"{name}{q}_s"] for q in ("", "_q25", "_q75"))
                 panel.plot(points[axis], times, **look, markersize=4, linewidth=1.2)
-                low, high = (1e3 * points[f"{name}_q{q}_s"] for q in (25, 75))
                 panel.fill_between(points[axis], low, high, color=color, alpha=0.2, linewidth=0)
-        panel.set(xscale="log", yscale="log", xlabel=labels[axis])
+        panel.set(xscale="log", yscale="log", xlabel=f"{title} ({other} = {CENTER[other]})")
         ticks = sorted(set(points[axis].astype(int))) if len(points) else []
         panel.set_xticks(ticks, ["" if tick == CROWDED else str(tick) for tick in ticks])
         panel.minorticks_off()
@@ -214,14 +201,6 @@ def draw(rows: pd.DataFrame) -> "Drawing":
         drawing.suptitle(f"One FInC layer, {size}, {first['device']}", fontsize=10)
     label_ends(drawing.axes[-1])
     return drawing
-
-
-def explore(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Every time against n and against k."""
-    titles = {"n": "image size n, k = 3", "k": "kernel size k, n = 32"}
-    for axis, title in titles.items():
-        points = series_points(axis_rows(rows, axis), axis, SERIES, ("channels", "batch"))
-        yield figure(f"time against {title}", axis, "seconds", points, log=True)
 
 
 TABLE = Table(
@@ -248,6 +227,17 @@ TABLE = Table(
     },
     summary=summary,
     page=page,
-    explore=explore,
+    plots=tuple(
+        Plot(
+            title=f"time against {title}, {other} = {CENTER[other]}",
+            columns={f"{name}_s": name for name in SERIES},
+            x=axis,
+            series="column",
+            looks=SERIES,
+            where={other: [CENTER[other]]},
+            apart=("channels", "batch"),
+        )
+        for axis, (title, other) in AXES.items()
+    ),
     order=6,
 )

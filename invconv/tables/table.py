@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,33 +11,22 @@ import pandas as pd
 
 import invconv.tables
 from invconv.report.document import FORMATS, Document
-from invconv.report.explorer.matches import Place, by_name
-from invconv.report.explorer.points import Figure
-from invconv.rows.columns import Column
+from invconv.report.explorer.tables import Shown
 from invconv.sweeps.application import Application
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Application):
+class Table(Application, Shown):
     """Everything about one table; pages, explorer, import checks and commands follow from it.
 
     Attributes:
-        title: in one line, for lists and the explorer.
         page: makes the page from all rows; it knows rows and published figures only.
-        columns: what a row may hold besides its labels, see `invconv.rows.columns`.
         named: whether a cell's name ends with the hash of its configuration.
-        explore: the explorer's figures of the ok rows; None for every time against the method.
-        match: a published figure → the column that measures it and the labels of the rows that
-            do; None for a figure that is not comparable.
         order: its place among the others.
     """
 
-    title: str
     page: Callable[[pd.DataFrame], Document]
-    columns: tuple[Column, ...] = ()
     named: bool = True
-    explore: Callable[[pd.DataFrame], Iterable[Figure]] | None = None
-    match: Callable[[Mapping[str, str]], Place | None] = by_name
     order: int = 100
 
     def write_page(

@@ -12,13 +12,13 @@ import torch
 
 from invconv import build
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
-from invconv.methods import methods
 from invconv.numerical import relative_error
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
-from invconv.report.explorer.matches import Place, by_name
+from invconv.report.entries import Grid
+from invconv.report.explorer.matches import Match
+from invconv.report.grids import swept
 from invconv.report.published import published
 from invconv.rows import Incorrect, Values, newest
 from invconv.rows.columns import Error, Name, Number
@@ -48,6 +48,9 @@ COUNTED = {
     "inverse": {"declared": "exact", "round trip": "round_trip_error"},
 }
 """Published metric → the columns that show what was counted."""
+COMPARED = {"operations": "inverse_operations", "parameters": "free"}
+COMPARED |= {"log_det": "log_det_operations", "inverse": "exact"}
+"""Published metric → the column that measures it."""
 
 
 @dataclass
@@ -92,60 +95,55 @@ def kernel(options: Mapping[str, int]) -> int:
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows and the published table."""
     figures = published("table1")
-    kept = newest(rows)
+    rows = newest(rows)
     context = {
         "sizes": [
-            {"by": label, **dict(zip(SIZE, size, strict=True))}
-            | {metric: _grid(group, figures, metric, size) for metric in COUNTED}
-            for label, size, group in _sizes(kept)
+            {**group.iloc[0][["by", *SIZE]]}
+            | {metric: _grid(group, figures, metric) for metric in COUNTED}
+            for group in _sizes(rows)
         ],
         "notes": figures[figures["note"] != ""].to_dict("records"),
         "sources": ", ".join(dict.fromkeys(figures["source"])),
-        "failures": bl.failures(kept),
-        "commits": ", ".join(sorted(set(kept["commit"].astype(str)))),
+        "failures": bl.failures(rows),
+        "commits": ", ".join(sorted(set(rows["commit"].astype(str)))),
     }
     return Document("table1", Path(__file__).with_suffix(".md.j2"), context)
 
 
-def _sizes(rows: pd.DataFrame) -> list[tuple[str, list[int], pd.DataFrame]]:
+def _sizes(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The newest counts by contributor and size; of ours the machine does not matter."""
     if rows.empty:
         return []
     options = rows["config"].map(lambda text: json.loads(text)["method"]["options"])
-    rows = rows.assign(_label=bl.labels(rows), k=options.map(kernel))
-    rows = newest(rows, ("method", "_label", *SIZE))
-    return [
-        (group["_label"].iloc[0], [int(value) for value in group[SIZE].iloc[0]], group)
-        for _, group in rows.groupby(["_label", *SIZE])
-    ]
+    rows = rows.assign(by=bl.labels(rows), k=options.map(kernel))
+    return [group for _, group in newest(rows, ("method", "by", *SIZE)).groupby(["by", *SIZE])]
 
 
-def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str, size: list[int]) -> Grid:
+def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
     """A line for every method, and behind them every one that was published only."""
+    size = rows.iloc[0][SIZE].tolist()
     figures = figures[figures["metric"] == metric]
-    swept = [name for name, method in methods().items() if method.swept]
-    lines, seen = [], set()
-    for method in dict.fromkeys([*swept, *rows["method"]]):
-        model = bl.title(method).partition(" (")[0]
-        seen.add(model)
-        row = bl.only(rows, method=method)
-        line = {"method": Entry(bl.title(method)), **_published(figures, model, size)}
-        for title, column in COUNTED[metric].items():
-            line[title] = en.value(row, column, _count)
-        lines.append(line)
-    for model in figures.loc[~figures["model"].isin(seen), "model"]:
-        line = {"method": Entry(model), **_published(figures, model, size)}
-        lines.append(line | dict.fromkeys(COUNTED[metric], Entry("published only")))
-    if all(line["its value"].text == en.ABSENT for line in lines):
-        for line in lines:
-            del line["its value"]
+    models = {name: bl.title(name).partition(" (")[0] for name in (*swept(), *rows["method"])}
+    lines = [
+        {"method": bl.title(name), **_published(figures, model, size)}
+        | {
+            title: en.value(bl.only(rows, method=name), column, _count)
+            for title, column in COUNTED[metric].items()
+        }
+        for name, model in models.items()
+    ]
+    for model in figures.loc[~figures["model"].isin(models.values()), "model"]:
+        only = dict.fromkeys(COUNTED[metric], "published only")
+        lines.append({"method": model, **_published(figures, model, size), **only})
     return Grid(lines)
 
 
-def _published(figures: pd.DataFrame, model: str, size: list[int]) -> dict[str, Entry]:
+def _published(figures: pd.DataFrame, model: str, size: list[int]) -> dict[str, object]:
     stated = bl.published_entry(figures, model=model)
+    if not figures["value"].isin(FORMULAS).any():
+        return {"published": stated}
     formula = FORMULAS.get(stated.text)
-    worth = stated.saying(_count(formula(*size))) if formula else Entry(en.ABSENT)
+    worth = stated.saying(_count(formula(*size))) if formula else en.ABSENT
     return {"published": stated, "its value": worth}
 
 
@@ -153,14 +151,6 @@ def _count(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return en.whole(value) if value >= 1 or value == 0 else en.number(value, 2)
-
-
-def match(figure: Mapping[str, str]) -> Place:
-    """The column that counts what a published formula does."""
-    columns = {"operations": "inverse_operations", "parameters": "free"}
-    columns |= {"log_det": "log_det_operations", "inverse": "exact"}
-    metric, labels = by_name(figure)
-    return columns.get(metric, metric), labels
 
 
 TABLE = Table(
@@ -176,10 +166,7 @@ TABLE = Table(
         Name("exact"),
     ),
     presets={
-        "default": Preset(
-            sweep={"method": ",".join(name for name, m in methods().items() if m.swept)},
-            minutes=0.1,
-        ),
+        "default": Preset(sweep={"method": ",".join(swept())}, minutes=0.1),
         "tiny": Preset({"channels": 4, "n": 4}, {"method": "glow,finc"}),
     },
     choices={"method": "glow"},
@@ -188,6 +175,6 @@ TABLE = Table(
         f"{values['free']} free parameters, {values['dependent_steps']} dependent steps"
     ),
     page=page,
-    match=match,
+    match=Match(columns=COMPARED),
     order=1,
 )

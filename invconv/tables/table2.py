@@ -16,12 +16,14 @@ from invconv.bench.flow_timing import verify_round_trip
 from invconv.data import SPLITS, ImageSet, data_set, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.flows import LevelFlow
+from invconv.report.explorer.plots import Plot
+from invconv.report.grids import swept
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Bits, Number, Seconds
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
 from invconv.tables.table import Table
-from invconv.tables.table2_page import EMBEDDED, PAPER, explore, page, swept, timed
+from invconv.tables.table2_page import EMBEDDED, PAPER, TIMES, page, shown, timed
 from invconv.training import TrainingOptions, build_flow, train
 from invconv.training.distributed import current
 from invconv.training.evaluation import bits_per_image
@@ -97,7 +99,7 @@ class Table2(Sweep):
 
 def measure(config: Table2, device: torch.device, folder: Path) -> Values:
     """Train, evaluate, verify the round trip and time; only rank 0 does the last two."""
-    world = current()
+    world, timing, seed = current(), config.timing, config.seed
     if not config.trained:
         return {} if world.rank else measure_untrained(config, device)
     chosen = {name: value for name, value in vars(config.dataset).items() if value is not None}
@@ -106,8 +108,7 @@ def measure(config: Table2, device: torch.device, folder: Path) -> Values:
         load(split=split, root=root, **chosen) for split in SPLITS
     )
     architecture = describe_flow(config, train_data)
-    method, seed = config.method.name, config.seed
-    recipe = {"flow": architecture, "data": chosen, "method": method, "seed": seed}
+    recipe = {"flow": architecture, "data": chosen, "method": config.method.name, "seed": seed}
     torch.manual_seed(seed)
     flow = build_flow(architecture).to(device)
     options, shows = config.budget.training, config.progress
@@ -119,70 +120,64 @@ def measure(config: Table2, device: torch.device, folder: Path) -> Values:
         from invconv.pictures import write_pictures  # matplotlib, which not every job needs
 
         write_pictures(flow, test_data.images, folder, seed)
-    warmup, repeats = config.timing.warmup, config.timing.repeats
-    images = test_data.images[: config.timing.images].to(device)
     values: Values = {
         "bpd": bits.mean().item(),
         "bpd_interval": NORMAL * bits.std().item() / math.sqrt(len(bits)),
         "valid_bpd": state.best_valid_bpd,
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
-        **facts(flow, images),
     }
-    if repeats:
-        return values | time_flow(flow, images, warmup, repeats, published=repeats)
-    return values | verify_round_trip(flow, images)
+    images = test_data.images[: timing.images].to(device)
+    return values | facts(flow, images, timing, timing.repeats)
 
 
 def measure_untrained(config: Table2, device: torch.device) -> Values:
     """Time the flow as initialized, on random images of the data set's shape; needs no data."""
     known, timing = data_set(config.dataset.name), config.timing
     if known.shape is None or known.levels is None:
-        raise ValueError(
-            f"the images of {known.name} have no known shape: trained=false needs one"
-        )
+        raise ValueError(f"trained=false needs a known shape, which {known.name} has not")
     torch.manual_seed(config.seed)
     size = (max(INITIAL_IMAGES, timing.images), *known.shape)
     images = torch.randint(known.levels, size).byte()
     data = ImageSet(known.name, "random", images, known.levels)
     flow = build_flow(describe_flow(config, data)).to(device)
-    flow.initialize(images[:INITIAL_IMAGES].to(device))
-    images = images[: timing.images].to(device)
-    return {
-        **facts(flow, images),
-        **time_flow(flow, images, timing.warmup, timing.repeats, training=False, published=1),
-    }
+    images = images.to(device)
+    flow.initialize(images[:INITIAL_IMAGES])
+    return facts(flow, images[: timing.images], timing, published=1, training=False)
 
 
 def describe_flow(config: Table2, data: ImageSet) -> dict[str, object]:
     """Return the arguments of `build_flow`."""
-    budget, likelihood = config.budget, config.likelihood
+    method, budget, likelihood = config.method, config.budget, config.likelihood
+    layer = {"conv": method.conv, "conv_options": method.options, "step": method.step}
+    size = {"levels": budget.levels, "steps": budget.steps, "width": budget.width}
     return {
         "kind": "multiscale",
-        "conv": config.method.conv,
         "shape": data.shape,
-        "levels": budget.levels,
-        "steps": budget.steps,
-        "width": budget.width,
-        "conv_options": config.method.options,
         "bins": data.levels,
-        "step": config.method.step,
         "dequantization": likelihood.dequantization,
-        "preprocessing": likelihood.preprocessing,
         "dequantization_options": likelihood.options,
+        "preprocessing": likelihood.preprocessing,
+        **layer,
+        **size,
     }
 
 
-def facts(flow: LevelFlow, images: Tensor) -> Values:
-    """Count what a flow has."""
+def facts(
+    flow: LevelFlow, images: Tensor, timing: Timing, published: int, training: bool = True
+) -> Values:
+    """Count what a flow has, verify its round trip, and time it unless ``timing`` says not to."""
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(images.device) for conv in convs}
     stored, free = count_flow_parameters(flow, images[:2])
-    return {
+    values: Values = {
         "dequantization": flow.dequantization_name,
         "parameters": stored,
         "free_parameters": free,
         "solver": ", ".join(sorted(solvers - {""})),
     }
+    if not timing.repeats:
+        return values | verify_round_trip(flow, images)
+    return values | time_flow(flow, images, timing.warmup, timing.repeats, training, published)
 
 
 def summary(values: Values) -> str:
@@ -253,6 +248,13 @@ TABLE = Table(
     summary=summary,
     after=draw_losses,
     page=page,
-    explore=explore,
+    plots=(
+        Plot(
+            title="{column}, {dataset}",
+            columns={"bpd": "bits per dimension", **TIMES},
+            order=shown(),
+            apart=("preset", "seed"),
+        ),
+    ),
     order=2,
 )

@@ -1,7 +1,8 @@
 """Table 3 of the FInC Flow paper: FInC and MaCow with as many parameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from omegaconf import MISSING
 
 from invconv.bench import time_flow
 from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
-from invconv.methods import COLOR, MARKER, method
+from invconv.methods import method
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
 from invconv.report.entries import Grid
-from invconv.report.explorer.matches import Place
-from invconv.report.explorer.points import Figure, figure, point, published_points
-from invconv.report.published import published
+from invconv.report.explorer.matches import Match
+from invconv.report.explorer.plots import Plot
+from invconv.report.grids import CELLS, cells, compared, page_of_blocks
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Seconds
 from invconv.sweeps.application import Preset
@@ -29,21 +30,12 @@ from invconv.training import build_flow
 
 SHAPE = (3, 32, 32)
 INITIAL_IMAGES = 16
-IMAGES = 100
-"""How many of them the published times are for."""
+IMAGES = 100  # of the published times
 
 
 @dataclass(frozen=True)
 class Model:
-    """One of the table's models.
-
-    Attributes:
-        title: on the page and in the paper.
-        dequantization: what the page calls it.
-        kind: of flow, see `invconv.training.build_flow`.
-        architecture: its arguments.
-        method: whose look it has.
-    """
+    """One of the models: its names, a kind of flow with its arguments, and whose look it has."""
 
     title: str
     dequantization: str
@@ -57,6 +49,8 @@ MODELS = {
     "macow_org": Model("MaCow-org", "variational", "macow_fg", MACOW_ORG, "macow"),
     "finc_k28": Model("FInC", "uniform", "multiscale", FINC_K28, "finc"),
 }
+TITLES = {name: model.title for name, model in MODELS.items()}
+SWEEP = {"flow": ",".join(MODELS)}
 
 
 @dataclass
@@ -118,25 +112,7 @@ def summary(values: Values) -> str:
 
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows and the published figures."""
-    figures = published("table3")
-    found = [
-        {
-            "origin": bl.origin(block),
-            "images": int(block["images"].iloc[0]),
-            "width": int(block["width"].iloc[0]),
-            "times": _grid(block, figures),
-            "failures": bl.failures(block),
-            "lossy": bl.lossy(block),
-        }
-        for block in bl.blocks(rows, "flow")
-    ]
-    context = {
-        "blocks": found,
-        "empty": None if found else _grid(rows, figures),
-        "full": WIDTH,
-        "published": bl.published_notes(figures),
-    }
-    return Document("table3", Path(__file__).with_suffix(".md.j2"), context)
+    return page_of_blocks(Path(__file__).with_suffix(".md.j2"), rows, _grid, "flow")
 
 
 def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
@@ -145,54 +121,21 @@ def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
     lines = []
     for name, model in MODELS.items():
         row = bl.only(block, model=name)
-
-        def stated(metric: str, title: str = model.title) -> en.Entry:
-            form = en.whole if metric.startswith("parameters") else None
-            return bl.published_entry(figures, form, model=title, metric=metric)
-
+        stated = partial(bl.published_entry, figures, model=model.title)
         line = {
             "model": model.title,
             "dequantisation": model.dequantization,
-            "parameters published": stated("parameters"),
-            "exactly": stated("parameters_exact"),
-            "parameters": en.value(row, "parameters", en.whole),
+            "parameters published": stated(en.whole, metric="parameters"),
+            "exactly": stated(en.whole, metric="parameters_exact"),
+            "parameters": CELLS["stored"](row),
         }
-        measured = {"FT": en.quartiles(row, "ft"), "ST": bl.sampling_time(row)}
-        for title, entry in measured.items():
-            metric = f"{title.lower()}_s"
-            line[f"{title} s, published"] = stated(metric)
-            line[f"{title} s, measured"] = entry
-            if full:
-                line[f"{title} ratio"] = en.against(row, metric, stated(metric))
-        line["ST/FT"] = en.quotient(row, "st_s", row, "ft_s")
-        line["ST s, paper's algorithm"] = en.quartiles(row, "st_published")
-        line["A/A"] = en.value(row, "aa_spread", "{:.1%}".format)
+        for time in ("FT", "ST"):
+            metric, measured = f"{time.lower()}_s", CELLS[f"{time} s"](row)
+            line |= compared(row, f"{time} s,", metric, stated(metric=metric), measured, full)
+        line |= cells(row, "ST/FT", "ST s, paper's algorithm", "A/A")
         line["round trip"] = en.value(row, "round_trip_error", "{:.1e}".format)
         lines.append(line)
     return Grid(lines)
-
-
-def explore(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Show each time against the model."""
-    models = {name: (model.title, method(model.method)) for name, model in MODELS.items()}
-    looks = {title: (title, look.color, look.marker) for title, look in models.values()}
-    for metric, title in TIMES.items():
-        points = []
-        for i, row in rows.iterrows():
-            name = models.get(row["model"], (row["model"],))[0]
-            found = point(i, row, name, metric, ("images", "width"))
-            if found is not None:
-                points.append(((*looks.get(name, (name, COLOR, MARKER)), "-"), found))
-        if points:
-            points += published_points("table3", {t: t for t in looks}, looks, metric=metric)
-        yield figure(title, "", "seconds", points, log=None, order=list(looks), legend=False)
-
-
-def match(figure: Mapping[str, str]) -> Place:
-    """The column and the model of a published figure."""
-    titles = {name: model.title for name, model in MODELS.items()}
-    names = [name for name, title in titles.items() if title == figure["model"]]
-    return figure["metric"], {"model": names}
 
 
 TABLE = Table(
@@ -204,12 +147,9 @@ TABLE = Table(
     labels={"model": "flow.name", "images": "images", "width": "width"},
     columns=(Seconds("ft st st_published"), *FLOW),
     presets={
-        "default": Preset({"width": 32}, {"flow": ",".join(MODELS)}, minutes=2),
-        "tiny": Preset(
-            {"width": 4, "steps": 1, "images": 2, "warmup": 0, "repeats": 2},
-            {"flow": ",".join(MODELS)},
-        ),
-        "paper": Preset({"width": WIDTH}, {"flow": ",".join(MODELS)}),
+        "default": Preset({"width": 32}, SWEEP, minutes=2),
+        "tiny": Preset({"width": 4, "steps": 1, "images": 2, "warmup": 0, "repeats": 2}, SWEEP),
+        "paper": Preset({"width": WIDTH}, SWEEP),
     },
     choices={"flow": "finc_k28"},
     groups={
@@ -220,7 +160,20 @@ TABLE = Table(
     },
     summary=summary,
     page=page,
-    explore=explore,
-    match=match,
+    plots=(
+        Plot(
+            title="{column}",
+            columns=TIMES,
+            x="model",
+            order=TITLES,
+            series="model",
+            looks={
+                name: (model.title, method(model.method).color, method(model.method).marker)
+                for name, model in MODELS.items()
+            },
+            apart=("images", "width"),
+        ),
+    ),
+    match=Match(model="model", titles=TITLES, dataset=""),
     order=3,
 )

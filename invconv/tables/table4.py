@@ -1,8 +1,9 @@
 """Table 4 of the FInC Flow thesis: sampling with algorithm 1, algorithm 2 and our inverse."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +20,8 @@ from invconv.report import entries as en
 from invconv.report.document import Document
 from invconv.report.entries import Grid
 from invconv.report.explorer.matches import Place
-from invconv.report.explorer.points import Figure, figure, point, published_points
-from invconv.report.published import published
+from invconv.report.explorer.plots import Plot
+from invconv.report.grids import CELLS, cells, compared, page_of_blocks
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Error, Seconds
 from invconv.solvers import METHODS, resolve
@@ -34,7 +35,14 @@ MODELS |= {"imagenet64": "imagenet64_k32"}
 IMAGES = (1, 100)
 ALGORITHMS = {"algorithm_1": "diagonal_channel", "algorithm_2": "diagonal_channel_4"}
 """Column → method of the solver."""
+LOOKS = {
+    "algorithm_1": ("algorithm 1", "#117733", "x"),
+    "algorithm_2": ("algorithm 2", "#44AA99", "P"),
+    "ours": ("ours", "#CC6677", "D"),
+}
 INITIAL_IMAGES = 16
+SWEEP = {"size": ",".join(MODELS), "images": "1,100"}
+TITLES = {size: f"{DATASETS[size].title} {FINC[model]}" for size, model in MODELS.items()}
 
 
 @dataclass
@@ -90,105 +98,37 @@ def summary(values: Values) -> str:
 
 
 def page(rows: pd.DataFrame) -> Document:
-    """The page, a function of the rows and the published figures."""
-    figures = published("table4")
-    found = [
-        {
-            "origin": bl.origin(block),
-            "width": int(block["width"].iloc[0]),
-            "times": _grid(block, figures),
-            "failures": bl.failures(block),
-            "absent": _absent(block),
-        }
-        for block in bl.blocks(rows, "size", "images")
-    ]
-    return Document(
-        "table4",
-        Path(__file__).with_suffix(".md.j2"),
-        {
-            "blocks": found,
-            "empty": None if found else _grid(rows, figures),
-            "full": WIDTH,
-            "published": bl.published_notes(figures),
-        },
-    )
-
-
-def _title(size: str) -> str:
-    levels, steps = FINC[MODELS[size]]
-    return f"{DATASETS[size].title} ({levels}, {steps})"
+    """Make the page from the rows and the published figures."""
+    return page_of_blocks(Path(__file__).with_suffix(".md.j2"), rows, _grid, "size", "images")
 
 
 def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
     """One line per model and number of images; ratios to published times at full width alone."""
     full = not block.empty and int(block["width"].iloc[0]) == WIDTH
     lines = []
-    for size in MODELS:
-        for images in IMAGES:
-            row = bl.only(block, size=size, images=images)
-            model = {"model": "FInC", "dataset": size}
-            stated = {
-                name: bl.published_entry(figures, en.whole, **model, metric=name)
-                for name in ("parameters", "parameters_exact")
-            }
-            line = {
-                "model (L, K)": _title(size),
-                "images": str(images),
-                "parameters published": stated["parameters"],
-                "exactly": stated["parameters_exact"],
-                "parameters": en.value(row, "parameters", en.whole),
-            }
-            for name in ALGORITHMS:
-                title = name.replace("_", " ")
-                theirs = bl.published_entry(
-                    figures, model=title, dataset=size, metric=f"st_{images}_s"
-                )
-                line[f"{title} published"] = theirs
-                line[f"{title} measured"] = en.quartiles(row, name)
-                if full:
-                    line[f"{title} ratio"] = en.against(row, f"{name}_s", theirs)
-            line["ours"] = bl.sampling_time(row, "ours", "ours_round_trip")
-            line["A/A"] = en.value(row, "aa_spread", "{:.1%}".format)
-            lines.append(line)
+    for size, images in product(MODELS, IMAGES):
+        row = bl.only(block, size=size, images=images)
+        stated = partial(bl.published_entry, figures, dataset=size)
+        line = {
+            "model (L, K)": TITLES[size],
+            "images": str(images),
+            "parameters published": stated(en.whole, model="FInC", metric="parameters"),
+            "exactly": stated(en.whole, model="FInC", metric="parameters_exact"),
+            "parameters": CELLS["stored"](row),
+        }
+        for name in ALGORITHMS:
+            title = name.replace("_", " ")
+            time = stated(model=title, metric=f"st_{images}_s")
+            line |= compared(row, title, f"{name}_s", time, en.quartiles(row, name), full)
+        line["ours"] = bl.sampling_time(row, "ours", "ours_round_trip")
+        lines.append(line | cells(row, "A/A"))
     return Grid(lines)
-
-
-def _absent(block: pd.DataFrame) -> list[str]:
-    """Why an algorithm was not measured."""
-    reasons = {name: block.get(f"{name}_reason", pd.Series(dtype=object)) for name in ALGORITHMS}
-    return [
-        f"{name.replace('_', ' ')}: not measured: {reason}."
-        for name, found in reasons.items()
-        for reason in dict.fromkeys(found.dropna())
-    ]
-
-
-def explore(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Sampling time against the model, one figure for each number of images."""
-    looks = {
-        "algorithm_1": ("algorithm 1", "#117733", "x"),
-        "algorithm_2": ("algorithm 2", "#44AA99", "P"),
-        "ours": ("ours", "#CC6677", "D"),
-    }
-    names = {size: _title(size) for size in MODELS}
-    for images in sorted(rows["images"].unique()):
-        points = []
-        for i, row in rows[rows["images"] == images].iterrows():
-            x = names.get(row["size"], row["size"])
-            for field, look in looks.items():
-                found = point(i, row, x, f"{field}_s", ("width",))
-                if found is not None:
-                    points.append(((*look, "-"), found))
-        theirs = {look[0]: look for look in looks.values()}
-        points += published_points("table4", names, theirs, metric=f"st_{int(images)}_s")
-        title = f"sampling time of {int(images)} images"
-        yield figure(title, "", "seconds", points, log=None, order=list(names.values()))
 
 
 def match(figure: Mapping[str, str]) -> Place:
     """The column of an algorithm's published time, or of the model's size."""
     times = {name.replace("_", " "): f"{name}_s" for name in ALGORITHMS}
-    labels: dict[str, list[object]] = {"size": [figure["dataset"]]}
+    labels: dict[str, list[str | float]] = {"size": [figure["dataset"]]}
     if figure["model"] not in times:
         return figure["metric"], labels
     return times[figure["model"]], {**labels, "images": [int(figure["metric"].split("_")[1])]}
@@ -201,23 +141,25 @@ TABLE = Table(
     measure=measure,
     cell="{size}-i{images}-w{width}",
     labels={"size": "size", "images": "images", "width": "width"},
-    columns=(
-        Seconds("ours algorithm_?"),
-        Error("ours_round_trip algorithm_?_round_trip"),
-        *FLOW,
-    ),
+    columns=(Seconds("ours algorithm_?"), Error("ours_round_trip algorithm_?_round_trip"), *FLOW),
     presets={
-        "default": Preset(
-            {"width": 32},
-            {"size": ",".join(MODELS), "images": "1,100"},
-            minutes=3,
-        ),
+        "default": Preset({"width": 32}, SWEEP, minutes=3),
         "tiny": Preset({"width": 4, "repeats": 2}, {"size": "mnist", "images": "'1'"}),
-        "paper": Preset({"width": WIDTH}, {"size": ",".join(MODELS), "images": "1,100"}),
+        "paper": Preset({"width": WIDTH}, SWEEP),
     },
     summary=summary,
     page=page,
-    explore=explore,
+    plots=(
+        Plot(
+            title="sampling time of {images:g} images",
+            columns={f"{name}_s": name for name in LOOKS},
+            x="size",
+            order=TITLES,
+            series="column",
+            looks=LOOKS,
+            apart=("width",),
+        ),
+    ),
     match=match,
     order=4,
 )

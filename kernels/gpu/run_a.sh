@@ -56,10 +56,9 @@ print(len(driver._functions), "kernels loaded")
 PY
 [ $? = 0 ] || { say "the smoke test failed: stopping"; exit 1; }
 # the sanitizers run beside the tests: neither is timed
-python3 -c "from invconv.bench.gpu_tools import SANITIZED; print(SANITIZED)" > "$scratch/sanitized.py"
 for tool in memcheck racecheck synccheck initcheck; do
   (
-    timeout 125 compute-sanitizer --tool $tool --error-exitcode 9 python3 "$scratch/sanitized.py" \
+    timeout 125 compute-sanitizer --tool $tool --error-exitcode 9 python3 kernels/gpu/sanitized.py \
       > "$scratch/$tool.log" 2>&1
     echo "exit $?" >> "$scratch/$tool.log"
   ) &

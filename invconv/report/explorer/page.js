@@ -150,7 +150,7 @@ function traces(figure) {
       name: look.name,
       legendgroup: look.name,
       showlegend: !again,
-      mode: stated || (figure.log === null && !figure.joined) ? "markers" : "lines+markers",
+      mode: stated || !figure.x ? "markers" : "lines+markers",
       line: { color: look.color, dash: look.dash, width: 1.5 },
       marker: { color: look.color, symbol: look.symbol, size: stated ? 11 : 8,
         line: { color: look.color, width: stated ? 2 : 0 } },
@@ -163,9 +163,9 @@ function drawFigure() {
   const figure = table.figures[Number(choice("figure"))];
   if (!figure) return;
   const logarithmic = byId("logarithmic").checked;
-  byId("logarithmic").disabled = figure.log === null && figure.y !== "seconds";
+  byId("logarithmic").disabled = figure.order.length > 0 && figure.y !== "seconds";
   const narrow = window.innerWidth < 640;
-  const x = figure.log === null
+  const x = figure.order.length
     ? { type: "category", categoryorder: "array", categoryarray: figure.order,
         tickangle: narrow ? 60 : "auto" }
     : { type: logarithmic ? "log" : "linear", tickmode: "array",

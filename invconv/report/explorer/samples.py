@@ -5,52 +5,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from invconv.rows import read_row
+from invconv.rows.store import KEY
 
 MOST_BYTES = 1_200_000
 """Of all pictures together: the page stays below 6 MB."""
 NAMES = ("samples", "reconstructions", "interpolations")
 
-Key = tuple[str, str, str]
-"""Cell, machine and commit."""
-
 
 @dataclass
 class Pictures:
-    """What was found.
+    """What was found, by cell, machine and commit.
 
     Attributes:
-        shown: row → (name, data URI) of each of its pictures.
-        left_out: rows whose pictures exist and did not fit, with the path of one.
+        shown: name and data URI of each picture of a row.
+        left_out: the path of one that did not fit.
     """
 
-    shown: dict[Key, list[tuple[str, str]]] = field(default_factory=dict)
-    left_out: dict[Key, str] = field(default_factory=dict)
+    shown: dict[tuple[str, ...], list[tuple[str, str]]] = field(default_factory=dict)
+    left_out: dict[tuple[str, ...], str] = field(default_factory=dict)
 
 
 def find_pictures(runs: Path, most: int = MOST_BYTES) -> Pictures:
-    """The pictures beside the rows below ``runs``: everyone's samples first, then the others.
+    """Return the pictures beside the rows below ``runs``: all samples first, then the others.
 
     Args:
         runs: any folder; rows are found at any depth.
         most: bytes of all data URIs together.
     """
-    found = Pictures()
-    folders = {}
+    found, folders = Pictures(), {}
     for path in sorted(runs.glob("**/row.json")):
-        row = read_row(path)
-        if row is not None:
-            source = row.provenance
-            folders[row.cell, str(source.get("machine")), str(source.get("commit"))] = path.parent
-    left = most
-    for name in NAMES:
-        for key, folder in folders.items():
-            picture = folder / f"{name}.png"
-            if not picture.exists():
-                continue
-            data = base64.b64encode(picture.read_bytes()).decode()
-            if len(data) > left:
-                found.left_out.setdefault(key, str(picture))
-                continue
-            left -= len(data)
+        if row := read_row(path):
+            known = {"cell": row.cell, **row.provenance}
+            folders[tuple(str(known.get(name)) for name in KEY)] = path.parent
+    places = ((name, *place) for name in NAMES for place in folders.items())
+    for name, key, folder in places:
+        picture = folder / f"{name}.png"
+        if not picture.exists():
+            continue
+        data = base64.b64encode(picture.read_bytes()).decode()
+        if len(data) > most:
+            found.left_out.setdefault(key, str(picture))
+        else:
+            most -= len(data)
             found.shown.setdefault(key, []).append((name, f"data:image/png;base64,{data}"))
     return found

@@ -1,13 +1,12 @@
 """What the explorer shows of one table: columns, rows, pictures, figures, published figures."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from invconv.report.explorer.matches import Comparison, Place, comparisons
-from invconv.report.explorer.points import QUARTILES, Figure, default_figures
+from invconv.report.explorer.matches import Comparison, Match, Place, comparisons
+from invconv.report.explorer.plots import QUARTILES, Figure, Plot, default_plot
 from invconv.report.explorer.samples import Pictures
 from invconv.rows import Value, newest
 from invconv.rows.columns import Column, column_of
@@ -24,31 +23,25 @@ UNITS = {
 ASIDE = ("table", "python", "cuda", "isa", "tf32", "dirty", "date", "duration_s", "config")
 """Columns that are shown on demand."""
 FRONT = ("cell", "status", "reason")
-DIGITS = 9
 
 
-class Shown(Protocol):
-    """What the explorer needs of a table."""
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the explorer shows of a table.
 
-    @property
-    def name(self) -> str:
-        """As in its rows."""
+    Attributes:
+        name: as in its rows.
+        title: in one line.
+        columns: what a row may hold besides its labels, see `invconv.rows.columns`.
+        plots: its figures; none for every time against the method.
+        match: a published figure → the column that measures it and the labels of the rows that do.
+    """
 
-    @property
-    def title(self) -> str:
-        """In one line."""
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Of its rows."""
-
-    @property
-    def explore(self) -> Callable[[pd.DataFrame], Iterable[Figure]] | None:
-        """The figures of the ok rows; None for every time against the method."""
-
-    @property
-    def match(self) -> Callable[[Mapping[str, str]], Place | None]:
-        """A published figure → the column and the labels of the rows that measure it."""
+    name: str
+    title: str
+    columns: tuple[Column, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    match: Callable[[Mapping[str, str]], Place] = field(default_factory=Match)
 
 
 @dataclass(frozen=True)
@@ -66,13 +59,9 @@ class TableData:
     """One table for the page.
 
     Attributes:
-        name, title: of the table.
-        columns: of the rows.
         values: one list per column.
         newest: for every row whether it is its cell's newest on its machine.
         pictures, left_out: by the row's number, see `Pictures`.
-        figures: those with a point.
-        published: what other people measured.
     """
 
     name: str
@@ -88,58 +77,39 @@ class TableData:
 
 def table_data(table: Shown, rows: pd.DataFrame, pictures: Pictures | None = None) -> TableData:
     """Return what the page shows of a table's rows."""
-    rows = rows.reset_index(drop=True)
-    rows = rows.assign(**{c: rows[c].astype("string") for c in KEY if c in rows})
-    names = [*FRONT, *(str(c) for c in rows if c not in FRONT)]
-    names = [c for c in names if c in FRONT or rows[c].notna().any()]
-    if "reason" in rows and rows["reason"].isna().all():
-        names.remove("reason")
-    pictures = pictures or Pictures()
-    keys = list(rows[KEY].itertuples(index=False, name=None))
-    figures: Iterable[Figure] = ()
-    if len(rows):
-        good = rows[rows["status"] == "ok"]
-        explore = table.explore
-        figures = explore(good) if explore else default_figures(good, table.columns)
+    rows, pictures = rows.reset_index(drop=True), pictures or Pictures()
+    rows = rows.assign(**{name: rows[name].astype("string") for name in KEY})
+    names = [*FRONT, *(name for name in map(str, rows) if name not in FRONT)]
+    names = [name for name in names if name in FRONT[:2] or rows[name].notna().any()]
+    keys = dict(enumerate(rows[KEY].itertuples(index=False, name=None)))
+    good = rows[rows["status"] == "ok"]
+    compared = comparisons(table.name, rows, table.match)
+    plots = table.plots or (default_plot(good, table.columns),)
     return TableData(
         table.name,
         table.title,
-        [_field(c, rows[c], table.columns) for c in names],
-        [[plain(value) for value in rows[c].astype(object)] for c in names],
-        rows.index.isin(newest(rows).index).tolist() if len(rows) else [],
-        {i: pictures.shown[key] for i, key in enumerate(keys) if key in pictures.shown},
-        {i: pictures.left_out[key] for i, key in enumerate(keys) if key in pictures.left_out},
-        [figure for figure in figures if figure.points],
-        comparisons(table.name, rows, table.match),
+        [_field(name, rows[name], table.columns) for name in names],
+        [[_plain(value) for value in rows[name].astype(object)] for name in names],
+        rows.index.isin(newest(rows).index).tolist(),
+        {i: pictures.shown[key] for i, key in keys.items() if key in pictures.shown},
+        {i: pictures.left_out[key] for i, key in keys.items() if key in pictures.left_out},
+        [figure for plot in plots for figure in plot.figures(good, compared)],
+        compared,
     )
 
 
-def unit(name: str, columns: Iterable[Column] = ()) -> str:
-    """Return the unit of a column, "" where it is a count or a ratio.
-
-    >>> from invconv.report.explorer.tables import unit
-    >>> from invconv.rows.columns import Bits
-    >>> unit("st_q25_s"), unit("inverse_bytes_per_s"), unit("loss", [Bits("loss")]), unit("n")
-    ('s', 'bytes/s', 'bits/dim', '')
-    """
+def _field(name: str, values: pd.Series, columns: Sequence[Column]) -> Field:
     column = column_of(name, columns)
-    if column is not None and column.unit:
-        return column.unit
-    return next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
-
-
-def _field(name: str, values: pd.Series, columns: Iterable[Column]) -> Field:
+    ending = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     shown = name not in ASIDE and not name.endswith(QUARTILES)
-    return Field(name, unit(name, columns), numeric, shown)
+    return Field(name, column.unit if column and column.unit else ending, numeric, shown)
 
 
-def plain(value: Value) -> Value:
-    """Return a value as JSON has it: None for what is absent, a float with nine digits."""
+def _plain(value: Value) -> Value:
+    """A value as JSON has it: None for what is absent, a float with nine digits."""
     if pd.isna(value):
         return None
-    if isinstance(value, float):
-        if value in (float("inf"), float("-inf")):
-            return str(value)
-        return int(value) if value.is_integer() else float(f"{value:.{DIGITS}g}")
+    if isinstance(value, float) and abs(value) < float("inf"):
+        return int(value) if value.is_integer() else float(f"{value:.9g}")
     return value if isinstance(value, bool | int | str) else str(value)
