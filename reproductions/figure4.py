@@ -1,13 +1,9 @@
 """Figure 4 of the FInC Flow paper: sampling time against image size and batch.
 
-    python reproductions/figure4.py -m                 reduced width of the couplings
-    python reproductions/figure4.py -m preset=paper    as published
     python reproductions/figure4.py -m method=finc size=128x128 batches=[128]
 
-A cell is one flow, (L, K) = (2, 10) with random weights, on two-channel input of one size; it
-samples batches of 1 to 128. A size such as rgb-32x32 is the older run's model, (2, 16) on three
-channels, sampling 100 images. The rows go to ``results/data/figure4.csv``, the page made from
-them is ``results/figure4.md``.
+A cell is one flow, (L, K) = (2, 10) with random weights, on two-channel input of one size. A size
+such as rgb-32x32 is the older run's model, (2, 16) on three channels, sampling 100 images.
 """
 
 import sys

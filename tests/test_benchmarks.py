@@ -95,9 +95,9 @@ def test_a_file_becomes_rows_and_a_page(saved, tmp_path, capsys):
     solve = rows[rows["operation"] == "solve"].iloc[0]
     shown = [1e3 * solve[f"time{part}_s"] for part in ("", "_q25", "_q75")]
     assert with_quartiles(*shown) in text
-    figures = {one.title: one for plot in TABLE.plots for one in plot.figures(rows, ())}
-    (point,) = figures["solve: time against n"].points
-    assert (point.x, point.y) == (16, solve["time_s"])
+    figures = {one["title"]: one for plot in TABLE.plots for one in plot.figures(rows, ())}
+    (point,) = figures["solve: time against n"]["points"]
+    assert (point["x"], point["y"]) == (16, solve["time_s"])
 
 
 def test_files_of_others_are_refused_in_one_sentence(tmp_path, capsys):

@@ -58,7 +58,7 @@ def test_published_figures_and_a_page_without_rows():
     assert set(figures["label"]) <= set(LABELS)
     assert (figures["source"] != "").all()
     assert set(figures["dataset"]) <= {"rgb", "128x128", *RGB_SIZES}
-    value = figures.set_index(["model", "dataset", "metric"])["value"]
+    value = figures.set_index(["model", "dataset", "metric"])["value"].astype(float)
     assert value["Emerging", "128x128", "st_128_s"] == 38.5
     assert value["CInC", "rgb-64x64", "st_s"] == 11.035
     page = TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()

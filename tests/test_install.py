@@ -67,7 +67,7 @@ def test_it_works_without_a_compiler_and_a_network(installed):
     doctor = installed.run("-m", "invconv", "doctor")
     assert re.search("compiled +MISSING: the C\\+\\+ extension was not built", doctor)
     assert "wavefront" in doctor
-    assert "tables: table1" in installed.run("-m", "invconv", "list")
+    assert "tables:\n  table1 " in installed.run("-m", "invconv", "list")
 
 
 def test_importing_it_compiles_nothing_and_needs_torch_alone(installed, tmp_path):

@@ -15,7 +15,7 @@ from hydra_plugins.invconv_launchers import SlurmLauncher
 from invconv.__main__ import main
 from invconv.rows import Row, RowsError, read_row, write_row
 from invconv.rows.provenance import ROOT, revision
-from invconv.sweeps import cluster, states, watch
+from invconv.sweeps import cluster, states
 from invconv.sweeps import jobs as launched
 from invconv.sweeps.application import Application, Cell, SweepError, Task
 from invconv.sweeps.cluster import ClusterError
@@ -271,8 +271,8 @@ def test_two_launches_lose_no_job_of_each_other(tmp_path, write):
 def test_a_job_that_looks_over_once_may_be_requeued(tmp_path, monkeypatch, capsys):
     answers = iter([{"1": "PENDING"}, None, {"1": "FAILED"}, {"1": "PENDING (BeginTime)"}, {}, {}])
     monkeypatch.setattr(cluster, "queue", lambda: next(answers))
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
-    assert watch.watch("t", tmp_path, {"cell": "1"}) == {"cell": "PENDING (BeginTime)"}
+    monkeypatch.setattr(launched.time, "sleep", lambda seconds: None)
+    assert launched.watch("t", tmp_path, {"cell": "1"}) == {"cell": "PENDING (BeginTime)"}
     assert next(answers, "none left") == "none left"
     assert "1 PENDING (BeginTime)" in capsys.readouterr().out
 
@@ -281,22 +281,24 @@ def test_a_job_whose_launch_failed_is_released(tmp_path, monkeypatch, capsys, pr
     log = tmp_path / "released"
     programs("scontrol")
     (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
-    answers = iter([*[{"1_3": watch.HELD, "1_4": "PENDING (JobHeldUser)"}] * 6, {}, {}])
+    answers = iter([*[{"1_3": launched.HELD, "1_4": "PENDING (JobHeldUser)"}] * 6, {}, {}])
     monkeypatch.setattr(cluster, "queue", lambda: next(answers))
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
-    watch.watch("t", tmp_path, {"a": "1_3", "b": "1_4"})
-    assert log.read_text().splitlines() == ["release 1_3"] * watch.RELEASES
+    monkeypatch.setattr(launched.time, "sleep", lambda seconds: None)
+    launched.watch("t", tmp_path, {"a": "1_3", "b": "1_4"})
+    assert log.read_text().splitlines() == ["release 1_3"] * launched.RELEASES
     said = capsys.readouterr().out
-    assert said.count("t: SLURM held job 1_3, whose launch failed: released\n") == watch.RELEASES
+    assert (
+        said.count("t: SLURM held job 1_3, whose launch failed: released\n") == launched.RELEASES
+    )
     assert said.count("`scontrol release 1_3` tries once more, `scancel 1_3` gives it up") == 1
 
 
 def test_a_release_that_slurm_refuses_is_said(tmp_path, monkeypatch, capsys, programs):
     programs("scontrol", code=1, error="Invalid job id specified")
-    answers = iter([{"7": watch.HELD}, {}, {}])
+    answers = iter([{"7": launched.HELD}, {}, {}])
     monkeypatch.setattr(cluster, "queue", lambda: next(answers))
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
-    watch.watch("t", tmp_path, {"a": "7"})
+    monkeypatch.setattr(launched.time, "sleep", lambda seconds: None)
+    launched.watch("t", tmp_path, {"a": "7"})
     assert "not released, scontrol does not answer: Invalid job id" in capsys.readouterr().out
 
 
@@ -304,13 +306,13 @@ def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
     numbers = {"a": "1_0", "b": "1_1", "c": "1_2"}
     last = {"a": "FAILED", "b": "FAILED", "c": "CANCELLED by 0"}
     folder = str(tmp_path / ".submitit" / "%j")
-    said = watch.silence(folder, tmp_path, numbers, last)
+    said = launched.silence(folder, tmp_path, numbers, last)
     begin = f"SLURM job 1_0 (FAILED) and 1 more left neither row nor log in {tmp_path}"
     assert said.startswith(begin)
     for job in ("1_0", "1_1"):
         (tmp_path / ".submitit" / job).mkdir(parents=True)
         (tmp_path / ".submitit" / job / f"{job}_0_log.out").touch()
-    assert watch.silence(folder, tmp_path, numbers, last) == ""
+    assert launched.silence(folder, tmp_path, numbers, last) == ""
 
 
 def test_nothing_is_timed_side_by_side(tmp_path):

@@ -37,9 +37,9 @@ def test_published_figures_and_a_page_without_rows():
     figures = published("table4")
     assert set(figures["label"]) <= set(LABELS)
     assert (figures["source"] != "").all()
-    value = figures.set_index(["model", "dataset", "metric"])["value"]
+    value = figures.set_index(["model", "dataset", "metric"])["value"].astype(float)
     assert value["algorithm 1", "imagenet64", "st_100_s"] == 2.31
     assert value["algorithm 2", "cifar10", "st_1_s"] == 0.30
-    page = table4.page(read_table(ROOT / "nowhere.csv")).markdown()
+    page = table4.TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()
     assert "missing: no rows yet" in page
     assert page.count("2.31") == 1

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
     from invconv.sweeps.application import Cell, Task
-    from invconv.sweeps.jobs import Jobs
 
 
 class _Cells(Launcher):
     """What the launchers share: all cells of a sweep are composed and noted before one starts."""
+
+    records = True
+    """Whether the wanted cells are written down in the sweep's folder."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: "Task", config: DictConfig
@@ -51,9 +53,6 @@ class _Cells(Launcher):
             composed.append((number, overrides, config))
         self.start(self.task_function.note(composed, self.records))
         return []
-
-    records = True
-    """Whether the wanted cells are written down in the sweep's folder."""
 
     @abstractmethod
     def start(self, cells: "Mapping[str, Cell]") -> None:
@@ -115,14 +114,18 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         jobs.check_progress(self.folder, *self.began, self.params)
         return DelayedSubmission(self, *arguments)
 
-    def jobs(self, cells: "Mapping[str, Cell]") -> "Jobs":
-        """Those of the cells that are not done."""
+    def start(self, cells: "Mapping[str, Cell]") -> None:
+        """Starts those that are not done and waits, unless ``launch.detach``."""
         from invconv.sweeps import jobs
 
         self.folders = {cell.number: cell.folder for cell in cells.values()}
         first, wanted = next(iter(cells.values())), jobs.unfinished(cells)
         launch, runs = first.config.launch, first.folder.parent
-        return jobs.Jobs(self, self.task_function, self.params, wanted, launch, runs)
+        made = jobs.Jobs(self, self.task_function, self.params, wanted, launch, runs)
+        if self._EXECUTOR == "slurm":
+            made.run_on_slurm()
+        else:
+            made.run_locally()
 
 
 class LocalLauncher(_Submitted):
@@ -130,27 +133,19 @@ class LocalLauncher(_Submitted):
 
     _EXECUTOR = "local"
 
-    def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Starts them, ``launch.side_by_side`` at a time, and waits."""
-        self.jobs(cells).run_locally()
-
 
 class SlurmLauncher(_Submitted):
     """Every cell a task of a job array."""
 
     _EXECUTOR = "slurm"
 
-    def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Submits them and waits, unless ``launch.detach``."""
-        self.jobs(cells).run_on_slurm()
 
-
-_NODES = {
-    "basic": {"_target_": f"{__name__}.BasicLauncher"},
-    "list": SlurmQueueConf(_target_=f"{__name__}.ListLauncher"),
-    "local": LocalQueueConf(_target_=f"{__name__}.LocalLauncher"),
-    "slurm": SlurmQueueConf(_target_=f"{__name__}.SlurmLauncher"),
+_OPTIONS = {
+    "Basic": dict,
+    "List": SlurmQueueConf,
+    "Local": LocalQueueConf,
+    "Slurm": SlurmQueueConf,
 }
-for _name, _node in _NODES.items():
-    _place = {"group": "hydra/launcher", "name": f"invconv_{_name}", "provider": "invconv"}
-    ConfigStore.instance().store(node=_node, **_place)
+for _kind, _of in _OPTIONS.items():
+    _place = {"group": "hydra/launcher", "name": f"invconv_{_kind.lower()}", "provider": "invconv"}
+    ConfigStore.instance().store(node=_of(_target_=f"{__name__}.{_kind}Launcher"), **_place)

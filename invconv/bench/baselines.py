@@ -17,9 +17,7 @@ def tuned(device: torch.device) -> Iterator[dict[str, bool]]:
     """Let cuDNN try its algorithms on each new shape inside, and use the fastest, on a GPU.
 
     Otherwise it guesses, at times far from the fastest; a baseline is the strongest there is.
-
-    Yields:
-        A row's values: cudnn_benchmark, True; nothing on a CPU.
+    Yields what a row says of it.
     """
     before, gpu = torch.backends.cudnn.benchmark, device.type == "cuda"
     torch.backends.cudnn.benchmark = before or gpu
@@ -48,11 +46,8 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
 
     Four padded convolutions (with the output of the concatenation reused, and fresh), four
     with symmetric padding and a crop, one grouped with a crop, one dense with the four kernels
-    embedded into zeros, and that one channels-last.
-
-    Args:
-        x: (B, C, H, W).
-        weight: (C, C/4, k, k) in top-left orientation; groups from tl, tr, bl and br.
+    embedded into zeros, and that one channels-last. The weight is (C, C/4, k, k) in top-left
+    orientation, its groups from tl, tr, bl and br.
     """
     p, (height, width), quarter = weight.shape[2] - 1, x.shape[2:], len(weight) // 4
     corners = [w.flip(f).contiguous() for w, f in zip(weight.chunk(4), FLIPS, strict=True)]
@@ -60,10 +55,8 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
     crops = [(slice(i, i + height), slice(j, j + width)) for i in (0, p) for j in (0, p)]
     grouped = torch.cat(corners)
     dense = weight.new_zeros(4 * quarter, 4 * quarter, 2 * p + 1, 2 * p + 1)
-    for start, kernel, pad in zip(
-        range(0, len(weight), quarter), corners, pads[::-1], strict=True
-    ):
-        channels = slice(start, start + quarter)
+    for i, (kernel, pad) in enumerate(zip(corners, reversed(pads), strict=True)):
+        channels = slice(i * quarter, (i + 1) * quarter)
         dense[channels, channels] = F.pad(kernel, pad)
     x_last, dense_last = (t.to(memory_format=torch.channels_last) for t in (x, dense))
     out = torch.empty_like(x)

@@ -78,15 +78,11 @@ def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
         for conv in outermost_convolutions(flow):
             hooks.enter_context(conv.register_forward_pre_hook(see))
         flow.log_prob(images)
-    alike: dict[tuple[str, Shape], list[InvertibleConv]] = {}
-    for conv, shape in shapes.items():
-        alike.setdefault((repr(conv), shape), []).append(conv)
-    masked = 0
-    for (_, shape), convs in alike.items():
-        stored, free = count_parameters(convs[0], shape)
-        masked += len(convs) * (stored - free)
+    alike = {(repr(conv), shape): conv for conv, shape in reversed(shapes.items())}
+    counts = {key: count_parameters(conv, key[1]) for key, conv in alike.items()}
+    found = [counts[repr(conv), shape] for conv, shape in shapes.items()]
     stored = sum(parameter.numel() for parameter in flow.parameters())
-    return stored, stored - masked
+    return stored, stored - sum(stored - free for stored, free in found)
 
 
 def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
@@ -101,10 +97,7 @@ def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
 def count_inverse(layer: InvertibleConv, shape: Shape) -> float:
     """Multiply-adds of one inverse of one image in eval mode, with everything cached."""
     probe = copy.deepcopy(layer).eval()
-    z = _image(probe, shape)
-    with torch.no_grad():
-        probe.inverse(z)
-        return _count(lambda z: probe.inverse(z), z)
+    return _count(probe, shape, lambda z: probe.inverse(z))
 
 
 def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
@@ -113,18 +106,15 @@ def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
     Whatever z needs as well is not counted.
     """
     probe = copy.deepcopy(layer).train()
-    x = _image(probe, shape)
-    with torch.no_grad():
-        return _count(lambda x: probe(x), x) - _count(lambda x: probe(x)[0], x)
+    return _count(probe, shape, lambda x: probe(x)) - _count(probe, shape, lambda x: probe(x)[0])
 
 
-def _image(layer: InvertibleConv, shape: Shape) -> Tensor:
+def _count(layer: InvertibleConv, shape: Shape, call: Callable[[Tensor], object]) -> float:
     like = next(layer.parameters(), torch.empty(()))
-    return torch.randn(1, *shape, dtype=like.dtype, device=like.device)
-
-
-def _count(call: Callable[[Tensor], object], image: Tensor) -> float:
-    graph = make_fx(call)(image).graph
+    image = torch.randn(1, *shape, dtype=like.dtype, device=like.device)
+    with torch.no_grad():
+        call(image)  # keeps what is cached in eval mode
+        graph = make_fx(call)(image).graph
     graph.eliminate_dead_code()
     return sum(_count_node(node) for node in graph.nodes if node.op == "call_function")
 

@@ -36,9 +36,8 @@ def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
     precision.
 
     Returns:
-        round_trip_error; where it exceeds 1e-3, round_trip_error_float64; where that exceeds
-        1e-6, part_round_trip_error, the largest one of a part alone in float64. An error that is
-        not finite is replaced by round_trip_overflows.
+        The errors that were needed, all relative: round_trip_error, round_trip_error_float64,
+        part_round_trip_error. One that is not finite is replaced by round_trip_overflows.
 
     Raises:
         Incorrect: if the last of them is not finite or exceeds 1e-6.
@@ -49,7 +48,7 @@ def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
     exact = copy.deepcopy(flow).double()
     last = errors["round_trip_error_float64"] = _round_trip_error(exact, images)
     if not last <= EXACT:
-        last = errors["part_round_trip_error"] = _part_round_trip_error(exact, images)
+        last = errors["part_round_trip_error"] = _round_trip_error(exact, images, alone=True)
     if not last <= EXACT:
         lost = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
         raise Incorrect(
@@ -61,26 +60,18 @@ def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
 
 
 @torch.no_grad()
-def _round_trip_error(flow: LevelFlow, images: Tensor) -> float:
-    y = _dequantized(flow, images)
-    return relative_error(flow.decode(flow.encode(y)[0]), y)
-
-
-@torch.no_grad()
-def _part_round_trip_error(flow: LevelFlow, images: Tensor) -> float:
-    y = _dequantized(flow, images)
-    errors = []
-    for level in flow.levels:
-        for part in level.children():
-            x = y
-            y, *latent, _ = part(x)
-            errors.append(relative_error(part.inverse(y, *latent), x))  # type: ignore[operator]
-    return torch.tensor(errors).max().item()  # NaN if one is
-
-
-def _dequantized(flow: LevelFlow, images: Tensor) -> Tensor:
+def _round_trip_error(flow: LevelFlow, images: Tensor, alone: bool = False) -> float:
+    """Of the flow, or the largest one of its parts ``alone``: NaN if one is."""
     generator = torch.Generator(images.device).manual_seed(0)
-    return flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
+    y = flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
+    if not alone:
+        return relative_error(flow.decode(flow.encode(y)[0]), y)
+    errors = []
+    for part in (part for level in flow.levels for part in level.children()):
+        x = y
+        y, *latent, _ = part(x)
+        errors.append(relative_error(part.inverse(y, *latent), x))  # type: ignore[operator]
+    return torch.tensor(errors).max().item()
 
 
 def _choosing(flow: nn.Module) -> list[Any]:
@@ -90,10 +81,7 @@ def _choosing(flow: nn.Module) -> list[Any]:
 
 
 def use_method(flow: nn.Module, method: str) -> bool:
-    """Let ``method`` invert every convolution of ``flow`` that has a choice.
-
-    Args:
-        method: "auto", "published", or another one that these convolutions know.
+    """Let ``method``, or "published" ones, invert every convolution of ``flow`` with a choice.
 
     Returns:
         Whether there is such a convolution. Nothing is changed, and the answer is False, where
@@ -120,12 +108,7 @@ def published_inverses(flow: nn.Module) -> Iterator[bool]:
 
 
 def verify_published(flow: LevelFlow, images: Tensor) -> Values:
-    """Verify the round trip by the papers' algorithms, on a few of the images.
-
-    Returns:
-        published_round_trip, the relative error, where it is finite; nothing where no such
-        algorithm can run here.
-    """
+    """The papers' algorithms' published_round_trip on a few images, where it is finite."""
     with published_inverses(flow) as known:
         errors = verify_round_trip(flow, images[:FEW]) if known else {}
     error = errors.get("round_trip_error")
@@ -151,26 +134,18 @@ def time_flow(
     Args:
         flow: it is in eval mode afterwards.
         images: (B, C, H, W), integers.
-        warmup, repeats: of each pass.
-        training: whether to time a training step, too.
         published: repeats of sampling by the paper's algorithm. Fewer than ``repeats``, for a
             slow one, have a block of their own.
 
     Returns:
-        Medians and quartiles of ft, st, train_step and st_published; aa_spread of the forward
-        pass; train_step_extra_bytes, the step's peak memory above what is held anyway; what
-        `verify_round_trip` and `verify_published` return; samples_not_finite in the last
-        sampling pass by ours; memory_kept, see `keep_freed_memory`; on a GPU peak_memory_bytes
-        of all that is timed and held anyway, but without a slow paper's algorithm.
+        What was timed and verified; train_step_extra_bytes, the step's peak memory above what is
+        held anyway; samples_not_finite in the last sampling pass by ours; on a GPU
+        peak_memory_bytes, of all but a slow paper's algorithm.
     """
     device, n = images.device, len(images)
     flow.eval()
     values: Values = {"memory_kept": keep_freed_memory(device)}
     values |= verify_round_trip(flow, images[:VERIFIED])
-
-    @torch.no_grad()
-    def forward() -> Tensor:
-        return flow.log_prob(images)
 
     def step() -> None:
         flow.log_prob(images).sum().backward()
@@ -194,11 +169,13 @@ def time_flow(
         if name in by_paper:
             chosen.enter_context(published_inverses(flow))
 
-    passes: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
-    together = by_paper if published >= repeats else {}
+    forward = partial(torch.no_grad()(flow.log_prob), images)
+    slow = by_paper if published < repeats else {}
+    calls: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
+    calls |= {} if slow else by_paper
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    times = time_interleaved(passes | together, device, warmup, repeats, choose)
+    times = time_interleaved(calls, device, warmup, repeats, choose)
     chosen.close()
     if training:
         flow.train()
@@ -210,8 +187,8 @@ def time_flow(
         values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
         forget()
         flow.eval()
-    if by_paper and not together:
-        times |= time_interleaved(by_paper, device, min(1, warmup), published, choose)
+    if slow:
+        times |= time_interleaved(slow, device, min(1, warmup), published, choose)
         chosen.close()
     values["aa_spread"] = spread(times["ft"], times.pop("again"))
     return values | row_values(times) | {"timed_images": n, "repeats": repeats}

@@ -38,9 +38,8 @@ def captured(call: Callable[[], object], device: torch.device) -> Callable[[], o
 def launch_costs(device: torch.device) -> Values:
     """Seconds of one launch of an empty kernel with one wait for the device.
 
-    Returns:
-        launch_and_wait_s in the compiled loop that runs the papers' algorithms, and
-        python_launch_and_wait_s in a loop of Python, which is not charged to them.
+    In the compiled loop that runs the papers' algorithms, and in one of Python, not charged to
+    them.
     """
     options = Geometry(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
     arguments = (device.index or 0, options, "empty", [(0, 0, 1)] * 2000, Arguments())

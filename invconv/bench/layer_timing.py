@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench.baselines import flops, pointwise, torch_forwards, tuned
+from invconv.bench.baselines import pointwise, torch_forwards, tuned
 from invconv.bench.gpu_tools import captured, tf32
 from invconv.bench.timing import Timing, spread, time_interleaved
 from invconv.numerical import relative_error
@@ -21,15 +21,9 @@ TOLERANCE = 1e-4
 
 @dataclass(eq=False)
 class Layer:
-    """A triangular convolution with an input, and its output by torch without TF32.
+    """A triangular convolution of x (B, C, H, W), and its output z by torch without TF32.
 
-    Args:
-        x: (B, C, H, W).
-        weight: (C, C', k, k).
-        anchor, corners: as in `triangular_conv2d`; FInC's are `CORNERS`.
-
-    Attributes:
-        z: the output (B, C, H, W).
+    Weight, anchor and corners are as in `triangular_conv2d`; FInC's corners are `CORNERS`.
     """
 
     x: Tensor
@@ -40,11 +34,6 @@ class Layer:
     def __post_init__(self) -> None:
         with tf32(False), tuned(self.x.device):
             self.z = self.forward("torch")
-
-    @property
-    def flops(self) -> float:
-        """Floating-point operations of one pass in either direction."""
-        return flops(self.x, self.weight)
 
     def forward(self, method: str = "auto", out: Tensor | None = None) -> Tensor:
         """`triangular_conv2d` of x."""
@@ -63,14 +52,11 @@ class Layer:
 class LayerTimes:
     """What `time_layer` measured.
 
-    Attributes:
-        errors: method → relative error of its round trip.
-        times: of "inverse" and "forward", both into a reused output; "fresh", the inverse into
-            new memory; each of torch's forwards and 1×1 convolutions; the fastest of each,
-            "torch_forward" and "pointwise"; each method but "compiled"; with ``graphs``
-            "inverse_eager" and "forward_eager", plain calls.
-        values: solver, input_bytes, aa_spread of the inverse, fastest_torch_forward and
-            fastest_pointwise, and on a GPU cudnn_benchmark.
+    The errors are those of each method's round trip. The times are of "inverse" and "forward",
+    both into a reused output; "fresh", the inverse into new memory; each of torch's forwards and
+    1×1 convolutions; the fastest of each, "torch_forward" and "pointwise"; each method but
+    "compiled"; with ``graphs`` "inverse_eager" and "forward_eager", plain calls. The values are a
+    row's others.
     """
 
     errors: Mapping[str, float]
@@ -88,15 +74,9 @@ def time_layer(
 ) -> LayerTimes:
     """Verify every method and our forward, then time them, torch's forwards and a 1×1.
 
-    Methods other than "compiled" are slow and have a block of their own.
-
-    Args:
-        layer: float32, on any device.
-        methods: of the solver.
-        repeats: of each quick call.
-        slow_repeats: of each slow method.
-        graphs: whether to time replays of CUDA graphs, and plain calls of ours in a second block.
-        allow_tf32: whether torch may use TF32 while it is timed; what is verified never does.
+    Methods other than "compiled" are slow and have a block of their own, of ``slow_repeats``.
+    With ``graphs`` replays of CUDA graphs are timed, and plain calls of ours in a second block.
+    ``allow_tf32`` lets torch use TF32 while it is timed; what is verified never does.
 
     Raises:
         Incorrect: if an inverse does not return its input, or our forward is not torch's.
@@ -106,12 +86,11 @@ def time_layer(
     inverses = {name: partial(layer.inverse, name, out) for name in methods}
     with tf32(False):
         errors = {name: relative_error(call(), x) for name, call in inverses.items()}
-        differs = relative_error(layer.forward(), z)
-    for name, error in errors.items():
+        wrong = {f"{name} has a round-trip error of": error for name, error in errors.items()}
+        wrong["our forward differs from torch's by"] = relative_error(layer.forward(), z)
+    for what, error in wrong.items():
         if not error <= TOLERANCE:
-            raise Incorrect(f"{name} has a round-trip error of {error:.1e}")
-    if not differs <= TOLERANCE:
-        raise Incorrect(f"our forward differs from torch's by {differs:.1e}")
+            raise Incorrect(f"{what} {error:.1e}")
     fastest: dict[str, Mapping[str, Callable[[], Tensor]]] = {
         "torch_forward": {"torch": partial(layer.forward, "torch")},
         "pointwise": pointwise(x, torch.randn(x.shape[1], x.shape[1], device=device)),
@@ -131,7 +110,7 @@ def time_layer(
         times |= time_interleaved(slow, device, 1, slow_repeats)
     values: Values = {
         "solver": resolve("auto", device),
-        "input_bytes": x.numel() * x.element_size(),
+        "input_bytes": x.nbytes,
         "aa_spread": spread(times["inverse"], times.pop("again")),
         **settings,
     }

@@ -42,10 +42,7 @@ def keep_freed_memory(device: torch.device) -> bool:
     By itself glibc maps every block above a threshold, at most 32 MB, and unmaps it when it
     is freed. The activations of a whole model are above it: each pass then faults in and zeroes
     gigabytes, for as long as the arithmetic takes, and where the threshold stands depends on what
-    the process has freed before.
-
-    Returns:
-        Whether it does.
+    the process has freed before. Returns whether it does.
     """
     if device.type == "cuda":
         return True

@@ -51,17 +51,11 @@ def time_interleaved(
     Every call is warmed up before any is timed, and each round has its own random order, since
     what ran before a call can change its time by a fifth. On a GPU each repeat is measured by
     CUDA events after the L2 cache was overwritten; on a CPU by `time.perf_counter`. The garbage
-    collector is off in between. On a GPU no other process may compute, before and after.
-
-    Args:
-        calls: name to function without arguments.
-        device: where they compute.
-        warmup: untimed calls of each.
-        repeats: timed calls of each.
-        before: is given the name of each call before it begins, outside the clock.
+    collector is off in between. ``before`` is given the name of each call before it begins,
+    outside the clock.
 
     Raises:
-        Busy: if another process computes on the GPU.
+        Busy: if another process computes on the GPU, before or after.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from invconv.report import entries as en
 from invconv.report.entries import Grid
-from invconv.report.seeds import mean_difference
+from invconv.report.ranking import mean_difference
 from invconv.training.evaluation import Assessment
 
 
@@ -20,16 +20,14 @@ def text(assessments: Sequence[Assessment]) -> str:
     groups: dict[tuple[str, str], list[Assessment]] = {}
     for one in assessments:
         groups.setdefault((one.method, one.setting), []).append(one)
-    named = sorted(groups.values(), key=lambda members: members[0].method != "glow")
     parts = [str(Grid([_line(one) for one in assessments]))]
     for (method, _), members in groups.items():
         means = pd.Series([one.bits.mean().item() for one in members])
         if len(means) > 1:
             over = f"(mean ± standard deviation over {len(means)} seeds)"
             parts.append(f"{method}: {means.mean():.4f} ± {means.std():.4f} {over}")
-    parts += [
-        _compared(members, named[0]) for members in groups.values() if members is not named[0]
-    ]
+    baseline, *_ = sorted(groups.values(), key=lambda members: members[0].method != "glow")
+    parts += [_compared(group, baseline) for group in groups.values() if group is not baseline]
     return "\n\n".join(parts)
 
 

@@ -9,9 +9,11 @@ import pandas as pd
 from invconv.methods import method
 from invconv.numerical import TRUSTED
 from invconv.report import entries as en
-from invconv.report.entries import Entry, Grid
-from invconv.report.published import as_printed
+from invconv.report.entries import Entry, Form, Grid, Measured
 from invconv.rows import newest
+
+Called = Callable[[pd.Series], str]
+"""What a row is called in a sentence."""
 
 
 def setting(config: str, *apart: str) -> str:
@@ -28,37 +30,29 @@ def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
     if rows.empty:
         return []
     kept = newest(rows)
-    kept = kept.assign(_setting=[setting(text, *apart) for text in kept["config"]])
-    return [group for _, group in kept.groupby(["machine", "_setting"])]
-
-
-ABOVE = {
-    "in float64": "round_trip_error_float64",
-    "of any part alone, in float64": "part_round_trip_error",
-}
-"""The errors of a round trip that say whether float32 is to blame for it."""
+    settings = kept["config"].map(lambda text: setting(text, *apart))
+    return [group for _, group in kept.groupby(["machine", settings])]
 
 
 def origin(rows: pd.DataFrame) -> dict[str, object]:
     """Where ``rows``, of one machine, come from; minutes is "" where one does not know them."""
-    shown = rows.assign(threads=rows["threads"].map("{:g}".format))
-    names = ("device", "torch", "threads")
-    said = {name: ", ".join(sorted(set(map(str, shown[name])))) for name in names}
-    machine = str(rows["machine"].iloc[0])
+    threads, machine = rows["threads"].map("{:g}".format), str(rows["machine"].iloc[0])
     known = "duration_s" in rows and not rows["duration_s"].isna().any()
     return {
-        **said,
+        "torch": ", ".join(sorted(set(map(str, rows["torch"])))),
+        "threads": ", ".join(sorted(set(threads))),
         "machine": machine,
-        "device": where(said["device"], machine),
-        "commits": sorted({commit(row) for _, row in rows.iterrows()}),
+        "device": where(", ".join(sorted(set(map(str, rows["device"])))), machine),
+        "commits": sorted(set(_commits(rows))),
         "minutes": en.number(rows["duration_s"].sum() / 60, 2) if known else "",
         "memory": memory(rows),
     }
 
 
-def commit(row: pd.Series) -> str:
-    """The commit of a row, "+changes" where the code had any."""
-    return f"{row['commit']}{'+changes' if row['dirty'] else ''}"
+def _commits(rows: pd.DataFrame) -> list[str]:
+    """The commit of each row, "+changes" where the code had any."""
+    both = zip(rows["commit"], rows["dirty"], strict=True)
+    return [f"{commit}{'+changes' if dirty else ''}" for commit, dirty in both]
 
 
 def memory(rows: pd.DataFrame) -> str:
@@ -94,31 +88,23 @@ def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
 
 def provenance(rows: pd.DataFrame) -> Grid:
     """One line per row: status, device, versions, commit and date."""
-    return Grid(
-        [
-            {
-                "cell": cell_name(row),
-                "status": row["status"],
-                "device": where(str(row["device"]), str(row["machine"])),
-                "threads": f"{row['threads']:.0f}",
-                "torch": row["torch"],
-                "python": row["python"],
-                "commit": commit(row),
-                "date": row["date"],
-            }
-            for _, row in rows.iterrows()
-        ]
+    names = ["cell", "status", "device", "threads", "torch", "python", "commit", "date"]
+    shown = rows.assign(
+        cell=[cell_name(row) for _, row in rows.iterrows()],
+        device=list(map(where, rows["device"], rows["machine"])),
+        threads=rows["threads"].map("{:.0f}".format),
+        commit=_commits(rows),
     )
+    lines = shown[names].itertuples(index=False)
+    return Grid(dict(zip(names, line, strict=True)) for line in lines)
 
 
-def published_entry(
-    figures: pd.DataFrame, form: Callable[[float], str] | None = None, **labels: object
-) -> Entry:
+def published_entry(figures: pd.DataFrame, form: Form | None = None, **labels: object) -> Entry:
     """A published figure, as printed or in ``form``; (R) where it was read off a plot."""
     row = only(figures, **labels)
     if row is None:
         return Entry(en.ABSENT)
-    text = as_printed(row) if form is None else form(float(row["value"]))
+    text = form(float(row["value"])) if form else row["value"]
     mark = " (R)" if row["label"] == "R" else ""
     return Entry(text + mark, (en.Source(published=f"{row['source']} [{row['label']}]"),))
 
@@ -140,43 +126,28 @@ def cell_name(row: pd.Series) -> str:
     return f"`{row['cell']}`"
 
 
-def failures(
-    rows: pd.DataFrame, called: Callable[[pd.Series], str] = cell_name
-) -> list[dict[str, str]]:
-    """Every row that is not ok: what it is called, its status and its reason."""
-    return [
-        {"name": called(row), "status": str(row["status"]), "reason": str(row["reason"])}
-        for _, row in rows.iterrows()
-        if row["status"] != "ok"
-    ]
+def failures(rows: pd.DataFrame, called: Called = cell_name) -> list[dict[str, object]]:
+    """Every row that is not ok, and the name that it has on the page."""
+    found = rows[rows["status"] != "ok"]
+    return [{**row, "name": called(row)} for _, row in found.iterrows()]
 
 
-def lossy(
-    rows: pd.DataFrame, called: Callable[[pd.Series], str] = cell_name
-) -> list[dict[str, str]]:
-    """Every model whose samples are not what its latents stand for: name, and how it is lost.
+def lossy(rows: pd.DataFrame, called: Called = cell_name) -> list[dict[str, object]]:
+    """Every model whose samples are not what its latents stand for: what is known of it.
 
-    Keys: name; error with the relative errors in float32 and above, or overflows, or not_finite.
+    With its name, and how it is lost: kind, which is error, overflows or not_finite.
     """
-    found: dict[str, list[dict[str, str]]] = {"error": [], "overflows": [], "not_finite": []}
-    for _, row in rows.iterrows():
-        lost, bad = row.get("round_trip_error", 0), row.get("samples_not_finite", 0)
-        if lost > TRUSTED:
-            known = {place: row.get(name) for place, name in ABOVE.items()}
-            more = [f"{x:.1e} {place}" for place, x in known.items() if not pd.isna(x)]
-            exact = f" ({'; at most '.join(more)})" if more else ""
-            found["error"].append({"name": called(row), "error": f"{lost:.1e}{exact}"})
-        if row.get("round_trip_overflows") == True:  # noqa: E712 - an object
-            found["overflows"].append({"name": called(row), "overflows": "yes"})
-        if bad > 0:
-            of = f"{bad:.0f} of {row['timed_images']:.0f}"
-            found["not_finite"].append({"name": called(row), "not_finite": of})
-    return [one for kind in found.values() for one in kind]
+    known = [row.dropna() for _, row in rows.iterrows()]
+    found = {
+        "error": [row for row in known if row.get("round_trip_error", 0) > TRUSTED],
+        "overflows": [row for row in known if row.get("round_trip_overflows")],
+        "not_finite": [row for row in known if row.get("samples_not_finite", 0) > 0],
+    }
+    lines = [(kind, row) for kind, lost in found.items() for row in lost]
+    return [{**row, "name": called(row), "kind": kind} for kind, row in lines]
 
 
-def sampling_time(
-    row: pd.Series | None, name: str = "st", error: str = "round_trip_error"
-) -> Entry:
+def sampling_time(row: Measured, name: str = "st", error: str = "round_trip_error") -> Entry:
     """``name_s`` with its quartiles, and in the same cell whether the model does not invert."""
     entry = en.quartiles(row, name)
     if row is None or row["status"] != "ok" or entry.text == en.ABSENT:
@@ -190,15 +161,10 @@ def sampling_time(
     return entry.saying(text, en.source(row, error))
 
 
-def published_notes(figures: pd.DataFrame) -> dict[str, list[str]]:
-    """The sources of published figures, and the footnotes of those that need one, as items."""
-    sources = [
-        f"{source}: {', '.join(group['model'].unique())} (label "
-        f"{', '.join(sorted(set(group['label'])))})"
-        for source, group in figures.groupby("source", sort=False)
-    ]
-    notes = [
-        f"{', '.join(group['model'].unique())}, {', '.join(group['metric'].unique())}: {note}."
-        for note, group in figures[figures["note"] != ""].groupby("note", sort=False)
-    ]
-    return {"sources": sources, "notes": notes}
+def published_notes(figures: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """Published figures by their source, and those that need a footnote by that note."""
+    noted = figures[figures["note"] != ""]
+    return {
+        "sources": [group for _, group in figures.groupby("source", sort=False)],
+        "notes": [group for _, group in noted.groupby("note", sort=False)],
+    }

@@ -44,7 +44,12 @@ def loss_curves(folders: Sequence[Path], path: Path) -> Path:
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
     for panel, dataset in zip(panels, datasets, strict=True):
         _draw(panel, dataset, [curve for curve in curves if curve.dataset == dataset])
-    _legend(figure, [curve.method for curve in curves])
+    found = {curve.method for curve in curves}
+    names = dict.fromkeys([name for name in methods() if name in found] + sorted(found))
+    looks = [(one.title, {**one.look, **LINE}) for one in map(method, names)]
+    looks.append(("training", {"color": COLOR, "alpha": 0.5, "linewidth": 0.7}))
+    handles = [Line2D([], [], label=label, **look) for label, look in looks]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
     if without := len(folders) - len(curves):
         figure.supxlabel(f"{without} of {len(folders)} cells have no log", fontsize=8)
     save(figure, path)
@@ -67,7 +72,7 @@ def read_curve(folder: Path) -> Curve | None:
     labels: Values = {}
     with suppress(RowsError):
         row = read_row(folder / "row.json")
-        labels = row.labels if row is not None else {}
+        labels = row.labels if row else {}
     parts = folder.name.split("-")
     method, dataset = (
         str(labels.get(label) or next((part for part in parts if part in known), folder.name))
@@ -90,12 +95,3 @@ def _draw(panel: Axes, dataset: str, curves: list[Curve]) -> None:
         panel.set_ylim(min(shown) - space, max(shown) + space)
     panel.set(title=dataset, xlabel="optimiser step", ylabel="bits per dimension")
     panel.grid(alpha=0.3)
-
-
-def _legend(figure: Figure, found: list[str]) -> None:
-    names = dict.fromkeys([name for name in methods() if name in found] + sorted(found))
-    handles = [
-        Line2D([], [], label=one.title, **{**one.look, **LINE}) for one in map(method, names)
-    ]
-    handles.append(Line2D([], [], color=COLOR, alpha=0.5, linewidth=0.7, label="training"))
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)

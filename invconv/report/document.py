@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,8 @@ FORMATS = (".svg", ".png")
 class Document:
     """A page of results, ``results/<name>.md``.
 
-    Attributes:
-        template: a Jinja template beside the module that fills it, see `tidy` for its lines.
-        context: what the template shows: texts, numbers, `Grid`, in any nesting.
-        pictures: name → what draws it; each is shown as ``figures/<name>.svg``.
+    ``template``, in Jinja, is beside the module that fills it; what it shows are the texts,
+    numbers and grids in ``context``, and as ``figures/<name>.svg`` what draws ``pictures``.
     """
 
     name: str
@@ -87,8 +85,6 @@ class Document:
 def _grids(value: object) -> Iterator[Grid]:
     if isinstance(value, Grid):
         yield value
-    elif is_dataclass(value):
-        yield from _grids(vars(value))
     elif isinstance(value, Mapping):
         yield from _grids([*value.values()])
     elif isinstance(value, list | tuple):

@@ -1,12 +1,15 @@
 """What stands in a table: texts, and where each number comes from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 ABSENT = "–"
 MISSING = "missing"
+Measured = pd.Series | None
+"""A measured row, if there is one."""
+Form = Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ Line = Mapping[str, object]
 class Grid:
     """A table of a page: lines of the same columns, `ABSENT` where one lacks one."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Iterable[Line]) -> None:
+        lines = list(lines)
         names = dict.fromkeys(name for line in lines for name in line)
         found = [[line.get(name, ABSENT) for name in names] for line in lines]
         cells = [[x if isinstance(x, Entry) else Entry(str(x)) for x in row] for row in found]
@@ -66,9 +70,7 @@ def source(row: pd.Series, field: str) -> Source:
     return Source(str(row["cell"]), str(row["machine"]), str(row["commit"]), field)
 
 
-def value(
-    row: pd.Series | None, field: str, form: Callable[[float], str] | None = None, scale: float = 1
-) -> Entry:
+def value(row: Measured, field: str, form: Form | None = None, scale: float = 1) -> Entry:
     """One field of a row that may be missing or not ok, times ``scale``, in ``form``."""
     if row is None:
         return Entry(MISSING)
@@ -77,7 +79,7 @@ def value(
     return _computed(lambda found: (form or number)(scale * found), (row, field))
 
 
-def _computed(form: Callable[..., str], *places: tuple[pd.Series | None, str]) -> Entry:
+def _computed(form: Callable[..., str], *places: tuple[Measured, str]) -> Entry:
     """``form`` of fields of rows; `ABSENT` unless all rows are ok and have theirs."""
     found = []
     for row, field in places:
@@ -87,7 +89,7 @@ def _computed(form: Callable[..., str], *places: tuple[pd.Series | None, str]) -
     return Entry(form(*(number for number, _ in found)), tuple(place for _, place in found))
 
 
-def quartiles(row: pd.Series | None, name: str, scale: float = 1) -> Entry:
+def quartiles(row: Measured, name: str, scale: float = 1) -> Entry:
     """``name_s`` of a row with its quartiles, times ``scale``."""
     places = [(row, f"{name}{part}_s") for part in ("", "_q25", "_q75")]
     entry = _computed(lambda *times: with_quartiles(*(scale * t for t in times)), *places)
@@ -100,26 +102,23 @@ def over_rows(text: str, rows: pd.DataFrame, *fields: str) -> Entry:
 
 
 def quotient(
-    row: pd.Series | None,
-    field: str,
-    other: pd.Series | None,
-    other_field: str,
-    form: Callable[[float], str] = "{:.2f}".format,
+    row: Measured, field: str, other: Measured, other_field: str, form: Form = "{:.2f}".format
 ) -> Entry:
     """A field of one row ÷ a field of another, where both are ok."""
     return _computed(lambda a, b: form(a / b) if b else ABSENT, (row, field), (other, other_field))
 
 
-def against(row: pd.Series | None, field: str, published: Entry) -> Entry:
-    """A field of a row ÷ a published figure, an entry of the same table."""
+def against(row: Measured, field: str, published: Entry, *conditions: str) -> Entry:
+    """A field of a row ÷ a published figure; ``conditions``: the fields that let one compare."""
     if published.text == ABSENT:
         return published
     figure = float(published.text.replace(",", ""))
-    entry = _computed(lambda measured: ratio(measured, figure), (row, field))
+    places = [(row, name) for name in (field, *conditions)]
+    entry = _computed(lambda measured, *_: f"{measured / figure:.2f}", *places)
     return entry.saying(entry.text, *published.sources) if entry.sources else entry
 
 
-def bits_with_interval(row: pd.Series | None) -> Entry:
+def bits_with_interval(row: Measured) -> Entry:
     """``bpd`` of a row, with half its 95 % interval over the images where that was measured."""
     both = (row, "bpd"), (row, "bpd_interval")
     entry = _computed(lambda bpd, interval: f"{bits(bpd)} ± {interval:.3f}", *both)
@@ -142,9 +141,9 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
-def bits(value: float | None) -> str:
+def bits(value: float) -> str:
     """Bits per dimension, two decimals as the papers print them and one more."""
-    return ABSENT if value is None or pd.isna(value) else f"{value:.3f}"
+    return f"{value:.3f}"
 
 
 def whole(value: float) -> str:
@@ -154,11 +153,4 @@ def whole(value: float) -> str:
 
 def with_quartiles(median: float, q25: float, q75: float) -> str:
     """``median [q25, q75]``."""
-    return ABSENT if pd.isna(median) else f"{number(median)} [{number(q25)}, {number(q75)}]"
-
-
-def ratio(measured: float | None, published: float | None) -> str:
-    """measured ÷ published, where there are both."""
-    if measured is None or published is None or pd.isna(measured) or pd.isna(published):
-        return ABSENT
-    return f"{measured / published:.2f}"
+    return f"{number(median)} [{number(q25)}, {number(q75)}]"

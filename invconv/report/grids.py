@@ -10,10 +10,10 @@ from invconv.methods import methods
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
+from invconv.report.entries import Entry, Grid, Line, Measured
 from invconv.report.published import published
 
-CELLS: Mapping[str, Callable[[pd.Series | None], Entry]] = {
+CELLS: Mapping[str, Callable[[Measured], Entry]] = {
     "bpd": en.bits_with_interval,
     "histogram": lambda row: en.value(row, "histogram_bpd", en.bits),
     "FT s": lambda row: en.quartiles(row, "ft"),
@@ -36,25 +36,25 @@ def swept() -> dict[str, str]:
     return {name: method.title for name, method in methods().items() if method.swept}
 
 
-def cells(row: pd.Series | None, *titles: str) -> dict[str, Entry]:
+def cells(row: Measured, *titles: str) -> dict[str, Entry]:
     """The cells of a row in these columns of `CELLS`."""
     return {title: CELLS[title](row) for title in titles}
 
 
 def compared(
-    row: pd.Series | None, title: str, field: str, stated: Entry, measured: Entry, full: bool
+    row: Measured, title: str, field: str, stated: Entry, measured: Entry, full: bool
 ) -> dict[str, Entry]:
     """A published and a measured time, and their ratio where the row is of ``full`` size."""
     line = {f"{title} published": stated, f"{title} measured": measured}
-    # "FT s, published" and "FT ratio": a ratio has no unit
-    ratio = {f"{title.removesuffix(' s,')} ratio": en.against(row, field, stated)} if full else {}
-    return line | ratio
+    if full:  # "FT s, published" and "FT ratio": a ratio has no unit
+        line[f"{title.removesuffix(' s,')} ratio"] = en.against(row, field, stated)
+    return line
 
 
 def sections(
     found: Iterable[pd.DataFrame],
     grid: Callable[[pd.DataFrame], Grid],
-    called: Callable[[pd.Series], str] = bl.cell_name,
+    called: bl.Called = bl.cell_name,
 ) -> list[dict[str, object]]:
     """What a page shows of each block of rows: its origin, its table, and what went wrong."""
     return [
@@ -71,20 +71,20 @@ def sections(
 
 def page_of_blocks(
     template: Path,
+    lines: Callable[[pd.DataFrame, pd.DataFrame], Iterable[Line]],
+    apart: Iterable[str],
     rows: pd.DataFrame,
-    grid: Callable[[pd.DataFrame, pd.DataFrame], Grid],
-    *apart: str,
 ) -> Document:
     """A page with a section for each block of rows, or the published figures alone.
 
-    The template is named after the table, and `grid` is given a block and the published figures.
+    The template is named after the table; ``lines``, of a grid, are given a block and the figures.
     """
     name = template.name.partition(".")[0]
     figures = published(name)
-    found = sections(bl.blocks(rows, *apart), lambda block: grid(block, figures))
+    found = sections(bl.blocks(rows, *apart), lambda block: Grid(lines(block, figures)))
     context = {
         "blocks": found,
-        "empty": None if found else grid(rows, figures),
+        "empty": None if found else Grid(lines(rows, figures)),
         "full": WIDTH,
         "published": bl.published_notes(figures),
     }

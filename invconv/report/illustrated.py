@@ -1,8 +1,7 @@
-"""Pages with a section and a picture for each block of rows."""
+"""Pages with a section and a picture for each block of rows, and what the pictures share."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,37 @@ from invconv.report import blocks as bl
 from invconv.report.document import Document
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+
+class Picture:
+    """A figure of panels in lines and columns, each with a grid."""
+
+    def __init__(
+        self, lines: int, columns: int, size: tuple[float, float], sharey: bool = True
+    ) -> None:
+        from matplotlib.figure import Figure  # not at the top: every job of a sweep would load it
+
+        self.figure = Figure(figsize=size, layout="constrained")
+        self.panels = list(self.figure.subplots(lines, columns, sharey=sharey).flat)
+        for panel in self.panels:
+            panel.grid(alpha=0.3)
+
+    def legend(self, handles: "Sequence[Artist]", columns: int) -> None:
+        """What the lines of all panels stand for, below them."""
+        look = {"ncols": columns, "frameon": False, "fontsize": 9}
+        self.figure.legend(handles=handles, loc="outside lower center", **look)
+
+
+def plot_times(
+    panel: "Axes", x: Sequence[float], rows: pd.DataFrame, name: str, scale: float, **look: object
+) -> None:
+    """Draw ``name_s`` of rows, times ``scale``, with its quartiles as a band; or nothing."""
+    if len(rows) and f"{name}_s" in rows:
+        times, low, high = (scale * rows[f"{name}{part}_s"] for part in ("", "_q25", "_q75"))
+        panel.plot(x, times, markersize=4, linewidth=1.2)[0].set(**look)
+        panel.fill_between(x, low, high, color=str(look["color"]), alpha=0.2, linewidth=0)
 
 
 def illustrated(
@@ -20,20 +49,14 @@ def illustrated(
     blocks: Iterable[pd.DataFrame],
     detail: str,
     show: Callable[[pd.DataFrame], Mapping[str, object]],
-    draw: Callable[[pd.DataFrame], "Figure"],
+    draw: Callable[[pd.DataFrame], Picture],
     **context: object,
 ) -> Document:
     """Return a page with a section and a picture for each block.
 
-    Args:
-        template: named after the table.
-        blocks: of rows, see `invconv.report.blocks.blocks`.
-        detail: the end of a picture's name, such as ``scaling-amd-epyc-2-cores-c12``, as a format
-            of the block's first row.
-        show: what the template shows of a block besides its picture, first row, origin, failures
-            and lossy models.
-        draw: its picture.
-        context: what the template shows besides the blocks.
+    The template is named after the table. ``detail`` is the end of a picture's name, such as
+    ``scaling-amd-epyc-2-cores-c12``, as a format of the block's first row, and ``show`` what the
+    template shows of a block besides its picture, first row, origin, failures and lossy models.
     """
     stem = template.name.partition(".")[0]
     names: list[str] = []
@@ -44,7 +67,7 @@ def illustrated(
         names.append(f"{stem}-{machine}-{detail.format_map(first)}")
         number = names.count(names[-1])
         name = f"{names[-1]}-{number}" if number > 1 else names[-1]
-        pictures[name] = partial(draw, block)
+        pictures[name] = lambda block=block: draw(block).figure
         ends = {"failures": bl.failures(block), "lossy": bl.lossy(block)}
         part = {"picture": name, "first": first, "origin": bl.origin(block), **ends}
         shown.append({**part, **show(block)})

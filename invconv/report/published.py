@@ -3,8 +3,6 @@
 Labels: V, read in the primary source; R, read off a plot (±10 %); I, inferred or computed.
 """
 
-from collections.abc import Hashable
-from functools import cache
 from importlib.resources import files
 from io import StringIO
 from typing import IO
@@ -18,24 +16,9 @@ COLUMNS = ("table", "model", "dataset", "metric", "value", "label", "source", "n
 
 
 def published(table: str) -> pd.DataFrame:
-    """The published figures of one table."""
-    return read_published(_open(table), table)
-
-
-def as_printed(figure: pd.Series) -> str:
-    """The value of a line of `published` with the digits of its source: 0.30, not 0.3."""
-    return _texts(str(figure["table"]))[figure["model"], figure["dataset"], figure["metric"]]
-
-
-@cache
-def _texts(table: str) -> dict[Hashable, str]:
-    lines = pd.read_csv(_open(table), dtype=str, keep_default_na=False)
-    return lines.set_index(["model", "dataset", "metric"])["value"].to_dict()
-
-
-def _open(table: str) -> IO[str]:
+    """The published figures of one table, as printed: 0.30, not 0.3."""
     path = files("invconv.report") / "figures_published" / f"{table}.csv"
-    return StringIO(path.read_text(encoding="utf-8"))
+    return read_published(StringIO(path.read_text(encoding="utf-8")), table)
 
 
 def read_published(file: IO[str], table: str) -> pd.DataFrame:
@@ -46,7 +29,7 @@ def read_published(file: IO[str], table: str) -> pd.DataFrame:
     """
     name = f"the published figures of {table}"
     try:
-        figures = pd.read_csv(file, keep_default_na=False)
+        figures = pd.read_csv(file, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {brief(error)}") from error
     if tuple(figures.columns) != COLUMNS:

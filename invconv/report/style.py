@@ -50,12 +50,9 @@ def label_ends(panel: "Axes", size: float = 8) -> None:
             at = panel.transData.transform((0, y[np.isfinite(y)][-1]))
             ends.append((float(panel.transAxes.inverted().transform(at)[1]), line))
     ends.sort(key=lambda end: end[0])
-    gap = 1.35 * size / height
-    places = np.array([place for place, _ in ends])
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], 1 - gap * (len(places) - 1 - i))
+    steps = 1.35 * size / height * np.arange(len(ends))
+    places = np.maximum.accumulate(np.array([place for place, _ in ends]) - steps) + steps
+    places = np.minimum(places, 1 - steps[::-1])
     for place, (_, line) in zip(places, ends, strict=True):
         end = panel.annotate(str(line.get_label()), (1.02, place), xycoords="axes fraction")
         end.set(color=line.get_color(), fontsize=size, va="center")

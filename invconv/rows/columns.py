@@ -11,23 +11,19 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Column:
-    """One column, or several that are alike.
-
-    Args:
-        names: separated by spaces; * stands for any characters.
-    """
+    """Columns that are alike: ``names``, separated by spaces, where * is any characters."""
 
     names: str
+    ends: ClassVar[tuple[str, ...]] = ("",)
     unit: ClassVar[str] = ""
     verifies: ClassVar[bool] = False
     """Whether a value is the error of a verification."""
     must: ClassVar[str] = "without characters that cannot be printed"
-    """What a value must be."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The names in a row."""
-        return tuple(self.names.split())
+        return tuple(f"{name}{end}" for name in self.names.split() for end in self.ends)
 
     def refusal(self, value: object) -> str:
         """What a value must be, where ``value`` is not that; "" if it is."""
@@ -59,21 +55,12 @@ class Error(Number):
 
 @dataclass(frozen=True)
 class Seconds(Number):
-    """A median time, ``<name>_s``, with its quartiles.
-
-    Args:
-        verified: whether an `Error` has to stand beside it.
-    """
+    """A median time, ``<name>_s``, with its quartiles; ``verified`` if it needs an `Error`."""
 
     verified: bool = True
+    ends = ("_s", "_q25_s", "_q75_s")
     unit = "s"
     must = "seconds, finite and not negative"
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The names in a row."""
-        parts = ("", "_q25", "_q75")
-        return tuple(f"{name}{part}_s" for name in self.names.split() for part in parts)
 
 
 @dataclass(frozen=True)
@@ -129,5 +116,5 @@ FLOW: tuple[Column, ...] = (
 
 def column_of(name: str, columns: Iterable[Column]) -> Column | None:
     """The first of ``columns`` that ``name`` is one of."""
-    matches = (c for c in columns if any(fnmatchcase(name, part) for part in c.patterns))
-    return next(matches, None)
+    named = ((part, column) for column in columns for part in column.patterns)
+    return next((column for part, column in named if fnmatchcase(name, part)), None)

@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -59,8 +59,7 @@ def machine() -> str:
 def processor() -> str:
     """The processor's model name."""
     with suppress(OSError):
-        name = re.search(r"(?m)^model name.*?:(.*)$", Path("/proc/cpuinfo").read_text())
-        if name:
+        if name := re.search(r"(?m)^model name.*?:(.*)$", Path("/proc/cpuinfo").read_text()):
             return name[1].strip()
     return platform.processor() or platform.machine()
 
@@ -69,19 +68,14 @@ def processor() -> str:
 def revision() -> tuple[str, bool]:
     """The commit and whether the tree differs from it, `results/` and README.md aside.
 
-    Sweeps write into those, and no number depends on them. Read once per process, so that a run
-    that lasts hours reports the code that it loaded. Where there is no git, $INVCONV_COMMIT names
-    the commit.
+    Read once per process, so that a run that lasts hours reports the code that it loaded. Where
+    there is no git, $INVCONV_COMMIT names the commit.
     """
     asked = ("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", ".", *GENERATED)
     if (ROOT / ".git").exists():
         with suppress(OSError, subprocess.CalledProcessError):
-            commit, changes = (
-                subprocess.check_output(
-                    ["git", "-C", ROOT, *words], text=True, stderr=subprocess.DEVNULL
-                ).strip()
-                for words in asked
-            )
+            git = partial(subprocess.check_output, text=True, stderr=subprocess.DEVNULL)
+            commit, changes = (git(["git", "-C", ROOT, *words]).strip() for words in asked)
             return commit, bool(changes)
     given = os.environ.get("INVCONV_COMMIT")
     return (given, False) if given else ("unknown", True)

@@ -12,7 +12,8 @@ from invconv.files import write_text_atomically
 from invconv.rows.status import Status
 
 FIXED = ("cell", "table", "status", "reason", "config")
-
+SOURCE = {"machine", "commit", "date"}
+"""What a row's provenance has at least."""
 Value = str | int | float | bool | None
 Values = dict[str, Value]
 """What a row may hold, by name; a number's unit is the end of its name (_s seconds)."""
@@ -28,37 +29,26 @@ class RowsError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of one table.
-
-    Attributes:
-        cell: the cell's identity, see `cell_id`.
-        reason: one sentence where the status is not "ok".
-        labels: by which a reader finds it: preset, dataset, method, seed, ...
-        config: all that was asked for.
-        provenance: device, versions, commit, see `invconv.rows.provenance`.
-    """
+    """One cell of one table."""
 
     cell: str
+    """See `cell_id`."""
     table: str
     status: Status
     reason: str = ""
+    """One sentence where the status is not "ok"."""
     labels: Values = field(default_factory=dict)
+    """By which a reader finds it: preset, dataset, method, seed, ..."""
     config: dict[str, Any] = field(default_factory=dict)
     values: Values = field(default_factory=dict)
     provenance: Values = field(default_factory=dict)
 
     def flat(self) -> Values:
         """One level of names: what a line of `results/data/*.csv` holds."""
-        return {
-            "cell": self.cell,
-            "table": self.table,
-            **self.labels,
-            "status": str(self.status),
-            "reason": self.reason,
-            **self.values,
-            **self.provenance,
-            "config": json.dumps(self.config, sort_keys=True),
-        }
+        named = {"cell": self.cell, "table": self.table, **self.labels}
+        became = {"status": str(self.status), "reason": self.reason, **self.values}
+        asked = json.dumps(self.config, sort_keys=True)
+        return {**named, **became, **self.provenance, "config": asked}
 
 
 def now() -> str:
@@ -67,11 +57,7 @@ def now() -> str:
 
 
 def cell_id(label: str, config: Mapping[str, Any]) -> str:
-    """``label`` and a hash of the configuration, independent of the order of its keys.
-
-    Raises:
-        CellError: if the label cannot be a folder's name.
-    """
+    """``label`` and a hash of the configuration; CellError if that cannot be a folder's name."""
     if not label.isprintable() or set("/\\") & set(label) or not 0 < len(label) <= 200:
         allowed = "that of a folder, up to 200 characters without / and \\"
         raise CellError(f"a cell's name is {allowed}, not {label!r:.250}")
@@ -104,9 +90,7 @@ def checked_row(found: Mapping[str, Any]) -> Row:
     for name, kind in fields.items():
         if not isinstance(getattr(row, name), get_origin(kind) or kind):
             raise TypeError(f"its {name} is {getattr(row, name)!r:.40}")
-    if not all(
-        isinstance(row.provenance.get(name), str) for name in ("machine", "commit", "date")
-    ):
+    if not {name for name, value in row.provenance.items() if isinstance(value, str)} >= SOURCE:
         raise ValueError("its provenance must name machine, commit and date")
     for name, value in {**row.labels, **row.values, **row.provenance}.items():
         huge = isinstance(value, int) and abs(value) >= 2**63

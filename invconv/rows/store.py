@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from invconv.files import brief, locked, write_atomically, write_text_atomically
+from invconv.files import brief, locked, write_atomically
 from invconv.rows.row import Row, RowsError, read_row
 
 KEY = ["cell", "machine", "commit"]
@@ -30,8 +30,8 @@ def read_table(path: Path) -> pd.DataFrame:
         if missing := [name for name in needed if name not in rows.columns]:
             raise ValueError(f"columns are missing: {', '.join(missing)}")
         for name in ("table", "status", *KEY):
-            if rows[name].isna().any():
-                raise ValueError(f"row {rows[name].isna().argmax() + 1}: {name} is empty")
+            if (empty := rows[name].isna()).any():
+                raise ValueError(f"row {empty.argmax() + 1}: {name} is empty")
     except (OSError, ValueError, RecursionError) as error:
         raise RowsError(f"{path} holds no rows ({brief(error)})") from error
     return rows
@@ -47,19 +47,15 @@ def merge(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
     Rows of other machines, commits and cells stay as they are.
     """
-    if new.empty and stored.empty:
-        return stored
-    parts = [frame for frame in (stored, new) if len(frame)]
+    parts = [frame for frame in (stored, new) if len(frame)] or [stored]
     frame = newest(pd.concat(parts, ignore_index=True), KEY)
     return frame.sort_values([*KEY, "date"], kind="stable", ignore_index=True)
 
 
 def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.DataFrame:
     """One row per ``key``: an "ok" one if there is any, then the newest."""
-    if rows.empty:
-        return rows
-    ok = rows["status"] == "ok"
-    ordered = rows.copy().assign(_ok=ok).sort_values(["_ok", "date"], kind="stable")
+    ordered = rows.copy().assign(_ok=rows["status"] == "ok")  # a copy is not fragmented
+    ordered = ordered.sort_values(["_ok", "date"], kind="stable")
     return ordered.drop_duplicates(list(key), keep="last").drop(columns="_ok")
 
 
@@ -82,26 +78,21 @@ def add(
     Args:
         rows: gives them, once it is this process's turn: several may do so at the same time.
         path: ``results/data/<table>.csv``.
-        write_page: makes the page of all rows in a folder. It does so before they are stored,
-            elsewhere; then its files go to ``results``.
+        write_page: makes the page of all rows, elsewhere at first; then it goes to ``results``.
 
-    Raises:
-        RowsError: if no page can be made of them, or what is at ``path`` are no rows; nothing is
-            changed then.
+    Raises `RowsError`, and changes nothing, if there are no rows at ``path`` or no page of these.
     """
     with locked(path), TemporaryDirectory() as made:
-        text = merge(read_table(path), rows()).to_csv(index=False)
-        stored = Path(made, path.name)
-        stored.write_text(text)
+        stored, pages = Path(made, path.name), Path(made, "results")
+        merge(read_table(path), rows()).to_csv(stored, index=False)
         frame = read_table(stored)
-        pages = Path(made, "results")
         try:
             if write_page is not None:
                 write_page(frame, pages)
         except Exception as error:
             said = f"{type(error).__name__}: {brief(error)}"
             raise RowsError(f"no page can be made with these rows ({said})") from error
-        write_text_atomically(text, path)
+        write_atomically(stored.read_bytes(), path)
         for file in sorted(pages.rglob("*.*")):
             write_atomically(file.read_bytes(), path.parents[1] / file.relative_to(pages))
     return frame

@@ -33,47 +33,40 @@ class SweepError(CompactHydraException):
 
 @dataclass(frozen=True)
 class Preset:
-    """The sizes at which a table is measured.
-
-    Attributes:
-        sweep: what is swept where the command line says nothing, in Hydra's words.
-        minutes: about how long it takes on two cores.
-    """
+    """The sizes at which a table is measured."""
 
     settings: Mapping[str, object] = field(default_factory=dict)
     sweep: Mapping[str, str] = field(default_factory=dict)
+    """What is swept where the command line says nothing, in Hydra's words."""
     minutes: float = 0
+    """About how long it takes on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """What is measured, and how: one cell for each configuration that Hydra composes.
-
-    Attributes:
-        config: None for rows that no sweep makes.
-        measure: the configuration, the device and the cell's own folder, for checkpoints, to the
-            row's values.
-        cell: the readable part of a cell's name, a format of the configuration's fields.
-        labels: by which a reader finds a row: its columns, and where the configuration has them.
-        presets: by name, "tiny" and "default" among them. Rows of "tiny" stay out of results/.
-        choices: the options that Hydra's groups have where nothing else is said.
-        groups: options of groups that only this table has.
-        times: whether a cell times something, so that it should be alone.
-        summary: the values of an ok row in a few words.
-        after: is given the configuration of each cell that was measured.
-    """
+    """What is measured, and how: one cell for each configuration that Hydra composes."""
 
     name: str
     config: type[Sweep] | None = None
+    """None for rows that no sweep makes."""
     measure: Callable[[Any, torch.device, Path], Values] | None = None
+    """Makes a row's values; the folder is the cell's own, for checkpoints."""
     cell: str = ""
+    """The readable part of a cell's name, a format of the configuration's fields."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """By which a reader finds a row: its columns, and where the configuration has them."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    """With "tiny", whose rows stay out of results/, and "default" among them."""
     choices: Mapping[str, str] = field(default_factory=dict)
+    """The options that Hydra's groups have where nothing else is said."""
     groups: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Options of groups that only this table has."""
     times: Callable[[Any], bool] = lambda _: True
+    """Whether a cell times something, so that it should be alone."""
     summary: Callable[[Values], str] = lambda _: "ok"
+    """The values of an ok row in a few words."""
     after: Callable[[Any], None] = lambda _: None
+    """Is given the configuration of each cell that was measured."""
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
         """Writes the page of all rows into ``results``."""
@@ -129,16 +122,12 @@ def one_sentence(table: str) -> Iterator[None]:
 
 
 class Task:
-    """What Hydra calls with each composed configuration, and what it was to run.
-
-    Attributes:
-        cells: the wanted cells by name, once a launcher was given them.
-        detached: whether they were left to themselves, or only listed.
-    """
+    """What Hydra calls with each composed configuration, and what it was to run."""
 
     def __init__(self, application: Application) -> None:
-        self.application, self.cells = application, dict[str, Cell]()
-        self.detached, self.code = False, 0
+        self.application, self.code = application, 0
+        self.cells = dict[str, Cell]()  # the wanted ones by name, once a launcher has them
+        self.detached = False  # whether they were left to themselves, or only listed
 
     def check_folder(self, runs: Path) -> None:
         """Raises SweepError if the sweep's folder cannot be written, or has no locks."""
@@ -186,11 +175,9 @@ class Task:
         table, cell = self.application, self.application.cell_of(config)
         folder = Path(config.runs) / cell
         labels = {name: attrgetter(place)(config) for name, place in table.labels.items()}
-        force, asked = states.forced(config, folder), identity(config)
+        what, force = (cell, table.name, labels, identity(config)), states.forced(config, folder)
         try:
-            row, measured = run_cell(
-                cell, table.name, labels, asked, folder, device, measure, force
-            )
+            row, measured = run_cell(*what, folder, device, measure, force)
         except Held as held:
             print(f"{cell}: left to {held}")
             return False

@@ -34,23 +34,20 @@ def run_cell(
     ``folder/traceback.txt``, so that one failing cell never stops the others; a process that is
     stopped leaves no row.
 
-    Args:
-        folder: the cell's own; passed to ``measure``, which returns the values, for checkpoints.
-        force: whether to delete the cell's row and checkpoints and start over. A SLURM job that
-            was requeued resumes instead.
-
-    Returns the row, and whether it was measured now; raises Held if another process works on it.
+    With ``force`` the cell's row and checkpoints are deleted first; a SLURM job that was requeued
+    resumes instead. Returns the row, and whether it was measured now; raises Held if another
+    process works on it.
     """
     path = folder / "row.json"
     if not force and (done := _done(path, device)):
         return done, False
     with Lock(folder) as lock:
         force = force and not lock.requeued
-        if not force and (done := _done(path, device)):
-            lock.outcome = "skipped"
-            return done, False
         if force:
             _clear(folder)
+        elif done := _done(path, device):
+            lock.outcome = "skipped"
+            return done, False
         remove_partial(folder)
         (folder / "traceback.txt").unlink(missing_ok=True)
         revision()  # of the code that was loaded, not of what it has become when the cell ends
@@ -70,9 +67,9 @@ def run_cell(
 
 def _done(path: Path, device: torch.device) -> Row | None:
     row = read_row(path)
-    if row is not None and row.status == Status.OK:
-        return row if slurm_job() or row.provenance.get("device") == device_name(device) else None
-    return None
+    if row is None or row.status != Status.OK:
+        return None
+    return row if slurm_job() or row.provenance.get("device") == device_name(device) else None
 
 
 def _clear(folder: Path) -> None:

@@ -7,7 +7,6 @@ from omegaconf import MISSING
 
 T = TypeVar("T")
 IDENTITY = "identity"
-"""The key of a field's metadata that says whether the field names a cell, see `identity`."""
 
 
 def aside(default: T) -> T:
@@ -21,10 +20,9 @@ def neutral(default: T) -> T:
 
 
 def identity(config: object) -> dict[str, object]:
-    """The part of a typed configuration that can change a result; cells are named by its hash.
+    """The part of a configuration that can change a result; cells are named by its hash.
 
-    A field whose metadata has ``identity="aside"`` is left out, one with ``"neutral"`` where it
-    has its default.
+    Fields that are `aside` are left out, those that are `neutral` where they have their default.
     """
     found: dict[str, object] = {}
     for part in fields(config):  # type: ignore[arg-type]
@@ -51,37 +49,30 @@ class Method:
 
 @dataclass
 class Launch:
-    """How cells are started; `hydra.launcher` is what starts them.
-
-    Attributes:
-        detach: submit to SLURM and return; ``python -m invconv list`` and ``collect`` do the rest.
-        exclusive: whether a SLURM job has its node for itself; None: if it times on a CPU.
-        side_by_side: cells at a time, with ``launch=local``.
-    """
+    """How cells are started; `hydra.launcher` is what starts them."""
 
     detach: bool = False
+    """Submit to SLURM and return; ``python -m invconv list`` and ``collect`` do the rest."""
     exclusive: bool | None = None
+    """Whether a SLURM job has its node for itself; None: if it times on a CPU."""
     side_by_side: int = 2
+    """Cells at a time, with ``launch=local``."""
 
 
 @dataclass
 class Sweep:
-    """What the configuration of every table has.
-
-    Attributes:
-        device: "auto" for a GPU where there is one.
-        runs: the folder of the cells.
-        results: where the rows of all sweeps and the pages are.
-        force: whether to measure again what is done.
-        force_changed: the same, where another version of the code measured it.
-    """
+    """What the configuration of every table has."""
 
     preset: str = neutral("default")
     device: str = "auto"
     runs: str = aside(MISSING)
+    """The folder of the cells."""
     results: str = aside(MISSING)
+    """Where the rows of all sweeps and the pages are."""
     force: bool = aside(False)
+    """Whether to measure again what is done."""
     force_changed: bool = aside(False)
+    """The same, where another version of the code measured it."""
     launch: Launch = field(default_factory=Launch, metadata={IDENTITY: "aside"})
 
 

@@ -19,16 +19,16 @@ def register(table: Application) -> None:
 
     chosen = [name for name in ("method", "dataset", *table.groups) if name in table.choices]
     budget = [{"optional budget": "${preset}_${dataset}"}] if "dataset" in chosen else []
+    own = [{name: table.choices[name]} for name in chosen]
+    last = [{"launch": "basic"}, {"cluster": None}, {"override hydra/job_logging": "stdout"}]
     node = {
         "defaults": [
             f"{table.name}_schema",
             "_self_",
-            *({name: table.choices[name]} for name in chosen),
+            *own,
             {"preset": "default"},
             *budget,
-            {"launch": "basic"},
-            {"cluster": None},
-            {"override hydra/job_logging": "stdout"},
+            *last,
         ],
         "runs": f"runs/{table.name}",
         "results": "results",
@@ -46,12 +46,10 @@ def register(table: Application) -> None:
         for name, one in methods().items()
     }
     data = {name: {"name": name, **one.defaults} for name, one in DATASETS.items()}
-    groups: dict[str, Mapping[str, object]] = {
-        "method": rows,
-        "dataset": data,
-        "budget": budgets(),
-    }
-    for name, options in {**groups, **table.groups}.items():
+    group("method", rows)
+    group("dataset", data)
+    group("budget", budgets())
+    for name, options in table.groups.items():
         group(name, options)
     tiny = {"runs": f"runs/tiny/{table.name}", "results": "runs/tiny/results"}
     presets = {

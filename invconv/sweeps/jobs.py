@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,14 @@ from invconv.rows import Status
 from invconv.sweeps import cluster, states
 from invconv.sweeps.application import Cell, SweepError, Task, one_sentence
 from invconv.sweeps.config import Launch
-from invconv.sweeps.watch import silence, watch
 
 Options = Mapping[str, Any]  # what `hydra.launcher` is configured to
 SHARED = tuple(BaseQueueConf.__dataclass_fields__)
+HELD = "PENDING (launch failed requeued held)"
+"""SLURM could not start the job, often for what its last attempt left there, and tries no more."""
+
+RELEASES = 3
+"""So often a held job is tried again; a node where it cannot start may be broken."""
 
 
 def unfinished(cells: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -83,9 +88,8 @@ class Jobs:
             time.sleep(0.2)
 
     def run_on_slurm(self) -> None:
-        """Submits them, and waits until their jobs are over unless ``launch.detach``.
+        """Submits those that no earlier launch has, and waits for all unless ``launch.detach``.
 
-        Jobs of an earlier launch that still wait or run are waited for, not submitted again.
         Raises SweepError if the cluster cannot take the cells, or does not answer.
         """
         if not self.cells:
@@ -158,3 +162,62 @@ class Jobs:
         executor = submitit.AutoExecutor(given.pop("submitit_folder"), cluster=kind, **first)
         executor.update_parameters(**given, **more)
         return executor
+
+
+def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
+    """Waits until every job is over; what squeue said of each last.
+
+    squeue lists jobs that ended for minutes, but not for ever; one that is requeued may look
+    ended for a moment, so that a cell without a row counts as over when it looked so twice.
+    A job that SLURM holds because its launch failed is released, `RELEASES` times at most.
+    """
+    left, last, told = dict(jobs), dict.fromkeys(jobs, ""), ""
+    start, suspects, held = time.monotonic(), set[str](), Counter[str]()
+    while left:
+        found = cluster.queue()
+        text = "squeue does not answer; asking again"
+        if found is not None:
+            last |= {cell: found[job] for cell, job in left.items() if job in found}
+            over = left.keys() - cluster.unended(left, found)
+            suspects = {
+                cell for cell in over - suspects if states.row_status(runs / cell) == "missing"
+            }
+            left = {cell: job for cell, job in left.items() if cell not in over - suspects}
+            counts = Counter(found.get(job, "COMPLETED") for job in left.values())
+            words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+            text = f"{len(jobs) - len(left)} of {len(jobs)} jobs over, {words}"
+            for job in (job for job in left.values() if found.get(job) == HELD):
+                held[job] += 1
+                _release(table, job, held[job])
+        if left:
+            if text != told:
+                print(f"{table}: {text}", flush=True)
+            told = text
+            time.sleep(min(30.0, max(1.0, 0.02 * (time.monotonic() - start))))
+    return last
+
+
+def _release(table: str, job: str, seen: int) -> None:
+    if seen <= RELEASES:
+        refused = cluster.release(job)
+        became = f"not released, {refused}" if refused else "released"
+        print(f"{table}: SLURM held job {job}, whose launch failed: {became}", flush=True)
+    elif seen == RELEASES + 1:
+        cure = f"`scontrol release {job}` tries once more, `scancel {job}` gives it up"
+        said = f"SLURM still holds job {job} after {RELEASES} releases"
+        print(f"{table}: {said}: {cure}", flush=True)
+
+
+def silence(logs: str, runs: Path, jobs: Mapping[str, str], last: Mapping[str, str]) -> str:
+    """What is to be said of jobs that ran and left neither an attempt nor a log; "" of none."""
+    silent = [
+        f"SLURM job {job} ({last[cell] or 'gone'})"
+        for cell, job in jobs.items()
+        if not last[cell].startswith("CANCELLED")
+        and not states.attempts(runs / cell)
+        and not any(Path(logs.replace("%j", job)).glob("*_log.*"))
+    ]
+    others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+    cure = "the nodes do not see this folder; choose one that they share, with runs=..."
+    where = f"left neither row nor log in {runs.absolute()}: {cure}"
+    return f"{silent[0]}{others} {where}" if silent else ""

@@ -55,9 +55,8 @@ class Lock:
     Raises Held on entering, if another process keeps the lock for ``patience`` seconds, or for
     `REQUEUED_S` if that may be this job on its former node.
 
-    Attributes:
-        outcome: what is recorded on leaving; "interrupted" unless you set it.
-        requeued: whether this is a SLURM job, started again, that made the last attempt, too.
+    Set ``outcome``, which is recorded on leaving. It is ``requeued`` if this is a SLURM job,
+    started again, that made the last attempt, too.
     """
 
     def __init__(self, folder: Path, patience: float = 2.0) -> None:
@@ -90,7 +89,7 @@ class Lock:
 
 
 def attempts(folder: Path) -> list[Attempt]:
-    """Return the attempts at a cell, oldest first; one without an end is "running" or "died"."""
+    """The attempts at a cell, oldest first; one without an end is "running" or "died"."""
     found = _read(folder)
     ends = ["died"] * len(found)
     if found and not found[-1].outcome:
@@ -101,21 +100,21 @@ def attempts(folder: Path) -> list[Attempt]:
 
 
 def holder(folder: Path) -> str:
-    """Return who works on the cell now, "" if nobody does."""
+    """Who works on the cell now, "" if nobody does."""
     _refresh(folder)
     locked, last = _is_locked(folder), _last(folder)
     return "" if not locked else "another process" if last.outcome else str(last)
 
 
 def check_locks(folder: Path) -> None:
-    """Raise LocksRefused if the file system of ``folder`` has no locks."""
+    """Raises LocksRefused if the file system of ``folder`` has no locks."""
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, suffix=".partial") as file:
         take_lock(file.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def slurm_job() -> str:
-    """Return the SLURM job (of an array: array_task) that this process belongs to, or ""."""
+    """The SLURM job (of an array: array_task) that this process belongs to, or ""."""
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", "")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
 

@@ -20,11 +20,9 @@ GRID = "grid.json"
 
 
 class Grid(TypedDict):
-    """What `record` noted of a sweep; ``jobs`` are the SLURM jobs by cell."""
+    """What is read of `record`'s note of a sweep; ``jobs`` are the SLURM jobs by cell."""
 
     table: str
-    command: list[str]
-    date: str
     cells: list[str]
     jobs: dict[str, str]
 
@@ -114,9 +112,9 @@ def _note(runs: Path, jobs: Mapping[str, str], **more: object) -> None:
 
 def read_grid(runs: Path) -> Grid:
     """What `record` noted last, nothing at first; raises `RowsError` for a file of others."""
-    empty: dict[str, object] = {"table": "", "command": [], "date": "", "cells": [], "jobs": {}}
+    empty: dict[str, object] = {"table": "", "cells": [], "jobs": {}}
     found = {**empty, **(read_json(runs / GRID) or {})}
-    if any(not isinstance(found[name], type(empty[name])) for name in ("table", "cells", "jobs")):
+    if any(not isinstance(found[name], type(kind)) for name, kind in empty.items()):
         raise RowsError(f"{runs / GRID} does not list the cells of a sweep: remove it")
     return cast(Grid, found)
 

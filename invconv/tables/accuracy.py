@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -22,16 +22,14 @@ from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
 from invconv.report.entries import Grid, Line
-from invconv.report.illustrated import illustrated
+from invconv.report.grids import swept
+from invconv.report.illustrated import Picture, illustrated
 from invconv.rows import Incorrect, Values
 from invconv.rows.columns import Number
 from invconv.rows.status import classify
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import Method, Sweep
 from invconv.tables.table import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
 """The point to which all axes belong."""
@@ -189,53 +187,46 @@ def on_axis(row: pd.Series, axis: str) -> bool:
 
 def _grid(block: pd.DataFrame, axis: str, measured: str) -> Grid:
     """One line for each method, one column for each point along the axis."""
+    places = {f"{axis} = {size:g}": point for size, point in points_along(block, axis).items()}
     lines: list[Line] = []
     for _, row in block.iterrows():
-        line: dict[str, object] = {"method": bl.title(row["method"])}
-        for size, point in points_along(block, axis).items():
-            entry = en.value(row, f"{point}_{measured}", "{:.1e}".format)
-            line[f"{axis} = {size:g}"] = entry if on_axis(row, axis) else en.ABSENT
-        lines.append(line)
+        cells = {at: en.value(row, f"{p}_{measured}", "{:.1e}".format) for at, p in places.items()}
+        shown = cells if on_axis(row, axis) else dict.fromkeys(cells, en.ABSENT)
+        lines.append({"method": bl.title(row["method"]), **shown})
     return Grid(lines)
 
 
-def draw(block: pd.DataFrame) -> "Figure":
+def draw(block: pd.DataFrame) -> Picture:
     """Residual in float32 and bfloat16 against n, k and weight scale."""
-    from matplotlib.figure import Figure
-
-    good = block[block["status"] == "ok"]
-    drawing = Figure(figsize=(9, 6.6), layout="constrained")
-    panels = drawing.subplots(2, len(AXES))
-    for dtype, line in zip(INITIAL, panels, strict=True):
-        for panel, (axis, (title, _)) in zip(line, AXES.items(), strict=True):
-            places = points_along(good, axis)
-            for _, row in good.iterrows():
-                one, shown = method(str(row["method"])), on_axis(row, axis)
-                fields = [f"{point}_{dtype}_residual" for point in places.values()]
-                errors = [row.get(field) if shown else None for field in fields]
-                look = {"markersize": 5, "linewidth": 1.2, **one.look}
-                panel.plot(list(places), errors, label=one.title, **look)
-            if axis == "s":
-                label = f"residual {TRUSTED:.0e}"
-                panel.axhline(TRUSTED, label=label, color="#777777", linestyle=":", linewidth=1)
-            panel.set(yscale="log", ylim=SHOWN if axis == "s" else INITIAL[dtype])
-            if dtype == "bfloat16":
-                panel.set_xlabel(title)
-            if axis == "n":
-                panel.set_xscale("log", base=2)
-            if axis != "s":
-                panel.set_xticks(list(places), [f"{size:g}" for size in places])
-                panel.minorticks_off()
-            panel.grid(alpha=0.3)
-        line[0].set_ylabel(f"residual in {dtype}")
-    handles, labels = panels[0][-1].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    return drawing
+    good, picture = block[block["status"] == "ok"], Picture(2, len(AXES), (9, 6.6), sharey=False)
+    for panel, (dtype, axis) in zip(picture.panels, product(INITIAL, AXES), strict=True):
+        places = points_along(good, axis)
+        for _, row in good.iterrows():
+            one, shown = method(str(row["method"])), on_axis(row, axis)
+            fields = [f"{point}_{dtype}_residual" for point in places.values()]
+            errors = [row.get(field) if shown else None for field in fields]
+            look = {"markersize": 5, "linewidth": 1.2, **one.look}
+            panel.plot(list(places), errors, label=one.title, **look)
+        panel.set(yscale="log", ylim=SHOWN if axis == "s" else INITIAL[dtype])
+        if dtype == "bfloat16":
+            panel.set_xlabel(AXES[axis][0])
+        if axis == "n":
+            panel.set_xscale("log", base=2)
+            panel.set_ylabel(f"residual in {dtype}")
+        if axis == "s":
+            label = f"residual {TRUSTED:.0e}"
+            panel.axhline(TRUSTED, label=label, color="#777777", linestyle=":", linewidth=1)
+        else:
+            panel.set_xticks(list(places), [f"{size:g}" for size in places])
+            panel.minorticks_off()
+    handles, _ = picture.panels[len(AXES) - 1].get_legend_handles_labels()
+    picture.legend(handles, 5)
+    return picture
 
 
 POINTS = [f"n{n}" for n in (8, 16, 32, 64, 128)] + [f"k{k}" for k in (5, 7, 9)]
 POINTS += [f"s{scale}" for scale in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)]
-SWEPT = ",".join(name for name, one in methods().items() if one.swept)
+TINY = {"points": ["n4", "n32", "k2", "s0.8"], "channels": 4, "batch": 2}
 TABLE = Table(
     name="accuracy",
     title="What the inverse loses in float32 and bfloat16",
@@ -245,11 +236,8 @@ TABLE = Table(
     labels={"method": "method.name", "channels": "channels"},
     columns=(Number("*_growth *_sample *_round_trip *_residual", infinite=True),),
     presets={
-        "default": Preset({"points": POINTS}, {"method": SWEPT}, minutes=1),
-        "tiny": Preset(
-            {"points": ["n4", "n32", "k2", "s0.8"], "channels": 4, "batch": 2},
-            {"method": "finc,glow"},
-        ),
+        "default": Preset({"points": POINTS}, {"method": ",".join(swept())}, minutes=1),
+        "tiny": Preset(TINY, {"method": "finc,glow"}),
     },
     choices={"method": "finc"},
     times=lambda _: False,

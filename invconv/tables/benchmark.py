@@ -32,18 +32,11 @@ SOLVERS = {
 
 
 def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
-    """Return a row for every layer and solver method that was timed.
+    """A row for every layer and solver method that was timed, and how many others there are.
 
     The median and the quartiles over the rounds are taken from the file, machine and versions
-    from what `tests/conftest.py` has added to it. A benchmark that failed leaves nothing in such
-    a file, and so no row.
-
-    Returns:
-        The rows, and how many benchmarks were left out because they time something else.
-
-    Raises:
-        RowsError: if the file is not there or not of pytest-benchmark, if it is not of this
-            repository, or if it holds a value that no row can.
+    from what `tests/conftest.py` has added to it. Raises `RowsError` for a file of others, or a
+    value that no row can hold.
     """
     try:
         content = json.loads(path.read_text())
@@ -81,41 +74,29 @@ def _row(given: Values, stats: Values, source: Values) -> Row:
     method = asked.get("method", asked["layer"])
     kernel = "" if asked["k"] is None else f"-k{asked['k']}"
     label = f"{asked['operation']}-{method}-n{asked['n']}{kernel}"
-    known = {"time_s": "median", "time_q25_s": "q1", "time_q75_s": "q3"}
-    known |= {"rounds": "rounds", "iterations": "iterations"}
-    values = {name: stats[part] for name, part in known.items()} | {"residual": given["residual"]}
+    parts = {"time_s": "median", "time_q25_s": "q1", "time_q75_s": "q3"}
+    parts |= {"rounds": "rounds", "iterations": "iterations"}
+    values = {name: stats[part] for name, part in parts.items()} | {"residual": given["residual"]}
     for name, value in {**asked, "k": asked["k"] or 0, **values}.items():
         column = column_of(name, TABLE.columns)
         if column and column.refusal(value):
             raise ValueError(f"{name} must be {column.refusal(value)}, not {value!r:.40}")
-    return checked_row(
-        {
-            "cell": cell_id(label, asked),
-            "table": NAME,
-            "status": "ok",
-            "labels": {**asked, "method": method},
-            "config": asked,
-            "values": {**values, "solver": given["method"] or None},
-            "provenance": {**source, "threads": given["threads"]},
-        }
-    )
+    found = {"cell": cell_id(label, asked), "table": NAME, "status": "ok", "config": asked}
+    found["values"] = {**values, "solver": given["method"] or None}
+    found["provenance"] = {**source, "threads": given["threads"]}
+    return checked_row({**found, "labels": {**asked, "method": method}})
 
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
-    found = []
+    found = list[dict[str, object]]()
     for block in bl.blocks(rows, "operation", "layer", "method", "n", "k"):
         good = bl.in_order(block[block["status"] == "ok"], "operation", OPERATIONS)
         operations = good.groupby("operation", sort=False)
-        found.append(
-            {
-                "origin": bl.origin(block),
-                "channels": en.whole(block["channels"].iloc[0]),
-                "batch": en.whole(block["batch"].iloc[0]),
-                "operations": {name: _grid(part) for name, part in operations},
-                "failures": bl.failures(block),
-            }
-        )
+        shown = {name: en.whole(block[name].iloc[0]) for name in ("channels", "batch")}
+        grids = {name: _grid(part) for name, part in operations}
+        told = {"origin": bl.origin(block), "failures": bl.failures(block)}
+        found.append({**told, **shown, "operations": grids})
     return Document(NAME, Path(__file__).with_suffix(".md.j2"), {"blocks": found})
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from invconv.files import write_text_atomically
 from invconv.report.document import Document
-from invconv.report.entries import Grid, Line
+from invconv.report.entries import Grid
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.resources import CHIPS, measure
 
@@ -16,11 +16,9 @@ from invconv.solvers.cuda.resources import CHIPS, measure
 def write(results: Path, chips: Sequence[str] = tuple(CHIPS)) -> int:
     """Compile every kernel, and write ``data/cuda_resources.csv`` and the page into ``results``.
 
-    Returns:
-        The exit code: 0 if no float32 kernel spills registers, 2 without NVRTC.
+    Returns the exit code: 0 if no float32 kernel spills registers, 2 without NVRTC.
     """
-    missing = nvrtc.missing()
-    if missing:
+    if missing := nvrtc.missing():
         print(missing, file=sys.stderr)
         return 2
     kernels = pd.DataFrame([used for chip in chips for used in measure(chip)])
@@ -32,24 +30,22 @@ def write(results: Path, chips: Sequence[str] = tuple(CHIPS)) -> int:
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the data file's lines: a `Used` each, and NVRTC's version."""
-    chips = rows.groupby(["chip", "element"], sort=False)
+    chips = [
+        {
+            "chip": chip,
+            "type": element,
+            "kernels": len(kernels),
+            "that spill": (kernels["spilled"] > 0).sum(),
+            "most registers": kernels["registers"].max(),
+            "most shared bytes": f"{kernels['shared'].max():,}",
+            "largest stack, bytes": kernels["stack"].max(),
+        }
+        for (chip, element), kernels in rows.groupby(["chip", "element"], sort=False)
+    ]
     context = {
         "nvrtc": ", ".join(sorted(set(rows["nvrtc"].astype(str)))),
         "kernels": len(rows),
         "spilling": int((rows["spilled"] > 0).sum()),
-        "chips": Grid([_line(kernels) for _, kernels in chips]),
+        "chips": Grid(chips),
     }
     return Document("cuda_resources", Path(__file__).with_suffix(".md.j2"), context)
-
-
-def _line(kernels: pd.DataFrame) -> Line:
-    """What the kernels of one chip and type take."""
-    return {
-        "chip": str(kernels["chip"].iloc[0]),
-        "type": str(kernels["element"].iloc[0]),
-        "kernels": str(len(kernels)),
-        "that spill": str((kernels["spilled"] > 0).sum()),
-        "most registers": str(kernels["registers"].max()),
-        "most shared bytes": f"{kernels['shared'].max():,}",
-        "largest stack, bytes": str(kernels["stack"].max()),
-    }

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -21,16 +20,13 @@ from invconv.report.document import Document
 from invconv.report.entries import Grid, Line
 from invconv.report.explorer.matches import Match
 from invconv.report.explorer.plots import Plot
-from invconv.report.illustrated import illustrated
+from invconv.report.illustrated import Picture, illustrated, plot_times
 from invconv.report.published import published
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Number, Seconds
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import Method, ModelTiming
 from invconv.tables.table import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -40,6 +36,8 @@ RGB_BATCH, RGB_SIZES = 100, tuple(f"rgb-{size}" for size in ("8x8", "8x16", *SIZ
 PANELS = {batch: (f"st_{batch}_s", SIZES) for batch in BATCHES} | {RGB_BATCH: ("st_s", RGB_SIZES)}
 """Batch → the published metric and the sizes."""
 INITIAL_IMAGES = 16
+OPEN, GRAY = {"markersize": 7, "markerfacecolor": "none"}, "#777777"
+"""The look of a published point, and its color in the legend."""
 LOUD, ASIDE = 0.15, 0.15
 """An A/A ratio beyond which a time is noise; how far right of its size a published point is."""
 
@@ -147,51 +145,44 @@ def _line(block: pd.DataFrame, figures: pd.DataFrame, batch: int, size: str) -> 
     return line
 
 
-def draw(block: pd.DataFrame) -> "Figure":
+def draw(block: pd.DataFrame) -> Picture:
     """One panel per batch size, and one for the older run's model."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     good, figures = block[block["status"] == "ok"], published("figure4")
-    drawing = Figure(figsize=(9, 9.6), layout="constrained")
-    panels = drawing.subplots(3, 3, sharey=True).flat
-    for panel, (batch, (metric, sizes)) in zip(panels, PANELS.items(), strict=True):
-        place = {size: i for i, size in enumerate(sizes)}
+    picture = Picture(3, 3, (9, 9.6))
+    for panel, (batch, (metric, sizes)) in zip(picture.panels, PANELS.items(), strict=True):
+        place, paper = {size: i for i, size in enumerate(sizes)}, f"st_published_{batch}_s"
         for name in METHODS:
-            members = bl.in_order(good[good["method"] == name], "size", sizes)
-            members = members[members["size"].isin(sizes)]
-            if members.empty or f"st_{batch}_s" not in members:
-                continue
-            at, color = [place[size] for size in members["size"]], method(name).color
-            look = {"markersize": 4, "linewidth": 1.2, **method(name).look}
-            panel.plot(at, members[f"st_{batch}_s"], **look)
-            band = (members[f"st_{batch}_q25_s"], members[f"st_{batch}_q75_s"])
-            panel.fill_between(at, *band, color=color, alpha=0.2, linewidth=0)
-            if (paper := f"st_published_{batch}_s") in members:
-                panel.plot(at, members[paper], color=color, linestyle=":", linewidth=1)
+            members = good[(good["method"] == name) & good["size"].isin(sizes)]
+            members = bl.in_order(members, "size", sizes)
+            at = [place[size] for size in members["size"]]
+            plot_times(panel, at, members, f"st_{batch}", 1, **method(name).look)
+            if len(members) and paper in members:
+                look = {"color": method(name).color, "linestyle": ":", "linewidth": 1}
+                panel.plot(at, members[paper], **look)
         for name in METHODS:
             points = figures[(figures["model"] == bl.title(name)) & (figures["metric"] == metric)]
             aside = [place[size] + ASIDE for size in points["dataset"]]
             look = {"marker": method(name).marker, "markeredgecolor": method(name).color}
-            look |= {"linestyle": "none", "markersize": 7, "markerfacecolor": "none"}
-            panel.plot(aside, points["value"].astype(float), **look)
-        title = f"batch {batch}" if sizes == SIZES else f"(2, 16) on RGB, {batch} images"
-        panel.set(title=title, yscale="log")
-        names = [size.removeprefix("rgb-").replace("x", "×") for size in sizes]
-        panel.set_xticks(range(len(sizes)), names)
-        panel.set_xlim(-0.4, len(sizes) - 0.6)
+            panel.plot(aside, points["value"].astype(float), **look, **OPEN, linestyle="none")
+        panel.set(
+            title=f"batch {batch}" if sizes == SIZES else f"(2, 16) on RGB, {batch} images",
+            yscale="log",
+            xticks=range(len(sizes)),
+            xticklabels=[size.removeprefix("rgb-").replace("x", "×") for size in sizes],
+            xlim=(-0.4, len(sizes) - 0.6),
+        )
         panel.tick_params(axis="x", labelrotation=60, labelsize=8)
-        panel.grid(alpha=0.3)
-    for panel in drawing.axes[::3]:
+    for panel in picture.panels[::3]:
         panel.set_ylabel("seconds per batch")
     width = f"couplings {block['width'].iloc[0]:g} wide (published: {WIDTH})"
-    drawing.suptitle(f"Measured on {block['device'].iloc[0]}, {width}", fontsize=10)
-    handles = [Line2D([], [], label=bl.title(name), **method(name).look) for name in METHODS]
-    gray = partial(Line2D, [], [], color="#777777", markersize=7, markerfacecolor="none")
-    handles.append(gray(label="paper's algorithm", linestyle=":"))
-    handles.append(gray(label="published", linestyle="none", marker="o"))
-    drawing.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False, fontsize=9)
-    return drawing
+    picture.figure.suptitle(f"Measured on {block['device'].iloc[0]}, {width}", fontsize=10)
+    looks = {bl.title(name): method(name).look for name in METHODS}
+    looks |= {"paper's algorithm": {"color": GRAY, "linestyle": ":", **OPEN}}
+    looks |= {"published": {"color": GRAY, "linestyle": "none", "marker": "o", **OPEN}}
+    picture.legend([Line2D([], [], label=label, **looks[label]) for label in looks], 7)
+    return picture
 
 
 PLOTS = [

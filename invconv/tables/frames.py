@@ -14,15 +14,13 @@ from invconv.validation import check_choice
 def results(table: str, folder: str | Path | None = None, every: bool = False) -> pd.DataFrame:
     """The rows of ``table``, one line each: labels, status, values with their units, provenance.
 
+    Labels are first, columns without a value left out; ``attrs["units"]`` has the unit of each
+    column that has one.
+
     Args:
-        table: its name, such as "table2".
         folder: the one that holds ``data/<table>.csv``; by default ``results`` in the current
             folder, otherwise that of this checkout.
         every: all rows, instead of the newest one of each cell and machine.
-
-    Returns:
-        The rows; labels first, columns without a value left out. ``attrs["units"]`` has the unit
-        of each column that has one.
 
     >>> import invconv
     >>> rows = invconv.results("table1")

@@ -7,14 +7,14 @@ On a CPU, with tiny shapes, the same code runs without graphs and events.
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from invconv.bench.baselines import corner_weight
+from invconv.bench.baselines import corner_weight, flops
 from invconv.bench.flow_timing import time_flow
 from invconv.bench.gpu_tools import captured, launch_costs, tf32
 from invconv.bench.layer_timing import Layer, time_layer
@@ -38,8 +38,7 @@ OTHERS = [(12, 16), (12, 32), (48, 16), (48, 32), (48, 64)]
 WITH_TF32 = [(12, 32), (48, 32), (48, 64)]
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One row to be: its readable name, what identifies it, and how it is measured."""
 
     label: str
@@ -57,14 +56,10 @@ def session(
 ) -> int:
     """Measure all cells, the most wanted first, and write their rows and the page.
 
-    Each cell ends with its own row. Without what a page needs, the rows are written all the same.
-
-    Args:
-        out: the folder of the cells; rows and page go to ``out/results``.
-        seconds: no cell is started after so long.
-        tiny: whether to take tiny shapes, which test the command.
-        only: a part of the names of the cells that are wanted.
-        force: whether to measure again what has an ok row.
+    Each cell ends with its own row below ``out``; rows and page go to ``out/results``. Without
+    what a page needs, the rows are written all the same. No cell is started after so many
+    ``seconds``; ``tiny`` shapes test the command; ``only`` is a part of the names of the cells
+    that are wanted; ``force`` measures again what has an ok row.
 
     Returns:
         The exit code: 0 if every wanted cell is ok or unsupported, 2 without the device.
@@ -75,11 +70,10 @@ def session(
         return 2
     start, bad = time.perf_counter(), 0
     for cell in (cell for cell in cells(where, tiny) if only in cell.label):
-        if time.perf_counter() - start > seconds:
+        late = time.perf_counter() - start > seconds
+        if late:
             print(f"{cell.label}: not started, the time is up")
-            bad += 1
-            continue
-        bad += not _run(cell, out / "gpu", where, tiny, force)
+        bad += late or not _run(cell, out / "gpu", where, tiny, force)
         if where.type == "cuda":
             torch.cuda.empty_cache()
     results = out / "results"
@@ -97,9 +91,9 @@ def _run(cell: Cell, folder: Path, device: torch.device, tiny: bool, force: bool
     """Run one cell; whether it is ok or unsupported."""
     config = {**cell.labels, "tiny": tiny}
     name = cell_id(cell.label, config)
-    what = name, "gpu", cell.labels, config, folder / name, device
+    what = name, "gpu", cell.labels, config, folder / name, device, lambda _: cell.measure(), force
     try:
-        row, _ = run_cell(*what, lambda _: cell.measure(), force)
+        row, _ = run_cell(*what)
     except (Held, RowsError) as error:
         why = f"left to {error}" if isinstance(error, Held) else error
         print(f"{cell.label}: {why}", file=sys.stderr)
@@ -160,16 +154,12 @@ def measure_layer(
 
     ``with_tf32`` lets torch's baselines use TF32 while they are timed; its other inverses are
     omitted then, since with TF32 they would be none.
-
-    Raises:
-        Incorrect: if an inverse does not return its input.
     """
     torch.manual_seed(0)
     finc, emerging = kind == "finc", kind.startswith("emerging")
     omitted = ("reference", "diagonal_channel") if emerging else ("reference",)
     methods = [m for m in METHODS if not m.startswith(omitted) and not METHODS[m].missing(device)]
-    if with_tf32:
-        methods = [m for m in methods if m == "compiled"]
+    methods = [m for m in methods if m == "compiled" or not with_tf32]
     groups, anchor = 4 if finc else 1, 1 if emerging else 2
     weight = corner_weight(channels, 3, groups=groups, anchor=anchor).to(device)
     x = torch.randn(batch, channels, n, n, device=device)
@@ -178,20 +168,19 @@ def measure_layer(
     values: Values = {f"{method}_error": error for method, error in timed.errors.items()}
     values |= timed.values | row_values(timed.times)
     inverse = timed.times["inverse"].median
-    values["inverse_bytes_per_s"] = 2 * x.numel() * x.element_size() / inverse
-    values["inverse_flop_per_s"] = layer.flops / inverse
+    values["inverse_bytes_per_s"] = 2 * x.nbytes / inverse
+    values["inverse_flop_per_s"] = flops(x, weight) / inverse
     if "diagonal_channel_4" in methods:
-        values["launches"] = published.launches(x.shape, weight.shape, four=False)
-        values["launches_4"] = published.launches(x.shape, weight.shape, four=True)
+        for name, four in {"launches": False, "launches_4": True}.items():
+            values[name] = published.launches(x.shape, weight.shape, four=four)
     return values
 
 
 def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Values:
     """Time a whole model on 3×32×32, as FInC Flow publishes it for CIFAR-10, without TF32.
 
-    Returns:
-        Seconds as `time_flow`, and graph_ft_s, graph_st_s and convolutions_s, the inverses of
-        all k×k convolutions of one sampling pass by themselves, from graph replays.
+    Beside what `time_flow` returns: graph_ft_s, graph_st_s and convolutions_s, the inverses of
+    all k×k convolutions of one sampling pass by themselves, from graph replays.
     """
     torch.manual_seed(0)
     (levels, steps), width, size, repeats = FINC["cifar10"], WIDTH, 32, 20
@@ -209,10 +198,8 @@ def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Valu
     def draw() -> Tensor:  # as `LevelFlow.sample`, whose look at the images no graph waits for
         return flow.dequantization.inverse(flow.decode(flow.draw(images)))
 
-    calls: dict[str, Callable[[], object]] = {
-        "graph_ft": partial(flow.log_prob, batch),
-        "graph_st": draw,
-    }
+    log_prob: Callable[[], object] = partial(flow.log_prob, batch)
+    calls = {"graph_ft": log_prob, "graph_st": draw}
     if inverses:
         calls["convolutions"] = lambda: [call() for call in inverses]
     with tf32(False):

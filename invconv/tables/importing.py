@@ -36,11 +36,9 @@ def check_rows(rows: pd.DataFrame, known: Mapping[str, Table]) -> None:
     columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
     patterns = ", ".join(sorted({pattern for column in columns for pattern in column.patterns}))
     kinds = {str(name): column_of(str(name), columns) for name in rows.columns}
-    wrong = [
-        f"column {name!r:.60} is unknown in {table.name}, whose are {patterns}"
-        for name, kind in kinds.items()
-        if kind is None
-    ]
+    unknown = [name for name, kind in kinds.items() if kind is None]
+    known_here = f"is unknown in {table.name}, whose are {patterns}"
+    wrong = [f"column {name!r:.60} {known_here}" for name in unknown]
     for number, (_, row) in enumerate(rows.iterrows(), 1):
         empty = [f"{name} is empty" for name in needed if pd.isna(row[name])]
         reasons = [*empty, *_fields(row, table, kinds), *_identity(row, table)]
@@ -99,10 +97,7 @@ def _identity(row: pd.Series, table: Table) -> Iterator[str]:
 
 
 def _asked(kind: object, config: object, place: str) -> object:
-    """What ``config`` has at a place such as "method.name", None if it has nothing there.
-
-    Defaults and properties of the configuration's dataclass ``kind`` count too.
-    """
+    """What ``config``, with what its dataclass ``kind`` adds, has at "method.name", or None."""
     name, _, rest = place.partition(".")
     if not isinstance(config, dict):
         return None
@@ -111,23 +106,21 @@ def _asked(kind: object, config: object, place: str) -> object:
         return _asked(inner, config.get(name), rest)
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return config.get(name)
-    known = {part.name: config[part.name] for part in fields(kind) if part.name in config}
-    with suppress(TypeError, ValueError, AttributeError):
-        found: object = getattr(kind(**known), name)
-        return found
-    return None
+    try:
+        known = {part.name: config[part.name] for part in fields(kind) if part.name in config}
+        return getattr(kind(**known), name)
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFrame]:
-    """Check the rows at ``path`` and add them to those in ``results``, marked with ``label``.
+    """Checks the rows at ``path`` and adds them to those in ``results``, marked with ``label``.
 
     The contributor's label goes in front of their machine's name, so that they form a block of
     their own and replace nothing that was measured here; to import them again replaces them. Rows
     that are in ``results`` already, without a label, are omitted: a checkout's file holds them
-    too. Returns the table's name, and all of its rows.
-
-    Raises:
-        RowsError: if the file or the label cannot be taken; nothing is changed then.
+    too. Returns the table's name, and all of its rows; raises `RowsError`, and changes nothing,
+    if the file or the label cannot be taken.
     """
     if not label.strip() or not label.isprintable() or set(":<>|`") & set(label):
         allowed = "a name without a colon, <, >, | and `"
@@ -140,9 +133,8 @@ def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFram
     stored = results / "data" / f"{table.name}.csv"
 
     def theirs() -> pd.DataFrame:
-        ours, given = (
-            pd.MultiIndex.from_frame(frame[[*KEY, "date"]]) for frame in (read_table(stored), rows)
-        )
+        both = (frame[[*KEY, "date"]] for frame in (read_table(stored), rows))
+        ours, given = map(pd.MultiIndex.from_frame, both)
         new = ~given.isin(ours)
         if not new.any():
             raise RowsError(f"all of its {len(rows)} rows are here already, without a label")

@@ -53,16 +53,22 @@ def page() -> Document:
     parameters = parameters[parameters["metric"].isin(PARAMETERS.values())]
     place = ["table", "model", "dataset"]
     parameters = parameters.set_index(place).loc[list(COUNTED.values())].reset_index()
+    counted = partial(bl.published_entry, parameters, en.whole)
     context = {
         "bits": Grid(_lines(figures, models["bpd"], BITS)),
         "run_times": Grid(_lines(figures, models["train_ms"], RUN_TIMES)),
         "inverse_flow": Grid(_lines(figures, figures[loop]["model"], LOOP)),
-        "counts": Grid([_counted(parameters, title, *place) for title, place in COUNTED.items()]),
+        "counts": Grid(
+            {"model": title}
+            | {
+                name: counted(metric=metric, **dict(zip(place, names, strict=True)))
+                for name, metric in PARAMETERS.items()
+            }
+            for title, names in COUNTED.items()
+        ),
         "launches": Grid(
-            [
-                {"what": title, "inferred": _joined(figures, metric, ("_low", "–", "_high"))}
-                for title, metric in LAUNCHES.items()
-            ]
+            {"what": title, "inferred": _joined(figures, f"{metric}_low", "–", f"{metric}_high")}
+            for title, metric in LAUNCHES.items()
         ),
         "published": bl.published_notes(pd.concat([figures, parameters])),
     }
@@ -75,29 +81,17 @@ def _lines(figures: pd.DataFrame, models: Iterable[str], columns: Columns) -> li
     names = {model: model.removesuffix(")").partition(" (") for model in models}
     differ = len({setting for _, _, setting in names.values()}) > 1
     for model, (name, _, setting) in names.items():
-        line: Line = {"model": name} | ({"setting": setting or en.ABSENT} if differ else {})
-        cells = {
-            title: _joined(figures, metric, ("", " ± ", "_error"), model=model, dataset=dataset)
-            for title, (metric, dataset) in columns.items()
-        }
-        lines.append({**line, **cells})
+        line: dict[str, object] = {"model": name}
+        line |= {"setting": setting or en.ABSENT} if differ else {}
+        for title, (metric, dataset) in columns.items():
+            both, place = (metric, " ± ", f"{metric}_error"), {"model": model, "dataset": dataset}
+            line[title] = _joined(figures, *both, **place)
+        lines.append(line)
     return lines
 
 
-def _joined(
-    figures: pd.DataFrame, metric: str, ends: tuple[str, str, str], **labels: str
-) -> Entry:
-    """Two published figures in one; the first alone where there is no second."""
-    first, second = (
-        bl.published_entry(figures, None, metric=metric + end, **labels)
-        for end in (ends[0], ends[2])
-    )
-    if second.text == en.ABSENT:
-        return first
-    return first.saying(f"{first}{ends[1]}{second}", *second.sources)
-
-
-def _counted(parameters: pd.DataFrame, title: str, table: str, model: str, data: str) -> Line:
-    stated = partial(bl.published_entry, parameters, en.whole, model=model, dataset=data)
-    cells = {name: stated(table=table, metric=metric) for name, metric in PARAMETERS.items()}
-    return {"model": title, **cells}
+def _joined(figures: pd.DataFrame, one: str, between: str, two: str, **labels: str) -> Entry:
+    """Two published metrics in one; the first alone where there is no second."""
+    stated = partial(bl.published_entry, figures, None, **labels)
+    first, second = stated(metric=one), stated(metric=two)
+    return first.saying(f"{first}{between}{second}", *second.sources) if second.sources else first

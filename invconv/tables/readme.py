@@ -34,10 +34,10 @@ def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
     for name in ("table2", "figures"):
         begin = f"<!-- {name}: python -m invconv report --readme -->"
         end = f"<!-- end of {name} -->"
-        if begin not in readme or end not in readme:
+        before, opened, rest = readme.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (opened and closed):
             raise ValueError(f"the README must hold the markers {begin!r} and {end!r}")
-        before, _, rest = readme.partition(begin)
-        after = rest.partition(end)[2]
         readme = f"{before}{begin}\n\n{document.block(name)}\n\n{end}{after}"
     return readme
 
@@ -56,7 +56,7 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
         "lossy": bl.lossy(embedded, called),
         "sampling": _sampling(shown),
         "layer": _layer(ours["scaling"]),
-        "verdicts": verdicts(shown[shown["preset"] == table2.RANKED]),
+        "verdicts": list(verdicts(shown[shown["preset"] == table2.RANKED])),
         "scaling": _picture(scaling.page, ours["scaling"], "point"),
         "figure4": _picture(figure4.page, ours["figure4"], "method", "size"),
     }
@@ -70,10 +70,11 @@ def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _sampling(rows: pd.DataFrame) -> dict[str, object] | None:
     """ST ÷ FT of table 2, published and measured at the same sizes."""
-    times = published("table2").pivot_table("value", ["model", "dataset"], "metric")
+    figures = published("table2").set_index(["model", "dataset", "metric"])["value"]
+    times = figures.astype(float).unstack()
     stated = (times["st_s"] / times["ft_s"]).dropna()
-    same = rows[(rows["status"] == "ok") & rows["st_s"].notna()]
-    same = same[same["preset"] == table2.UNTRAINED]
+    timed = (rows["status"] == "ok") & rows["st_s"].notna()
+    same = rows[timed & (rows["preset"] == table2.UNTRAINED)]
     same = same.set_index([same["method"].map(bl.title), "dataset"])
     same = _latest_machine(same[same.index.isin(stated.index)])
     if same.empty:
@@ -81,32 +82,27 @@ def _sampling(rows: pd.DataFrame) -> dict[str, object] | None:
     stated = stated[stated.index.isin(same.index)].sort_values()
     model, dataset = stated.index.to_list()[-1]
     inverts = same["round_trip_error"] <= TRUSTED
+    ratios = (same["st_s"] / same["ft_s"])[inverts]
     return {
         "published": stated.max(),
         "model": model,
         "data": data_title(dataset),
         "device": same["device"].iloc[0],
-        "ratios": _range((same["st_s"] / same["ft_s"])[inverts]),
+        "ratios": (ratios.min(), ratios.max()),
         "lost": list(dict.fromkeys(f"{m} on {data_title(d)}" for m, d in same[~inverts].index)),
     }
 
 
 def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
     """Our inverse of one layer against torch's forward."""
-    rows = newest(rows)
-    if rows.empty:
-        return None
+    rows = newest(rows).reindex(columns=list(dict.fromkeys([*rows.columns, *LAYER])))
     same = (rows[list(LAYER)] == pd.Series(LAYER)).all(axis=1)
     rows = _latest_machine(rows[same & (rows["status"] == "ok")])
     if rows.empty:
         return None
     sizes = [f"{name} {rows[name].min():g} to {rows[name].max():g}" for name in "nk"]
-    ratios = _range(rows["fresh_s"] / rows["torch_forward_s"])
-    return {**LAYER, "sizes": sizes, "ratios": ratios, "device": rows["device"].iloc[0]}
-
-
-def _range(ratios: pd.Series) -> str:
-    return f"{ratios.min():.2f} to {ratios.max():.2f}"
+    ratios, device = rows["fresh_s"] / rows["torch_forward_s"], rows["device"].iloc[0]
+    return {**LAYER, "sizes": sizes, "ratios": (ratios.min(), ratios.max()), "device": device}
 
 
 def _picture(make: Callable[[pd.DataFrame], Document], rows: pd.DataFrame, *apart: str) -> str:

@@ -1,24 +1,25 @@
 """Forward and inverse time of one FInC layer against image size n and kernel size k."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
-from invconv.bench.baselines import corner_weight
+from invconv.bench.baselines import corner_weight, flops
 from invconv.bench.layer_timing import Layer, time_layer
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.timing import row_values
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Grid, Line
+from invconv.report.entries import Entry, Grid, Line
 from invconv.report.explorer.plots import Plot
-from invconv.report.illustrated import illustrated
+from invconv.report.grids import CELLS
+from invconv.report.illustrated import Picture, illustrated, plot_times
 from invconv.report.style import label_ends
 from invconv.rows import Values
 from invconv.rows.columns import Error, Name, Number, Seconds, Truth
@@ -27,9 +28,6 @@ from invconv.solvers.problem import CORNERS
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import Sweep
 from invconv.tables.table import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHOWN = ("wavefront", "compiled", "diagonal_channel")
 SERIES = {
@@ -49,6 +47,23 @@ AXES = {"n": ("image size n", "k"), "k": ("kernel size k", "n")}
 CROWDED = 10
 """A kernel size whose number would touch the next one's."""
 FIT_FROM = {"n": 16, "k": 2}
+Columns = Mapping[str, str | Callable[[pd.Series], Entry]]
+"""Title → the name of a time, or what makes the cell of a row."""
+TIMES: Columns = {
+    "torch forward": lambda row: fastest(row, 1e3),
+    "1×1": "pointwise",
+    "our forward": "forward",
+    "our inverse": "inverse",
+    "fresh": "fresh",
+    "A/A": CELLS["A/A"],
+    "fresh ÷ torch forward": lambda row: en.quotient(row, "fresh_s", row, "torch_forward_s"),
+    "inverse ÷ our forward": lambda row: en.quotient(row, "inverse_s", row, "forward_s"),
+    "GFLOP/s": lambda row: en.value(row, "gflops", "{:.0f}".format),
+    "wavefront": "inverse_wavefront",
+    "algorithm 1": "inverse_diagonal_channel",
+}
+COPIES = ("inverse", "inverse_wavefront", "inverse_diagonal_channel")
+"""What has its peak memory in the last table, in copies of the input."""
 
 
 @dataclass
@@ -89,7 +104,7 @@ def measure(config: Scaling, device: torch.device, _: Path) -> Values:
     times |= {name: timed.times[m] for name, m in methods.items() if m in timed.times}
     values |= {f"inverse_{method}_error": error for method, error in timed.errors.items()}
     values |= timed.values | row_values(times)
-    return values | {"gflops": 1e-9 * layer.flops / times["inverse"].median}
+    return values | {"gflops": 1e-9 * flops(x, weight) / times["inverse"].median}
 
 
 def summary(values: Values) -> str:
@@ -100,53 +115,51 @@ def summary(values: Values) -> str:
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
-    blocks = [
-        block.sort_values(
-            "point", key=lambda p: p.str[0].replace("k", "z") + p.str[1:].str.zfill(9)
-        )
-        for block in bl.blocks(rows, "point")
-    ]
+    blocks = [block.sort_values("point", key=_places) for block in bl.blocks(rows, "point")]
     template = Path(__file__).with_suffix(".md.j2")
     return illustrated(template, blocks, "c{channels:g}-b{batch:g}", _section, draw)
+
+
+def _places(points: pd.Series) -> pd.Series:
+    """Along n first, where "k" would be first."""
+    return points.str[0].replace("k", "z") + points.str[1:].str.zfill(9)
 
 
 def _section(block: pd.DataFrame) -> dict[str, object]:
     good = block[block["status"] == "ok"]
     return {
         "solvers": sorted(set(good["solver"].dropna())) if "solver" in good else [],
-        "times": Grid([_line(row) for _, row in block.iterrows()]),
+        "times": grid(block, {"point": "{point}"}, TIMES, 1e3),
         "exponents": None if good.empty else Grid(exponents(good)),
         "memory": Grid([_memory_line(row) for _, row in good.iterrows()]),
     }
 
 
-def _line(row: pd.Series) -> Line:
-    if row["status"] != "ok":
-        return {"point": row["point"], "torch forward": en.value(row, "status")}
-    ms = {name: en.value(row, f"{name}_s", scale=1e3) for name in SERIES}
-    forward = ms["torch_forward"]
-    return {
-        "point": row["point"],
-        "torch forward": forward.saying(f"{forward} ({row['fastest_torch_forward']})"),
-        "1×1": ms["pointwise"],
-        "our forward": ms["forward"],
-        "our inverse": ms["inverse"],
-        "fresh": ms["fresh"],
-        "A/A": en.value(row, "aa_spread", "{:.1%}".format),
-        "fresh ÷ torch forward": en.quotient(row, "fresh_s", row, "torch_forward_s"),
-        "inverse ÷ our forward": en.quotient(row, "inverse_s", row, "forward_s"),
-        "GFLOP/s": en.value(row, "gflops", "{:.0f}".format),
-        "wavefront": ms["inverse_wavefront"],
-        "algorithm 1": ms["inverse_diagonal_channel"],
-    }
+def grid(rows: pd.DataFrame, labels: Mapping[str, str], columns: Columns, scale: float) -> Grid:
+    """A line per row: formats of it, then cells, times × ``scale``; or the status alone."""
+    lines: list[Line] = []
+    for _, row in rows.iterrows():
+        line: dict[str, object] = {title: text.format_map(row) for title, text in labels.items()}
+        if row["status"] == "ok":
+            line |= {
+                title: cell(row) if callable(cell) else en.value(row, f"{cell}_s", scale=scale)
+                for title, cell in columns.items()
+            }
+        else:
+            line[next(iter(columns))] = en.value(row, "status")
+        lines.append(line)
+    return Grid(lines)
+
+
+def fastest(row: pd.Series, scale: float) -> Entry:
+    """The time of torch's fastest forward × ``scale``, and which one that is."""
+    time = en.value(row, "torch_forward_s", scale=scale)
+    return time.saying(f"{time} ({row['fastest_torch_forward']})")
 
 
 def _memory_line(row: pd.Series) -> Line:
-    size = en.value(row, "input_bytes", scale=1e-6)
-    copies = {
-        SERIES[name][0]: en.quotient(row, f"{name}_extra_bytes", row, "input_bytes")
-        for name in ("inverse", "inverse_wavefront", "inverse_diagonal_channel")
-    }
+    size, per = en.value(row, "input_bytes", scale=1e-6), (row, "input_bytes")
+    copies = {SERIES[name][0]: en.quotient(row, f"{name}_extra_bytes", *per) for name in COPIES}
     return {"point": row["point"], "input MB": size, **copies}
 
 
@@ -174,35 +187,29 @@ def exponents(rows: pd.DataFrame) -> list[Line]:
     return lines
 
 
-def draw(block: pd.DataFrame) -> "Figure":
+def draw(block: pd.DataFrame) -> Picture:
     """Two log-log panels, time against n and against k."""
-    from matplotlib.figure import Figure
-
     rows = block[block["status"] == "ok"]
-    drawing = Figure(figsize=(10, 4.2), layout="constrained")
-    panels = drawing.subplots(1, 2, sharey=True)
-    for panel, (axis, (title, other)) in zip(panels, AXES.items(), strict=True):
+    picture = Picture(1, 2, (10, 4.2))
+    for panel, (axis, (title, other)) in zip(picture.panels, AXES.items(), strict=True):
         points = axis_rows(rows, axis) if len(rows) else rows
         for name, (label, color, marker) in SERIES.items():
-            if f"{name}_s" in points and len(points):
-                look = {"label": label, "color": color, "marker": marker}
-                times, low, high = (1e3 * points[f"{name}{q}_s"] for q in ("", "_q25", "_q75"))
-                panel.plot(points[axis], times, **look, markersize=4, linewidth=1.2)
-                panel.fill_between(points[axis], low, high, color=color, alpha=0.2, linewidth=0)
+            look = {"label": label, "color": color, "marker": marker}
+            plot_times(panel, [*points[axis]], points, name, 1e3, **look)
         panel.set(xscale="log", yscale="log", xlabel=f"{title} ({other} = {CENTER[other]})")
         ticks = sorted(set(points[axis].astype(int))) if len(points) else []
         panel.set_xticks(ticks, ["" if tick == CROWDED else str(tick) for tick in ticks])
         panel.minorticks_off()
-        panel.grid(alpha=0.3)
-    drawing.axes[0].set_ylabel("milliseconds")
+    picture.panels[0].set_ylabel("milliseconds")
     if len(rows):
-        first = rows.iloc[0]
-        size = f"{first['channels']:g} channels, batch {first['batch']:g}"
-        drawing.suptitle(f"One FInC layer, {size}, {first['device']}", fontsize=10)
-    label_ends(drawing.axes[-1])
-    return drawing
+        size = "{channels:g} channels, batch {batch:g}, {device}".format_map(rows.iloc[0])
+        picture.figure.suptitle(f"One FInC layer, {size}", fontsize=10)
+    label_ends(picture.panels[-1])
+    return picture
 
 
+POINTS = [*(f"n{n}" for n in (8, 16, 32, 64, 128, 256)), *(f"k{k}" for k in (2, *range(4, 12)))]
+TINY = {"channels": 4, "batch": 2, "repeats": 2, "slow_repeats": 1}
 TABLE = Table(
     name="scaling",
     title="One FInC layer against image size and kernel size",
@@ -218,12 +225,8 @@ TABLE = Table(
         Truth("cudnn_benchmark"),
     ),
     presets={
-        "default": Preset(
-            {}, {"point": "n8,n16,n32,n64,n128,n256,k2,k4,k5,k6,k7,k8,k9,k10,k11"}, minutes=5
-        ),
-        "tiny": Preset(
-            {"channels": 4, "batch": 2, "repeats": 2, "slow_repeats": 1}, {"point": "n4,k2"}
-        ),
+        "default": Preset({}, {"point": ",".join(POINTS)}, minutes=5),
+        "tiny": Preset(TINY, {"point": "n4,k2"}),
     },
     summary=summary,
     page=page,

@@ -17,17 +17,14 @@ from invconv.sweeps.application import Application
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Application, Shown):
-    """Everything about one table; pages, explorer, import checks and commands follow from it.
-
-    Attributes:
-        page: makes the page from all rows; it knows rows and published figures only.
-        named: whether a cell's name ends with the hash of its configuration.
-        order: its place among the others.
-    """
+    """Everything about one table; pages, explorer, import checks and commands follow from it."""
 
     page: Callable[[pd.DataFrame], Document]
+    """Makes the page from all rows; it knows rows and published figures only."""
     named: bool = True
+    """Whether a cell's name ends with the hash of its configuration."""
     order: int = 100
+    """Its place among the others."""
 
     def write_page(
         self, rows: pd.DataFrame, results: Path, formats: Iterable[str] = FORMATS

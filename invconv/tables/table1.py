@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from invconv.numerical import relative_error
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Grid
+from invconv.report.entries import Grid, Line
 from invconv.report.explorer.matches import Match
 from invconv.report.grids import swept
 from invconv.report.published import published
@@ -27,6 +27,8 @@ from invconv.sweeps.config import Method, Sweep, neutral
 from invconv.tables.table import Table
 
 TOLERANCE = 1e-10
+KERNEL = 3
+"""The kernel size where a method's options name none."""
 SIZE = ["channels", "n", "k"]
 FORMULAS: dict[str, Callable[[float, float, float], float]] = {
     "(2n−1)k²": lambda c, n, k: (2 * n - 1) * k**2,
@@ -76,7 +78,7 @@ def measure(config: Table1, _: torch.device, __: Path) -> Values:
         raise Incorrect(f"the inverse is not exact: its round-trip error is {error:.1e}")
     stored, free = count_parameters(layer, shape)
     return {
-        "k": kernel(config.method.options),
+        "k": config.method.options.get("kernel_size", KERNEL),
         "stored": stored,
         "free": free,
         "dependent_steps": layer.dependent_steps(config.n, config.n),
@@ -87,19 +89,12 @@ def measure(config: Table1, _: torch.device, __: Path) -> Values:
     }
 
 
-def kernel(options: Mapping[str, int]) -> int:
-    """Return the kernel size that a method's options ask for."""
-    return options.get("kernel_size", 3)
-
-
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows and the published table."""
-    figures = published("table1")
-    rows = newest(rows)
+    figures, rows = published("table1"), newest(rows)
     context = {
         "sizes": [
-            {**group.iloc[0][["by", *SIZE]]}
-            | {metric: _grid(group, figures, metric) for metric in COUNTED}
+            {**group.iloc[0][["by", *SIZE]], **{m: _grid(group, figures, m) for m in COUNTED}}
             for group in _sizes(rows)
         ],
         "notes": figures[figures["note"] != ""].to_dict("records"),
@@ -114,8 +109,9 @@ def _sizes(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The newest counts by contributor and size; of ours the machine does not matter."""
     if rows.empty:
         return []
-    options = rows["config"].map(lambda text: json.loads(text)["method"]["options"])
-    rows = rows.assign(by=bl.labels(rows), k=options.map(kernel))
+    options = [json.loads(text)["method"]["options"] for text in rows["config"]]
+    kernels = [asked.get("kernel_size", KERNEL) for asked in options]
+    rows = rows.assign(by=bl.labels(rows), k=kernels)
     return [group for _, group in newest(rows, ("method", "by", *SIZE)).groupby(["by", *SIZE])]
 
 
@@ -124,27 +120,19 @@ def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
     size = rows.iloc[0][SIZE].tolist()
     figures = figures[figures["metric"] == metric]
     models = {name: bl.title(name).partition(" (")[0] for name in (*swept(), *rows["method"])}
-    lines = [
-        {"method": bl.title(name), **_published(figures, model, size)}
-        | {
-            title: en.value(bl.only(rows, method=name), column, _count)
-            for title, column in COUNTED[metric].items()
-        }
-        for name, model in models.items()
-    ]
-    for model in figures.loc[~figures["model"].isin(models.values()), "model"]:
-        only = dict.fromkeys(COUNTED[metric], "published only")
-        lines.append({"method": model, **_published(figures, model, size), **only})
+    only = [model for model in figures["model"] if model not in models.values()]
+    lines: list[Line] = []
+    for name, model in (models | dict(zip(only, only, strict=True))).items():
+        stated = bl.published_entry(figures, model=model)
+        line: dict[str, object] = {"method": bl.title(name), "published": stated}
+        if figures["value"].isin(FORMULAS).any():
+            formula = FORMULAS.get(stated.text)
+            line["its value"] = stated.saying(_count(formula(*size))) if formula else en.ABSENT
+        for title, column in COUNTED[metric].items():
+            counted = en.value(bl.only(rows, method=name), column, _count)
+            line[title] = counted if name in models else "published only"
+        lines.append(line)
     return Grid(lines)
-
-
-def _published(figures: pd.DataFrame, model: str, size: list[int]) -> dict[str, object]:
-    stated = bl.published_entry(figures, model=model)
-    if not figures["value"].isin(FORMULAS).any():
-        return {"published": stated}
-    formula = FORMULAS.get(stated.text)
-    worth = stated.saying(_count(formula(*size))) if formula else en.ABSENT
-    return {"published": stated, "its value": worth}
 
 
 def _count(value: float | str) -> str:

@@ -104,9 +104,7 @@ def measure(config: Table2, device: torch.device, folder: Path) -> Values:
         return {} if world.rank else measure_untrained(config, device)
     chosen = {name: value for name, value in vars(config.dataset).items() if value is not None}
     root = chosen.pop("root", None)
-    train_data, valid_data, test_data = (
-        load(split=split, root=root, **chosen) for split in SPLITS
-    )
+    train_data, valid_data, test_data = (load(split=s, root=root, **chosen) for s in SPLITS)
     architecture = describe_flow(config, train_data)
     recipe = {"flow": architecture, "data": chosen, "method": config.method.name, "seed": seed}
     torch.manual_seed(seed)
@@ -127,7 +125,7 @@ def measure(config: Table2, device: torch.device, folder: Path) -> Values:
         "histogram_bpd": histogram_bits_per_dim(train_data, test_data),
     }
     images = test_data.images[: timing.images].to(device)
-    return values | facts(flow, images, timing, timing.repeats)
+    return values | facts(flow, images, timing, training=True)
 
 
 def measure_untrained(config: Table2, device: torch.device) -> Values:
@@ -142,14 +140,12 @@ def measure_untrained(config: Table2, device: torch.device) -> Values:
     flow = build_flow(describe_flow(config, data)).to(device)
     images = images.to(device)
     flow.initialize(images[:INITIAL_IMAGES])
-    return facts(flow, images[: timing.images], timing, published=1, training=False)
+    return facts(flow, images[: timing.images], timing, training=False)
 
 
 def describe_flow(config: Table2, data: ImageSet) -> dict[str, object]:
     """Return the arguments of `build_flow`."""
     method, budget, likelihood = config.method, config.budget, config.likelihood
-    layer = {"conv": method.conv, "conv_options": method.options, "step": method.step}
-    size = {"levels": budget.levels, "steps": budget.steps, "width": budget.width}
     return {
         "kind": "multiscale",
         "shape": data.shape,
@@ -157,14 +153,12 @@ def describe_flow(config: Table2, data: ImageSet) -> dict[str, object]:
         "dequantization": likelihood.dequantization,
         "dequantization_options": likelihood.options,
         "preprocessing": likelihood.preprocessing,
-        **layer,
-        **size,
+        **{"conv": method.conv, "conv_options": method.options, "step": method.step},
+        **{"levels": budget.levels, "steps": budget.steps, "width": budget.width},
     }
 
 
-def facts(
-    flow: LevelFlow, images: Tensor, timing: Timing, published: int, training: bool = True
-) -> Values:
+def facts(flow: LevelFlow, images: Tensor, timing: Timing, training: bool) -> Values:
     """Count what a flow has, verify its round trip, and time it unless ``timing`` says not to."""
     convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
     solvers = {conv.solver(images.device) for conv in convs}
@@ -177,6 +171,7 @@ def facts(
     }
     if not timing.repeats:
         return values | verify_round_trip(flow, images)
+    published = timing.repeats if training else 1
     return values | time_flow(flow, images, timing.warmup, timing.repeats, training, published)
 
 
@@ -191,19 +186,16 @@ def summary(values: Values) -> str:
 
 def draw_losses(config: Table2) -> None:
     """Draw the curves of every cell of the preset that has begun, beside the cells."""
-    if not config.pictures:
-        return
-    from invconv.report.curves import loss_curves  # matplotlib, as above
+    if config.pictures:
+        from invconv.report.curves import loss_curves  # matplotlib, as above
 
-    runs = Path(config.runs)
-    folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
-    loss_curves(folders, runs / f"loss-{config.preset}.svg")
-
-
-def _sweep(datasets: list[str], methods: dict[str, str], seeds: str = "'0'") -> dict[str, str]:
-    return {"dataset": ",".join(datasets), "method": ",".join(methods), "seed": seeds}
+        runs = Path(config.runs)
+        folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
+        loss_curves(folders, runs / f"loss-{config.preset}.svg")
 
 
+SWEEP = {"dataset": ",".join(EMBEDDED), "method": ",".join(swept()), "seed": "'0'"}
+OF_PAPER = SWEEP | {"dataset": ",".join(PAPER)}
 TABLE = Table(
     name="table2",
     title="Table 2: bits per dimension, forward time and sampling time",
@@ -224,22 +216,22 @@ TABLE = Table(
     ),
     presets={
         # one seed and few steps: its bits per dimension rank nothing
-        "default": Preset(sweep=_sweep(EMBEDDED, swept()), minutes=20),
+        "default": Preset(sweep=SWEEP, minutes=20),
         "tiny": Preset(
             {"pictures": False, "timing": {"images": 10, "repeats": 2, "warmup": 1}},
-            _sweep(EMBEDDED, swept()),
+            SWEEP,
             minutes=1,
         ),
         # nothing is timed, so that cells may run side by side, with OMP_NUM_THREADS=1
         "embedded_long": Preset(
-            {"timing": {"repeats": 0}}, _sweep(EMBEDDED, swept(), "0,1,2,3,4"), minutes=600
+            {"timing": {"repeats": 0}}, SWEEP | {"seed": "0,1,2,3,4"}, minutes=600
         ),
         # days on a GPU; further models of the paper: budget=paper_cifar10_k28 and so on
-        "paper": Preset(sweep=_sweep(PAPER, swept())),
+        "paper": Preset(sweep=OF_PAPER),
         # random weights and images: half a minute (mnist) to ten minutes (imagenet64) per cell
         "paper_timing": Preset(
             {"trained": False, "pictures": False, "timing": {"warmup": 1, "repeats": 3}},
-            _sweep(PAPER, timed()),
+            OF_PAPER | {"method": ",".join(timed())},
             minutes=90,
         ),
     },

@@ -1,6 +1,7 @@
 """The page of table 2, and what the README and the explorer show of its rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from invconv.methods import methods
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
+from invconv.report.entries import Entry, Grid, Line, Measured
 from invconv.report.grids import CELLS, cells, sections, swept
 from invconv.report.published import published
 from invconv.report.ranking import budget, called, data_title, ranking, verdicts
@@ -40,8 +41,7 @@ TIMES = {
 
 def shown() -> dict[str, str]:
     """Return the titles of `swept` and of the methods inside their own paper's step."""
-    paper = {name: one.title for name, one in methods().items() if one.step == "paper"}
-    return swept() | paper
+    return swept() | {name: m.title for name, m in methods().items() if m.step == "paper"}
 
 
 def timed() -> dict[str, str]:
@@ -62,10 +62,10 @@ def page(rows: pd.DataFrame) -> Document:
         "budgets": [budgets(block) for block in blocks],
         "empty": quick_grid(embedded, shown()) if embedded.empty else None,
         "origins": [bl.origin(block) for _, block in seeds.groupby("machine")],
-        "ranking": None if seeds.empty else ranking(seeds),
-        "verdicts": verdicts(seeds),
+        "ranking": None if seeds.empty else Grid(ranking(seeds)),
+        "verdicts": list(verdicts(seeds)),
         "unranked": [data_title(name) for name in EMBEDDED if name not in set(seeds["dataset"])],
-        "paper": _paper_grid(paper),
+        "paper": Grid(_paper_lines(paper)),
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
         "published": bl.published_notes(published("table2")),
@@ -107,12 +107,13 @@ def quick_grid(rows: pd.DataFrame, expected: Iterable[str], brief: bool = False)
     lines: list[dict[str, object]] = []
     data, names = ([*EMBEDDED, *rows["dataset"]], [*expected, *rows["method"]])
     for dataset, name in product(dict.fromkeys(data), dict.fromkeys(names)):
-        line: dict[str, object] = {"data": data_title(dataset), "method": bl.title(name)}
         found = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
-        lines += [line | _quick_line(row, brief) for _, row in found.iterrows()]
-        lines += [line | {"status": en.MISSING}] * found.empty
+        missing: dict[str, object] = {"method": bl.title(name), "status": en.MISSING}
+        shown = [_quick_line(row, brief) for _, row in found.iterrows()] or [missing]
+        lines += [{"data": data_title(dataset), **line} for line in shown]
     if brief and all(line["status"] == "ok" for line in lines):
-        lines = [{name: line[name] for name in line if name != "status"} for line in lines]
+        for line in lines:
+            del line["status"]
     return Grid(lines)
 
 
@@ -123,31 +124,24 @@ def _quick_line(row: pd.Series, brief: bool) -> dict[str, object]:
         return line
     if brief:
         return line | cells(row, *(title for title in CELLS if title not in DETAILS))
-    solver = en.ABSENT if pd.isna(row.get("solver")) else str(row["solver"])
-    steps = str(budget(row)["training"])
-    return line | cells(row, *CELLS) | {"steps": steps, "solver": solver}
+    solver = en.ABSENT if pd.isna(row.get("solver")) else row["solver"]
+    return line | cells(row, *CELLS) | {"steps": budget(row)["training"], "solver": solver}
 
 
-def _paper_grid(rows: pd.DataFrame) -> Grid:
+def _paper_lines(rows: pd.DataFrame) -> Iterator[Line]:
     """A line for every published model and every row on the paper's data sets."""
     figures = published("table2")
     models = dict.fromkeys([*shown().values(), *figures["model"]])
-    lines = []
     for dataset, model in product(PAPER, models):
-        stated = {
-            metric: bl.published_entry(figures, model=model, dataset=dataset, metric=metric)
-            for metric in METRICS
-        }
+        figure = partial(bl.published_entry, figures, model=model, dataset=dataset)
+        stated = {metric: figure(metric=metric) for metric in METRICS}
         same = rows[(rows["dataset"] == dataset) & (rows["method"].map(bl.title) == model)]
         wanted = model in timed().values() or any(e.text != en.ABSENT for e in stated.values())
         for row in [row for _, row in same.iterrows()] or [None] * wanted:
-            lines.append({"data": data_title(dataset), **_paper_line(model, row, stated)})
-    return Grid(lines)
+            yield {"data": data_title(dataset), **_paper_line(model, row, stated)}
 
 
-def _paper_line(
-    model: str, row: pd.Series | None, stated: Mapping[str, Entry]
-) -> dict[str, object]:
+def _paper_line(model: str, row: Measured, stated: Mapping[str, Entry]) -> dict[str, object]:
     size = () if row is None else tuple(budget(row)[name] for name in ("levels", "steps", "width"))
     line: dict[str, object] = {
         "model": model if row is None else bl.named(model, row),
@@ -157,13 +151,11 @@ def _paper_line(
         line[f"{title} published"] = stated[metric]
         line[f"{title} measured"] = CELLS[title.removesuffix(",")](row)
         line[f"{title} ratio"] = en.ABSENT
-        is_time = metric != "bpd"
         if row is None or size != (*FINC[row["dataset"]], WIDTH):
             continue
-        if not is_time or row["timed_images"] == IMAGES:
-            ratio = en.against(row, metric, stated[metric])
-            counted = [en.source(row, "timed_images")] * (is_time and ratio.text != en.ABSENT)
-            line[f"{title} ratio"] = ratio.saying(ratio.text, *counted)
+        if metric == "bpd" or row["timed_images"] == IMAGES:
+            more = [] if metric == "bpd" else ["timed_images"]
+            line[f"{title} ratio"] = en.against(row, metric, stated[metric], *more)
     if row is None:
         return line
     line |= cells(row, "ST/FT", "ST s, paper's algorithm", "A/A", "images", "stored", "free")

@@ -1,6 +1,6 @@
 """Table 3 of the FInC Flow paper: FInC and MaCow with as many parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,7 @@ from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
 from invconv.methods import method
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid
+from invconv.report.entries import Line
 from invconv.report.explorer.matches import Match
 from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS, cells, compared, page_of_blocks
@@ -25,12 +24,11 @@ from invconv.rows.columns import FLOW, Seconds
 from invconv.sweeps.application import Preset
 from invconv.sweeps.config import ModelTiming, neutral
 from invconv.tables.table import Table
-from invconv.tables.table2_page import TIMES
+from invconv.tables.table2_page import IMAGES, TIMES
 from invconv.training import build_flow
 
 SHAPE = (3, 32, 32)
 INITIAL_IMAGES = 16
-IMAGES = 100  # of the published times
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,6 @@ class Table3(ModelTiming):
 def reduced(value: object, limits: Mapping[str, int], key: str = "") -> object:
     """Return a flow's arguments with every number at most the limit for its name.
 
-    >>> from invconv.tables.table3 import reduced
     >>> reduced({"steps": [4, [12, 12]], "factor": 4}, {"steps": 2})
     {'steps': [2, [2, 2]], 'factor': 4}
     """
@@ -82,18 +79,16 @@ def reduced(value: object, limits: Mapping[str, int], key: str = "") -> object:
         return {name: reduced(inner, limits, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [reduced(inner, limits, key) for inner in value]
-    limit = limits.get(key)
-    return min(limit, value) if limit is not None and isinstance(value, int) else value
+    return min(limits[key], value) if key in limits and isinstance(value, int) else value
 
 
 def measure(config: Table3, device: torch.device, _: Path) -> Values:
     """Build the flow with random weights, verify its round trip and time it."""
     limits = {"width": config.width, "widths": config.width, "steps": config.steps}
-    architecture = {
-        name: reduced(value, limits, name) for name, value in config.flow.architecture.items()
-    }
+    whole = {"kind": config.flow.kind, "shape": SHAPE, **config.flow.architecture}
     torch.manual_seed(config.seed)
-    flow = build_flow({"kind": config.flow.kind, "shape": SHAPE, **architecture}).to(device)
+    flow = build_flow({key: reduced(value, limits, key) for key, value in whole.items()})
+    flow.to(device)
     images = torch.randint(256, (max(INITIAL_IMAGES, config.images), *SHAPE), device=device)
     flow.initialize(images[:INITIAL_IMAGES])
     timed = images[: config.images]
@@ -110,15 +105,9 @@ def summary(values: Values) -> str:
     return f"{values['parameters']:,} parameters, {times}"
 
 
-def page(rows: pd.DataFrame) -> Document:
-    """Make the page from the rows and the published figures."""
-    return page_of_blocks(Path(__file__).with_suffix(".md.j2"), rows, _grid, "flow")
-
-
-def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
+def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
     """One line per model; ratios to published times at full size alone."""
     full = not block.empty and tuple(block[["width", "images"]].iloc[0]) == (WIDTH, IMAGES)
-    lines = []
     for name, model in MODELS.items():
         row = bl.only(block, model=name)
         stated = partial(bl.published_entry, figures, model=model.title)
@@ -133,9 +122,7 @@ def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
             metric, measured = f"{time.lower()}_s", CELLS[f"{time} s"](row)
             line |= compared(row, f"{time} s,", metric, stated(metric=metric), measured, full)
         line |= cells(row, "ST/FT", "ST s, paper's algorithm", "A/A")
-        line["round trip"] = en.value(row, "round_trip_error", "{:.1e}".format)
-        lines.append(line)
-    return Grid(lines)
+        yield line | {"round trip": en.value(row, "round_trip_error", "{:.1e}".format)}
 
 
 TABLE = Table(
@@ -159,7 +146,7 @@ TABLE = Table(
         }
     },
     summary=summary,
-    page=page,
+    page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["flow"]),
     plots=(
         Plot(
             title="{column}",

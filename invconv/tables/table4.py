@@ -1,6 +1,6 @@
 """Table 4 of the FInC Flow thesis: sampling with algorithm 1, algorithm 2 and our inverse."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -17,8 +17,7 @@ from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid
+from invconv.report.entries import Line
 from invconv.report.explorer.matches import Place
 from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS, cells, compared, page_of_blocks
@@ -69,13 +68,9 @@ def measure(config: Table4, device: torch.device, _: Path) -> Values:
         "solver": resolve("auto", device),
         "memory_kept": keep_freed_memory(device),
     }
-    methods = {"ours": "auto"}
-    for name, method in ALGORITHMS.items():
-        reason = METHODS[method].missing(device)
-        if reason:
-            values[f"{name}_reason"] = reason
-        else:
-            methods[name] = method
+    missing = {name: METHODS[method].missing(device) for name, method in ALGORITHMS.items()}
+    values |= {f"{name}_reason": reason for name, reason in missing.items() if reason}
+    methods = {"ours": "auto"} | {n: m for n, m in ALGORITHMS.items() if not missing[n]}
     for name, method in methods.items():
         use_method(flow, method)
         values[f"{name}_round_trip"] = verify_round_trip(flow, images).get("round_trip_error")
@@ -97,15 +92,9 @@ def summary(values: Values) -> str:
     return ", ".join(f"{name} {values[f'{name}_s']:.4f} s" for name in names)
 
 
-def page(rows: pd.DataFrame) -> Document:
-    """Make the page from the rows and the published figures."""
-    return page_of_blocks(Path(__file__).with_suffix(".md.j2"), rows, _grid, "size", "images")
-
-
-def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
+def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
     """One line per model and number of images; ratios to published times at full width alone."""
     full = not block.empty and int(block["width"].iloc[0]) == WIDTH
-    lines = []
     for size, images in product(MODELS, IMAGES):
         row = bl.only(block, size=size, images=images)
         stated = partial(bl.published_entry, figures, dataset=size)
@@ -121,8 +110,7 @@ def _grid(block: pd.DataFrame, figures: pd.DataFrame) -> Grid:
             time = stated(model=title, metric=f"st_{images}_s")
             line |= compared(row, title, f"{name}_s", time, en.quartiles(row, name), full)
         line["ours"] = bl.sampling_time(row, "ours", "ours_round_trip")
-        lines.append(line | cells(row, "A/A"))
-    return Grid(lines)
+        yield line | cells(row, "A/A")
 
 
 def match(figure: Mapping[str, str]) -> Place:
@@ -148,7 +136,7 @@ TABLE = Table(
         "paper": Preset({"width": WIDTH}, SWEEP),
     },
     summary=summary,
-    page=page,
+    page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["size", "images"]),
     plots=(
         Plot(
             title="sampling time of {images:g} images",

@@ -21,16 +21,10 @@ class LibraryMissing(ImportError):
 def write_explorer(
     tables: Iterable[Shown], rows: Mapping[str, pd.DataFrame], path: Path, runs: Path
 ) -> Path:
-    """Write the explorer page, which loads nothing from a network, and return its path.
+    """Writes the explorer page, which loads nothing from a network, and returns its path.
 
-    Args:
-        tables: what is shown, in this order.
-        rows: of each table by name, as `read_table` gives them.
-        path: of the HTML file.
-        runs: where the cells' folders are, whose pictures are shown; it need not exist.
-
-    Raises:
-        LibraryMissing: without plotly or itables.
+    It shows the ``rows`` of each table, by name, and the pictures in the cells' folders below
+    ``runs``, if there are any. Raises `LibraryMissing` without plotly or itables.
     """
     pictures = find_pictures(runs)
     data = {"tables": [table_data(table, rows[table.name], pictures) for table in tables]}

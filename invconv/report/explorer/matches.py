@@ -15,58 +15,45 @@ Place = tuple[str, Mapping[str, Sequence[str | float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Where a published figure is measured.
-
-    Attributes:
-        columns: metric → the column that measures it, where it has another name.
-        model: the label that says which model a row is of.
-        titles: its values → the model's name as published; empty for the titles of the methods.
-        dataset: the label with the data set as published; "" where all rows are comparable.
-    """
+    """Where a published figure is measured."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
+    """Metric → the column that measures it, where it has another name."""
     model: str = "method"
+    """The label that says which model a row is of."""
     titles: Mapping[str, str] = field(default_factory=dict)
+    """Its values → the model's name as published; empty for the titles of the methods."""
     dataset: str = "dataset"
+    """The label with the data set as published; "" where all rows are comparable."""
 
     def __call__(self, figure: Mapping[str, str]) -> Place:
-        """Return the place of a figure."""
+        """The place of a figure."""
         titles = self.titles or {name: one.title for name, one in methods().items()}
         named = [name for name, title in titles.items() if title == figure["model"]]
-        labels: dict[str, list[str]] = {self.model: named}
-        if self.dataset and figure["dataset"]:
-            labels[self.dataset] = [figure["dataset"]]
+        data = figure["dataset"]
+        labels = {self.model: named, **({self.dataset: [data]} if self.dataset and data else {})}
         return self.columns.get(figure["metric"], figure["metric"]), labels
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published figure beside what was measured.
+    """A published figure beside what was measured."""
 
-    Attributes:
-        value: a number if every figure of the table is one.
-        field, labels: the column that measures it, and the labels of the rows that have it.
-        rows: their numbers.
-        full: those that have the published size, so that a ratio means something.
-    """
-
+    figure: Mapping[str, str | float]
+    """As published; its value is a number if every one of the table is."""
     field: str
     labels: Mapping[str, Sequence[str | float]]
-    rows: tuple[int, ...]
-    full: tuple[int, ...]
-    model: str
-    dataset: str
-    metric: str
-    value: float | str
-    label: str
-    source: str
-    note: str
+    """Its `Place`."""
+    rows: list[int]
+    """The numbers of those that have the labels."""
+    full: list[int]
+    """Those that have the published size, so that a ratio means something."""
 
 
 def comparisons(
     table: str, rows: pd.DataFrame, match: Callable[[Mapping[str, str]], Place]
 ) -> list[Comparison]:
-    """Return one entry for each published figure of a table."""
+    """One entry for each published figure of a table."""
     try:
         figures = published(table).drop(columns="table")
     except FileNotFoundError:
@@ -82,7 +69,6 @@ def comparisons(
             for name, wanted in labels.items():
                 same = same[same[name].isin(list(wanted))]
         full = same[same["width"] == WIDTH] if "width" in same else same
-        places = column, labels, tuple(same.index.tolist()), tuple(full.index.tolist())
-        value = float(figure["value"]) if numbers else figure["value"]
-        found.append(Comparison(*places, **{**figure, "value": value}))
+        shown = figure | ({"value": float(figure["value"])} if numbers else {})
+        found.append(Comparison(shown, column, labels, same.index.tolist(), full.index.tolist()))
     return found

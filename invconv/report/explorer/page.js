@@ -192,14 +192,15 @@ function drawPublished() {
   byId("published-section").hidden = !table.published.length;
   if (!table.published.length) return;
   const lines = table.published.flatMap((entry) => {
+    const { figure } = entry;
     const rows = entry.rows.filter(chosen);
     return (rows.length ? rows : [null]).map((row) => {
       const measured = row === null ? null : field(entry.field, row);
-      const same = entry.full.includes(row) && typeof entry.value === "number";
-      const ratio = same ? measured / entry.value : null;
-      return [entry.model, entry.dataset, entry.metric, entry.value, entry.label, measured, ratio,
+      const same = entry.full.includes(row) && typeof figure.value === "number";
+      const ratio = same ? measured / figure.value : null;
+      return [figure.model, figure.dataset, figure.metric, figure.value, figure.label, measured, ratio,
         ...(row === null ? ["missing", ""] : [field("cell", row), field("machine", row)]),
-        entry.source, entry.note];
+        figure.source, figure.note];
     });
   });
   const names = ["model", "data", "metric", "published", "label", "measured", "ratio", "cell",
@@ -229,15 +230,13 @@ function detail(row) {
   }
   const stated = table.published.filter((entry) => entry.rows.includes(row));
   if (stated.length) {
-    add("Published", make("ul", {}, ...stated.map((entry) => make("li", { textContent:
-      `${entry.metric}: published ${entry.value}, here ${number(field(entry.field, row))}; ` +
-      `${entry.source} [${entry.label}]${entry.note ? `; ${entry.note}` : ""}` }))));
+    add("Published", make("ul", {}, ...stated.map(({ figure, field: name }) => make("li", { textContent:
+      `${figure.metric}: published ${figure.value}, here ${number(field(name, row))}; ` +
+      `${figure.source} [${figure.label}]${figure.note ? `; ${figure.note}` : ""}` }))));
   }
   for (const [name, data] of table.pictures[row] ?? []) {
-    add(name, make("img", { src: data, alt: `${name} of ${field("cell", row)}` }));
-  }
-  if (table.left_out[row]) {
-    add("Pictures", make("p", { textContent: `too large for this page: ${table.left_out[row]}` }));
+    if (name) add(name, make("img", { src: data, alt: `${name} of ${field("cell", row)}` }));
+    else add("Pictures", make("p", { textContent: `too large for this page: ${data}` }));
   }
   const config = JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1);
   add("Configuration", make("pre", { textContent: config }));

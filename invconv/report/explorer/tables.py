@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from invconv.report.explorer.matches import Comparison, Match, Place, comparisons
-from invconv.report.explorer.plots import QUARTILES, Figure, Plot, default_plot
+from invconv.report.explorer.matches import Match, Place, comparisons
+from invconv.report.explorer.plots import QUARTILES, Plot, default_plot
 from invconv.report.explorer.samples import Pictures
 from invconv.rows import Value, newest
 from invconv.rows.columns import Column, column_of
@@ -27,83 +27,55 @@ FRONT = ("cell", "status", "reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What the explorer shows of a table.
-
-    Attributes:
-        name: as in its rows.
-        title: in one line.
-        columns: what a row may hold besides its labels, see `invconv.rows.columns`.
-        plots: its figures; none for every time against the method.
-        match: a published figure → the column that measures it and the labels of the rows that do.
-    """
+    """What the explorer shows of a table."""
 
     name: str
+    """As in its rows."""
     title: str
+    """In one line."""
     columns: tuple[Column, ...] = ()
+    """What a row may hold besides its labels, see `invconv.rows.columns`."""
     plots: tuple[Plot, ...] = ()
+    """Its figures; none for every time against the method."""
     match: Callable[[Mapping[str, str]], Place] = field(default_factory=Match)
+    """A published figure → the column that measures it and the labels of the rows that do."""
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column: its unit, whether it holds numbers, and whether it is shown at first."""
-
-    name: str
-    unit: str
-    numeric: bool
-    shown: bool
-
-
-@dataclass(frozen=True)
-class TableData:
-    """One table for the page.
-
-    Attributes:
-        values: one list per column.
-        newest: for every row whether it is its cell's newest on its machine.
-        pictures, left_out: by the row's number, see `Pictures`.
-    """
-
-    name: str
-    title: str
-    columns: list[Field]
-    values: list[list[Value]]
-    newest: list[bool]
-    pictures: dict[int, list[tuple[str, str]]]
-    left_out: dict[int, str]
-    figures: list[Figure]
-    published: list[Comparison]
-
-
-def table_data(table: Shown, rows: pd.DataFrame, pictures: Pictures | None = None) -> TableData:
-    """Return what the page shows of a table's rows."""
-    rows, pictures = rows.reset_index(drop=True), pictures or Pictures()
+def table_data(
+    table: Shown, rows: pd.DataFrame, pictures: Pictures | None = None
+) -> dict[str, object]:
+    """What the page shows of a table's rows: ``values`` has one list per column."""
+    rows = rows.reset_index(drop=True)
     rows = rows.assign(**{name: rows[name].astype("string") for name in KEY})
     names = [*FRONT, *(name for name in map(str, rows) if name not in FRONT)]
     names = [name for name in names if name in FRONT[:2] or rows[name].notna().any()]
-    keys = dict(enumerate(rows[KEY].itertuples(index=False, name=None)))
+    keys = enumerate(rows[KEY].itertuples(index=False, name=None))
     good = rows[rows["status"] == "ok"]
     compared = comparisons(table.name, rows, table.match)
     plots = table.plots or (default_plot(good, table.columns),)
-    return TableData(
-        table.name,
-        table.title,
-        [_field(name, rows[name], table.columns) for name in names],
-        [[_plain(value) for value in rows[name].astype(object)] for name in names],
-        rows.index.isin(newest(rows).index).tolist(),
-        {i: pictures.shown[key] for i, key in keys.items() if key in pictures.shown},
-        {i: pictures.left_out[key] for i, key in keys.items() if key in pictures.left_out},
-        [figure for plot in plots for figure in plot.figures(good, compared)],
-        compared,
-    )
+    return {
+        "name": table.name,
+        "title": table.title,
+        "columns": [_column(name, rows[name], table.columns) for name in names],
+        "values": [[_plain(value) for value in rows[name].astype(object)] for name in names],
+        "newest": rows.index.isin(newest(rows).index).tolist(),
+        "pictures": {i: pictures[key] for i, key in keys if pictures and key in pictures},
+        "figures": [figure for plot in plots for figure in plot.figures(good, compared)],
+        "published": compared,
+    }
 
 
-def _field(name: str, values: pd.Series, columns: Sequence[Column]) -> Field:
+def _column(name: str, values: pd.Series, columns: Sequence[Column]) -> dict[str, object]:
+    """A column: its unit, whether it holds numbers, and whether it is shown at first."""
     column = column_of(name, columns)
     ending = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    shown = name not in ASIDE and not name.endswith(QUARTILES)
-    return Field(name, column.unit if column and column.unit else ending, numeric, shown)
+    return {
+        "name": name,
+        "unit": column.unit if column and column.unit else ending,
+        "numeric": pd.api.types.is_numeric_dtype(values)
+        and not pd.api.types.is_bool_dtype(values),
+        "shown": name not in ASIDE and not name.endswith(QUARTILES),
+    }
 
 
 def _plain(value: Value) -> Value:
