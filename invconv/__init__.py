@@ -20,7 +20,7 @@ from invconv.numerical import NumericalError
 from invconv.solvers import solve_triangular_conv2d, triangular_conv2d
 
 if TYPE_CHECKING:
-    from invconv.tables.frames import results
+    from invconv.tables.table import results
 
 __all__ = [
     "CInC",
@@ -48,7 +48,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """`results`, which needs pandas and all tables, is imported when it is first asked for."""
     if name == "results":
-        from invconv.tables.frames import results
+        from invconv.tables.table import results
 
         return results
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

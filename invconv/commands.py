@@ -200,7 +200,7 @@ def import_file(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Prints the test bits per dimension of checkpoints."""
-    from invconv.report import assessments
+    from invconv import assessments
     from invconv.training import CheckpointError
     from invconv.training.evaluation import assess
 

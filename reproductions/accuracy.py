@@ -7,10 +7,7 @@ n = 32, k = 3 and scale 0: a scale of 0.1 adds N(0, 0.1) to every parameter of t
 paper initializes it.
 """
 
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.accuracy import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()

@@ -6,10 +6,7 @@ A cell is one flow, (L, K) = (2, 10) with random weights, on two-channel input o
 such as rgb-32x32 is the older run's model, (2, 16) on three channels, sampling 100 images.
 """
 
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.figure4 import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()

@@ -3,10 +3,7 @@
 A point is ``n<size>`` at k = 3 or ``k<size>`` at n = 32, as in ``point=n16,k5``.
 """
 
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.scaling import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()

@@ -3,10 +3,7 @@
 The weights are random, as initialized: only time is measured.
 """
 
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.table3 import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()

@@ -4,10 +4,7 @@ A cell is one model of the table, (L, K) as published, sampling 1 or 100 images 
 interleaved. The weights are random, as initialized: only time is measured.
 """
 
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.table4 import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()

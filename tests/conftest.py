@@ -10,7 +10,7 @@ import single_node
 import torch
 from hypothesis import HealthCheck, settings
 
-from invconv.bench.alone import check_alone
+from invconv.bench.timing import check_alone
 from invconv.rows.provenance import ROOT, provenance, revision
 
 # `make test` draws the same examples each time; `make test-full` looks for new ones

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from invconv import assessments
 from invconv.__main__ import main
 from invconv.data import ImageSet, load
-from invconv.report import assessments
 from invconv.training import (
     CheckpointError,
     TrainingOptions,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invconv.__main__ import main
-from invconv.report.curves import loss_curves, read_curve
+from invconv.curves import loss_curves, read_curve
 from invconv.rows import read_table
 
 LABELS = {"operation": "solve", "n": 16, "k": 3, "channels": 12, "batch": 100}
@@ -152,7 +152,7 @@ def test_benchmarks_as_they_should_be(empty, capsys):
 )
 def test_a_broken_log_is_a_cell_without_a_curve(tmp_path, monkeypatch, log):
     drawn = []
-    monkeypatch.setattr("invconv.report.curves.save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("invconv.curves.save", lambda figure, path: drawn.append(figure))
     good, bad = tmp_path / "smoke-digits-finc-s0", tmp_path / "smoke-digits-glow-s0"
     good.mkdir()
     (good / "log.csv").write_text("step,train_bpd,valid_bpd\n1,2.0,3.0\n2,1.0,\n3,inf,\n")

@@ -28,11 +28,14 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "rows": BASE | {"solvers"},
     "bench": MODELS | {"data", "training", "rows"},
     "sweeps": MODELS | {"data", "training", "rows"},
-    "report": MODELS | {"data", "training", "rows"},
-    "tables": MODELS | {"data", "training", "pictures", "rows", "bench", "sweeps", "report"},
+    "report": MODELS | {"data", "rows"},
+    "curves": MODELS | {"data", "rows", "report"},
+    "assessments": MODELS | {"training", "report"},
+    "tables": MODELS | {"data", "training", "pictures", "curves", "rows", "bench", "sweeps"},
 }
+MAY_KNOW["tables"] |= {"report"}
 MAY_KNOW["__init__"] = MODELS | {"tables"}
-MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables"}
+MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessments"}
 MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands"}
 MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables"}
 """Which rooms a room may import besides itself; the command line stands above all."""

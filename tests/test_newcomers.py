@@ -30,13 +30,11 @@ from pathlib import Path
 import torch
 
 from invconv import build
+from invconv.report import Document, Grid
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid
 from invconv.rows.columns import Number
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import Method, Sweep
+from invconv.sweeps.config import Method, Preset, Sweep
 from invconv.tables.table import Table
 
 
@@ -89,13 +87,10 @@ Rows of `python reproductions/toy.py -m`.
 """
 
 SCRIPT = """
-import sys
-
-from invconv.sweeps.application import run
 from invconv.tables.toy import TABLE
 
 if __name__ == "__main__":
-    sys.exit(run(TABLE))
+    TABLE.main()
 """
 
 LAYER = '''

@@ -8,11 +8,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from invconv.curves import loss_curves, read_curve
 from invconv.flows import ActNorm, LevelFlow, MultiScaleFlow
 from invconv.methods import method, methods
 from invconv.pictures import GAP, grid, interpolate, write_pictures
-from invconv.report.curves import loss_curves, read_curve
-from invconv.report.style import save
+from invconv.report.document import save
 from invconv.rows import Row, write_row
 
 SWEPT = [one for one in methods().values() if one.swept]
@@ -184,7 +184,7 @@ def test_a_log_is_read_with_its_method(tmp_path):
 
 def test_loss_curves_draw_every_cell(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("invconv.report.curves.save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("invconv.curves.save", lambda figure, path: drawn.append(figure))
     loss_curves(make_cells(tmp_path), tmp_path / "loss.svg")
     digits, patches = drawn[0].axes
     assert (digits.get_title(), patches.get_title()) == ("digits", "patches")

@@ -1,5 +1,6 @@
 """A page as one value: a template in Markdown and what it shows."""
 
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,19 @@ from typing import TYPE_CHECKING
 import jinja2
 import pandas as pd
 
-from invconv.files import write_text_atomically
+from invconv.files import write_atomically, write_text_atomically
 from invconv.report.entries import Grid
-from invconv.report.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = Path(__file__).parent / "templates"  # macros, what several pages say
+METADATA: dict[str, dict[str, None]] = {
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""Format → what matplotlib is to leave out of it."""
 MAP = ["table", "line", "column", "text", "cell", "machine", "commit", "field", "published"]
 """Columns of a page's map: tables and lines are counted from 1."""
 FORMATS = (".svg", ".png")
@@ -106,3 +112,19 @@ def tidy(text: str) -> str:
         elif line.strip() or found[-1]:
             found.append(line.rstrip())
     return "\n".join(found).strip() + "\n"
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Writes a figure as SVG, PNG or PDF, as the suffix says, atomically.
+
+    The same figure gives the same bytes: no date, no version, and names from a fixed salt.
+    """
+    if path.suffix not in METADATA:
+        other = repr(path.suffix or path.name)
+        raise ValueError(f"a figure is written as {', '.join(METADATA)}, not {other}")
+    import matplotlib  # not at the top: every job of a sweep would load it
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "invconv"}):
+        figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=METADATA[path.suffix])
+    write_atomically(buffer.getvalue(), path)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from invconv.report import blocks as bl
@@ -72,3 +73,25 @@ def illustrated(
         part = {"picture": name, "first": first, "origin": bl.origin(block), **ends}
         shown.append({**part, **show(block)})
     return Document(stem, template, {"blocks": shown, **context}, pictures)
+
+
+def label_ends(panel: "Axes", size: float = 8) -> None:
+    """Writes each line's label at its right end, moved apart where two would overlap.
+
+    To be called last: the limits of the y axis stay as they are then.
+    """
+    panel.set_ylim(panel.get_ylim())
+    height = panel.get_window_extent().height / panel.figure.dpi * 72
+    ends = []
+    for line in panel.get_lines():
+        y = np.asarray(line.get_ydata(), dtype=float)
+        if not str(line.get_label()).startswith("_") and np.isfinite(y).any():
+            at = panel.transData.transform((0, y[np.isfinite(y)][-1]))
+            ends.append((float(panel.transAxes.inverted().transform(at)[1]), line))
+    ends.sort(key=lambda end: end[0])
+    steps = 1.35 * size / height * np.arange(len(ends))
+    places = np.maximum.accumulate(np.array([place for place, _ in ends]) - steps) + steps
+    places = np.minimum(places, 1 - steps[::-1])
+    for place, (_, line) in zip(places, ends, strict=True):
+        end = panel.annotate(str(line.get_label()), (1.02, place), xycoords="axes fraction")
+        end.set(color=line.get_color(), fontsize=size, va="center")

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import pandas as pd
@@ -20,7 +21,7 @@ from invconv.rows import RowsError, Status, Values, cell_id, collect
 from invconv.rows.provenance import ROOT, revision
 from invconv.sweeps import cluster, states
 from invconv.sweeps.cells import run_cell
-from invconv.sweeps.config import Sweep, identity
+from invconv.sweeps.config import Preset, Sweep, identity
 from invconv.sweeps.locks import Held, LocksRefused, check_locks
 from invconv.training.distributed import local_device, process_group, world
 
@@ -29,17 +30,6 @@ CONF = ROOT / "reproductions" / "conf"
 
 class SweepError(CompactHydraException):
     """A sweep that cannot be started; Hydra prints the message, one sentence, and exits with 1."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """The sizes at which a table is measured."""
-
-    settings: Mapping[str, object] = field(default_factory=dict)
-    sweep: Mapping[str, str] = field(default_factory=dict)
-    """What is swept where the command line says nothing, in Hydra's words."""
-    minutes: float = 0
-    """About how long it takes on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +53,21 @@ class Application:
     """Options of groups that only this table has."""
     times: Callable[[Any], bool] = lambda _: True
     """Whether a cell times something, so that it should be alone."""
-    summary: Callable[[Values], str] = lambda _: "ok"
-    """The values of an ok row in a few words."""
+    headline: str = ""
+    """The columns of an ok row that the terminal shows; * stands for any characters."""
     after: Callable[[Any], None] = lambda _: None
     """Is given the configuration of each cell that was measured."""
+
+    def main(self) -> NoReturn:
+        """What a script does: `run`, and exit with its code."""
+        sys.exit(run(self))
+
+    def summary(self, values: Values) -> str:
+        """The values of an ok row in a few words."""
+        patterns = self.headline.split()
+        shown = [name for name in values if any(fnmatchcase(name, p) for p in patterns)]
+        forms = [f"{v:.4g}" if isinstance(v := values[name], float) else str(v) for name in shown]
+        return ", ".join(map(" ".join, zip(shown, forms, strict=True))) or "ok"
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
         """Writes the page of all rows into ``results``."""
@@ -81,7 +82,8 @@ class Application:
                 f"{self.name}: there is no value for {', '.join(missing)}: choose a preset and "
                 "data set that go together, or set these"
             )
-        found: Sweep = OmegaConf.to_object(merged)  # type: ignore[assignment]
+        found = OmegaConf.to_object(merged)
+        assert isinstance(found, Sweep)
         return found
 
     def cell_of(self, config: Sweep) -> str:

@@ -1,5 +1,6 @@
 """What the configurations of several tables share, and which part of one names its cell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -84,3 +85,14 @@ class ModelTiming(Sweep):
     warmup: int = 1
     repeats: int = 5
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The sizes at which a table is measured."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    sweep: Mapping[str, str] = field(default_factory=dict)
+    """What is swept where the command line says nothing, in Hydra's words."""
+    minutes: float = 0
+    """About how long it takes on two cores."""

@@ -18,17 +18,14 @@ from invconv.conv import layer_class
 from invconv.files import brief
 from invconv.methods import method, methods
 from invconv.numerical import TRUSTED, relative_error
+from invconv.report import Document, Grid, Line, Picture, illustrated
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid, Line
 from invconv.report.grids import swept
-from invconv.report.illustrated import Picture, illustrated
 from invconv.rows import Incorrect, Values
 from invconv.rows.columns import Number
 from invconv.rows.status import classify
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import Method, Sweep
+from invconv.sweeps.config import Method, Preset, Sweep
 from invconv.tables.table import Table
 
 CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
@@ -134,12 +131,6 @@ def measure(config: Accuracy, device: torch.device, _: Path) -> Values:
     }
 
 
-def summary(values: Values) -> str:
-    """The largest float32 residual, on the terminal."""
-    found = [float(str(v)) for name, v in values.items() if name.endswith("_float32_residual")]
-    return f"float32 residuals of up to {max(found, default=math.nan):.1e}"
-
-
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows."""
     blocks = [bl.in_order(block, "method", methods()) for block in bl.blocks(rows, "method")]
@@ -241,7 +232,7 @@ TABLE = Table(
     },
     choices={"method": "finc"},
     times=lambda _: False,
-    summary=summary,
+    headline="*_float32_residual",
     page=page,
     order=7,
 )

@@ -7,11 +7,9 @@ import pandas as pd
 
 from invconv.files import brief
 from invconv.methods import methods
+from invconv.report import Document, Grid, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid
-from invconv.report.explorer.plots import Plot
 from invconv.rows.columns import Error, Name, Number, Seconds, column_of
 from invconv.rows.row import Row, RowsError, Values, cell_id, checked_row
 from invconv.tables.table import Table

@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.files import write_text_atomically
-from invconv.report.document import Document
-from invconv.report.entries import Grid
+from invconv.report import Document, Grid
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.resources import CHIPS, measure
 

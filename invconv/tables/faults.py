@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from invconv.report import Document, Entry, Grid
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid
 from invconv.rows import newest
 from invconv.rows.columns import Number, Seconds
 from invconv.tables.table import Table

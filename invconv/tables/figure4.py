@@ -14,18 +14,14 @@ from invconv.bench.memory import keep_freed_memory
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FIGURE4, WIDTH
 from invconv.methods import method
+from invconv.report import Document, Grid, Line, Match, Picture, Plot, illustrated
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid, Line
-from invconv.report.explorer.matches import Match
-from invconv.report.explorer.plots import Plot
-from invconv.report.illustrated import Picture, illustrated, plot_times
+from invconv.report.illustrated import plot_times
 from invconv.report.published import published
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Number, Seconds
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import Method, ModelTiming
+from invconv.sweeps.config import Method, ModelTiming, Preset
 from invconv.tables.table import Table
 
 METHODS = ("glow", "finc", "emerging", "cinc", "macow")
@@ -87,12 +83,6 @@ def measure(config: Figure4, device: torch.device, _: Path) -> Values:
                 values[f"st_published_{batch}_s"] = once.median
         values |= times["st"].values(f"st_{batch}")
     return values | {"repeats": config.repeats}
-
-
-def summary(values: Values) -> str:
-    """A cell's times on the terminal."""
-    times = {name: time for name, time in values.items() if re.fullmatch(r"st_\d+_s", name)}
-    return ", ".join(f"{name.split('_')[1]}: {time:.4f} s" for name, time in times.items())
 
 
 def page(rows: pd.DataFrame) -> Document:
@@ -224,7 +214,7 @@ TABLE = Table(
         "paper": Preset({"width": WIDTH}, SWEEP),
     },
     choices={"method": "finc"},
-    summary=summary,
+    headline="st_*[0-9]_s",
     page=page,
     plots=(*PLOTS, AGAINST_BATCH),
     match=Match(columns={"st_s": f"st_{RGB_BATCH}_s"}, dataset="size"),

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from invconv.report import Document, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS
 from invconv.rows import newest
 from invconv.rows.columns import FLOW, Error, Name, Number, Seconds, Truth

@@ -8,10 +8,9 @@ import pandas as pd
 
 from invconv.data import DATASETS
 from invconv.flows.published import FIGURE4, FINC
+from invconv.report import Document, Entry, Grid, Line
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid, Line
 from invconv.report.published import published
 from invconv.tables import table4
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from invconv.files import write_text_atomically
 from invconv.numerical import TRUSTED
+from invconv.report import Document
 from invconv.report import blocks as bl
-from invconv.report.document import Document
 from invconv.report.grids import swept
 from invconv.report.published import published
 from invconv.report.ranking import called, data_title, verdicts

@@ -13,20 +13,16 @@ from invconv.bench.baselines import corner_weight, flops
 from invconv.bench.layer_timing import Layer, time_layer
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.timing import row_values
+from invconv.report import Document, Entry, Grid, Line, Picture, Plot, illustrated
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid, Line
-from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS
-from invconv.report.illustrated import Picture, illustrated, plot_times
-from invconv.report.style import label_ends
+from invconv.report.illustrated import label_ends, plot_times
 from invconv.rows import Values
 from invconv.rows.columns import Error, Name, Number, Seconds, Truth
 from invconv.solvers import METHODS
 from invconv.solvers.problem import CORNERS
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import Sweep
+from invconv.sweeps.config import Preset, Sweep
 from invconv.tables.table import Table
 
 SHOWN = ("wavefront", "compiled", "diagonal_channel")
@@ -105,12 +101,6 @@ def measure(config: Scaling, device: torch.device, _: Path) -> Values:
     values |= {f"inverse_{method}_error": error for method, error in timed.errors.items()}
     values |= timed.values | row_values(times)
     return values | {"gflops": 1e-9 * flops(x, weight) / times["inverse"].median}
-
-
-def summary(values: Values) -> str:
-    """A point's times on the terminal."""
-    names = ("torch_forward", "forward", "inverse")
-    return ", ".join(f"{name} {values[f'{name}_s']:.2e} s" for name in names)
 
 
 def page(rows: pd.DataFrame) -> Document:
@@ -228,7 +218,7 @@ TABLE = Table(
         "default": Preset({}, {"point": ",".join(POINTS)}, minutes=5),
         "tiny": Preset(TINY, {"point": "n4,k2"}),
     },
-    summary=summary,
+    headline="torch_forward_s forward_s inverse_s",
     page=page,
     plots=tuple(
         Plot(

@@ -13,17 +13,14 @@ import torch
 from invconv import build
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
 from invconv.numerical import relative_error
+from invconv.report import Document, Grid, Line, Match
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Grid, Line
-from invconv.report.explorer.matches import Match
 from invconv.report.grids import swept
 from invconv.report.published import published
 from invconv.rows import Incorrect, Values, newest
 from invconv.rows.columns import Error, Name, Number
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import Method, Sweep, neutral
+from invconv.sweeps.config import Method, Preset, Sweep, neutral
 from invconv.tables.table import Table
 
 TOLERANCE = 1e-10
@@ -159,9 +156,7 @@ TABLE = Table(
     },
     choices={"method": "glow"},
     times=lambda _: False,
-    summary=lambda values: (
-        f"{values['free']} free parameters, {values['dependent_steps']} dependent steps"
-    ),
+    headline="free dependent_steps",
     page=page,
     match=Match(columns=COMPARED),
     order=1,

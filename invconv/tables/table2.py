@@ -16,12 +16,11 @@ from invconv.bench.flow_timing import verify_round_trip
 from invconv.data import SPLITS, ImageSet, data_set, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.flows import LevelFlow
-from invconv.report.explorer.plots import Plot
+from invconv.report import Plot
 from invconv.report.grids import swept
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Bits, Number, Seconds
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
+from invconv.sweeps.config import IDENTITY, Method, Preset, Sweep, aside, neutral
 from invconv.tables.table import Table
 from invconv.tables.table2_page import EMBEDDED, PAPER, TIMES, page, shown, timed
 from invconv.training import TrainingOptions, build_flow, train
@@ -175,19 +174,10 @@ def facts(flow: LevelFlow, images: Tensor, timing: Timing, training: bool) -> Va
     return values | time_flow(flow, images, timing.warmup, timing.repeats, training, published)
 
 
-def summary(values: Values) -> str:
-    """Say a cell's values on the terminal."""
-    parts = [f"bpd {values['bpd']:.3f}"] if "bpd" in values else []
-    if "ft_s" in values:
-        times = f"FT {values['ft_s']:.4f} s, ST {values['st_s']:.4f} s"
-        parts.append(f"{times} ({values['timed_images']} images)")
-    return ", ".join(parts)
-
-
 def draw_losses(config: Table2) -> None:
     """Draw the curves of every cell of the preset that has begun, beside the cells."""
     if config.pictures:
-        from invconv.report.curves import loss_curves  # matplotlib, as above
+        from invconv.curves import loss_curves  # matplotlib, as above
 
         runs = Path(config.runs)
         folders = sorted(log.parent for log in runs.glob(f"{config.preset}-*/log.csv"))
@@ -237,7 +227,7 @@ TABLE = Table(
     },
     choices={"method": "glow", "dataset": "digits"},
     times=lambda config: config.timing.repeats > 0,
-    summary=summary,
+    headline="bpd ft_s st_s timed_images",
     after=draw_losses,
     page=page,
     plots=(

@@ -10,10 +10,10 @@ import pandas as pd
 from invconv.data import DATASETS
 from invconv.flows.published import FINC, WIDTH
 from invconv.methods import methods
+from invconv.report import Document, Entry, Grid, Line
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid, Line, Measured
+from invconv.report.entries import Measured
 from invconv.report.grids import CELLS, cells, sections, swept
 from invconv.report.published import published
 from invconv.report.ranking import budget, called, data_title, ranking, verdicts

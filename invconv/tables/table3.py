@@ -13,16 +13,13 @@ from omegaconf import MISSING
 from invconv.bench import time_flow
 from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
 from invconv.methods import method
+from invconv.report import Line, Match, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.entries import Line
-from invconv.report.explorer.matches import Match
-from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS, cells, compared, page_of_blocks
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Seconds
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import ModelTiming, neutral
+from invconv.sweeps.config import ModelTiming, Preset, neutral
 from invconv.tables.table import Table
 from invconv.tables.table2_page import IMAGES, TIMES
 from invconv.training import build_flow
@@ -99,12 +96,6 @@ def measure(config: Table3, device: torch.device, _: Path) -> Values:
     }
 
 
-def summary(values: Values) -> str:
-    """Say a cell's times on the terminal."""
-    times = f"FT {values['ft_s']:.3f} s, ST {values['st_s']:.3f} s"
-    return f"{values['parameters']:,} parameters, {times}"
-
-
 def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
     """One line per model; ratios to published times at full size alone."""
     full = not block.empty and tuple(block[["width", "images"]].iloc[0]) == (WIDTH, IMAGES)
@@ -145,7 +136,7 @@ TABLE = Table(
             for name, model in MODELS.items()
         }
     },
-    summary=summary,
+    headline="parameters ft_s st_s",
     page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["flow"]),
     plots=(
         Plot(

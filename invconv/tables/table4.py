@@ -15,17 +15,15 @@ from invconv.bench.memory import keep_freed_memory
 from invconv.data import DATASETS
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
+from invconv.report import Line, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.entries import Line
 from invconv.report.explorer.matches import Place
-from invconv.report.explorer.plots import Plot
 from invconv.report.grids import CELLS, cells, compared, page_of_blocks
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Error, Seconds
 from invconv.solvers import METHODS, resolve
-from invconv.sweeps.application import Preset
-from invconv.sweeps.config import ModelTiming
+from invconv.sweeps.config import ModelTiming, Preset
 from invconv.tables.table import Table
 
 MODELS = {"mnist": "mnist", "cifar10": "cifar10", "imagenet32": "imagenet32"}
@@ -86,12 +84,6 @@ def measure(config: Table4, device: torch.device, _: Path) -> Values:
     return values | {"aa_spread": spread(times["ours"], again), "repeats": config.repeats}
 
 
-def summary(values: Values) -> str:
-    """A cell's times on the terminal."""
-    names = [name for name in ("ours", *ALGORITHMS) if f"{name}_s" in values]
-    return ", ".join(f"{name} {values[f'{name}_s']:.4f} s" for name in names)
-
-
 def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
     """One line per model and number of images; ratios to published times at full width alone."""
     full = not block.empty and int(block["width"].iloc[0]) == WIDTH
@@ -135,7 +127,7 @@ TABLE = Table(
         "tiny": Preset({"width": 4, "repeats": 2}, {"size": "mnist", "images": "'1'"}),
         "paper": Preset({"width": WIDTH}, SWEEP),
     },
-    summary=summary,
+    headline="ours_s algorithm_?_s",
     page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["size", "images"]),
     plots=(
         Plot(

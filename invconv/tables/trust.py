@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from invconv.report import Document, Entry, Grid, Line
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.document import Document
-from invconv.report.entries import Entry, Grid, Line
 from invconv.rows.columns import Name, Number, Seconds, Sentence
 from invconv.tables.table import Table
 

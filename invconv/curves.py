@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from invconv.data import DATASETS
 from invconv.methods import COLOR, method, methods
-from invconv.report.style import save
+from invconv.report.document import save
 from invconv.rows import RowsError, Values, read_row
 
 LOG = "log.csv"
