@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf import DictConfig, open_dict
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, open_dict
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-    from invconv.sweeps.application import Cell, Task
+    from invconv.sweeps.application import Cell
 
 
 class _Cells(Launcher):
@@ -33,9 +33,13 @@ class _Cells(Launcher):
     """Whether the wanted cells are written down in the sweep's folder."""
 
     def setup(
-        self, *, hydra_context: HydraContext, task_function: "Task", config: DictConfig
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Hydra's own call, before anything is launched; refuses a folder that will not do."""
+        from invconv.sweeps.application import Task
+
+        if not isinstance(task_function, Task):
+            raise TypeError(f"{type(self).__name__} launches the tables of invconv alone")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if self.records:
             task_function.check_folder(Path(config.runs))
