@@ -418,7 +418,7 @@ def test_a_line_goes_from_one_size_to_the_next():
         [here | {"method": m, "size": s} for s in shuffled for m in ("macow", "glow", "finc")]
     )
     figures = figure4.TABLE.plots[0].figures(rows, [])
-    drawn = next(f for f in figures if f.title.endswith("batch 1"))
-    for number, look in enumerate(drawn.series):
-        places = [p.x for p in drawn.points if p.series == number]
+    drawn = next(f for f in figures if f["title"].endswith("batch 1"))
+    for number, look in enumerate(drawn["series"]):
+        places = [p["x"] for p in drawn["points"] if p["series"] == number]
         assert "published" in look["name"] or places == list(figure4.SIZES)

@@ -48,7 +48,7 @@ def test_sizes():
 def test_a_cell_has_the_name_that_it_had():
     """Rows that were measured before stay those of their settings."""
     method = Method("finc", "finc", "common", {"kernel_size": 3})
-    config = Figure4("smoke", method=method, size="32x32", width=16)
+    config = Figure4(method=method, size="32x32", width=16)
     rows = read_table(ROOT / "results" / "data" / "figure4.csv")
     assert TABLE.cell_of(config) in set(rows["cell"])
 

@@ -153,7 +153,7 @@ def test_benchmarks_as_they_should_be(empty, capsys):
 def test_a_broken_log_is_a_cell_without_a_curve(tmp_path, monkeypatch, log):
     drawn = []
     monkeypatch.setattr("invconv.curves.save", lambda figure, path: drawn.append(figure))
-    good, bad = tmp_path / "smoke-digits-finc-s0", tmp_path / "smoke-digits-glow-s0"
+    good, bad = tmp_path / "default-digits-finc-s0", tmp_path / "default-digits-glow-s0"
     good.mkdir()
     (good / "log.csv").write_text("step,train_bpd,valid_bpd\n1,2.0,3.0\n2,1.0,\n3,inf,\n")
     (good / "row.json").write_text("broken")

@@ -156,7 +156,7 @@ LOG = HEADER + "1,60.0,,0.001,3.0,\n50,4.0,4.2,0.002,2.0,900\n100,3.5,,,,\n100,,
 
 
 def make_cells(folder):
-    names = ["smoke-digits-finc-s0-01234567", "smoke-digits-finc_paper-s1-89abcdef", "other"]
+    names = ["default-digits-finc-s0-01234567", "default-digits-finc_paper-s1-89abcdef", "other"]
     for name in names:
         (folder / name).mkdir()
         (folder / name / "log.csv").write_text(LOG)

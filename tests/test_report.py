@@ -38,17 +38,19 @@ def test_samples_that_cannot_be_trusted_are_named():
     errors = {"round_trip_error": 340.0, "round_trip_error_float64": 1.1e-6}
     text = page(pd.DataFrame([make_row(), make_row("glow", dataset="cifar10", **errors)]))
     assert text.count("decoding what was encoded") == 1
-    note = "`smoke-cifar10-glow-0`, m): decoding what was encoded has a relative error of 3.4e+02"
+    note = (
+        "`default-cifar10-glow-0`, m): decoding what was encoded has a relative error of 3.4e+02"
+    )
     assert note + " (1.1e-06 in float64):" in text.partition("## The paper's data sets")[2]
     lost = {"samples_not_finite": 25.0}
     text = page(pd.DataFrame([make_row("macow", **lost), make_row()]))
-    assert "MaCow on digits 8×8 (`smoke-digits-macow-0`, m): 25 of 100 samples were not" in text
+    assert "MaCow on digits 8×8 (`default-digits-macow-0`, m): 25 of 100 samples were not" in text
     del errors["round_trip_error_float64"]
     text = page(pd.DataFrame([make_row("glow", **errors)]))
     assert "of 3.4e+02: rounding" in text
 
 
-def make_row(method="finc", status="ok", preset="smoke", dataset="digits", seed=0, **values):
+def make_row(method="finc", status="ok", preset="default", dataset="digits", seed=0, **values):
     config = {
         "method": method,
         "seed": seed,
@@ -163,7 +165,7 @@ def test_no_page_divides_times_of_two_rows():
 
 def test_a_failed_cell_has_a_footnote():
     text = page(pd.DataFrame([make_row(status="error"), make_row("glow")]))
-    assert "FInC on digits 8×8 (`smoke-digits-finc-0`, m): error: RuntimeError: broke" in text
+    assert "FInC on digits 8×8 (`default-digits-finc-0`, m): error: RuntimeError: broke" in text
     assert "2.125" in text
 
 
