@@ -91,9 +91,8 @@ def configured(table2):
     from invconv.sweeps.application import CONF
     from invconv.sweeps.groups import register
 
-    register(table2.TABLE)
-
     def make(*overrides):
+        register(table2.TABLE)  # Hydra's store has the presets of one table at a time
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return table2.TABLE.typed(compose("table2", list(overrides)))
 
