@@ -25,12 +25,13 @@ from typing import Any
 
 import torch
 
-from invconv.report import faults
 from invconv.rows import collect, provenance, read_row
 from invconv.rows.provenance import ROOT
 from invconv.rows.row import Row, write_row
+from invconv.rows.status import Status
 from invconv.sweeps import cluster, states
 from invconv.sweeps.locks import ATTEMPTS, attempts
+from invconv.tables import faults
 
 SWEEP = ["preset=tiny", "dataset=digits", "method=finc", "timing.repeats=0", "progress=false"]
 SLURM = ["launch=slurm", "cluster=single_node"]
@@ -70,12 +71,12 @@ def main() -> int:
     config = {name: value for name, value in vars(options).items() if name != "results"}
     for name, values in measured.items():
         complete = not values.get("lost") and not values.get("repeated")
-        status = "ok" if complete else "incorrect"
+        status = Status.OK if complete else Status.INCORRECT
         values["load_average"] = load
         row = Row(name, "faults", status, "", {}, config, values, provenance(device))
         write_row(row, folder / "rows" / name / "row.json")
     data = options.results / "data" / "faults.csv"
-    collect(folder / "rows", data, "faults", faults.write_page)
+    collect(folder / "rows", data, "faults", faults.TABLE.write_page)
     print(f"the page is {options.results / 'faults.md'}")
     bad = any(values.get("lost") or values.get("repeated") for values in measured.values())
     if not bad:
@@ -188,7 +189,7 @@ def _row(cell: Path) -> Row | None:
     return read_row(cell / "row.json")
 
 
-def _bpd(path: Path) -> float | None:
+def _bpd(path: Path) -> object:
     row = read_row(path)
     return None if row is None else row.values["bpd"]
 
