@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from invconv.conv import available, layer_class
@@ -38,6 +39,11 @@ def tables() -> "dict[str, Table]":
     from invconv.tables.table import tables
 
     return tables()
+
+
+def _frames(results: Path) -> dict[str, pd.DataFrame]:
+    """The rows of every table."""
+    return {name: read_table(results / "data" / f"{name}.csv") for name in tables()}
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -135,7 +141,7 @@ def report(options: argparse.Namespace) -> int:
         return _from_benchmark(options)
     if options.html:
         return _explorer(options)
-    frames = {name: read_table(options.results / "data" / f"{name}.csv") for name in tables()}
+    frames = _frames(options.results)
     formats = [*FORMATS, *[".pdf"] * options.pdf]
     documents = {name: table.page(frames[name]) for name, table in tables().items()}
     documents["published"] = others.page()
@@ -161,7 +167,7 @@ def report(options: argparse.Namespace) -> int:
 def _explorer(options: argparse.Namespace) -> int:
     from invconv.report.explorer import LibraryMissing, write_explorer
 
-    frames = {name: read_table(options.results / "data" / f"{name}.csv") for name in tables()}
+    frames = _frames(options.results)
     try:
         path = write_explorer(tables().values(), frames, options.out, options.runs)
     except LibraryMissing as error:
