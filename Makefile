@@ -15,6 +15,8 @@ help:
 	@echo "make table2 | results | results-full | test | test-full | lint | benchmark | tiny"
 
 $(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
+	@echo "Installing into .venv, once: torch and some 90 packages that constraints.txt pins, 2 GB on"
+	@echo "disk, several GB more with torch's CUDA build, and the C++ kernels. It takes minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable ".[dev]"
@@ -46,15 +48,19 @@ runs/cuda_resources: | setup
 
 results-full: setup
 	code=0; $(SUBMAKE) results || code=1; \
-	$(RUN)/table2.py -m preset=paper_timing || code=1; \
+	$(RUN)/table2.py -m preset=paper part=time || code=1; \
 	for sweep in table3 table4 figure4; do $(RUN)/$$sweep.py -m preset=paper || code=1; done; \
 	$(BIN)/python -m invconv report --readme || code=1; exit $$code
 
 tiny: setup
 	for sweep in $(SWEEPS); do $(RUN)/$$sweep.py -m preset=tiny force=true || exit 1; done
 
+# a process for each core, all of which collect the same tests in the same order; threads that spin
+# while they wait would slow the others down
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu" --junitxml runs/trust/quick.xml
+	GOMP_SPINCOUNT=0 PYTHONHASHSEED=0 PYTHONWARNDEFAULTENCODING=1 \
+	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+	  -m "not slow and not gpu" --junitxml runs/trust/quick.xml
 
 # under coverage, and with the page results/trust.md
 test-full: setup

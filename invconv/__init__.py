@@ -1,54 +1,14 @@
 """Invertible convolutions for normalizing flows behind one interface, one solver and one clock."""
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from invconv import flows
-from invconv.conv import InvertibleConv, available, build, register
-from invconv.layers import (
-    CInC,
-    Emerging,
-    FInC,
-    Glow1x1,
-    InverseFlow,
-    MaCow,
-    MEWoodbury,
-    Periodic,
-    TriangularConv,
-    Woodbury,
-)
-from invconv.numerical import NumericalError
-from invconv.solvers import solve_triangular_conv2d, triangular_conv2d
-
-if TYPE_CHECKING:
-    from invconv.tables.table import results
-
-__all__ = [
-    "CInC",
-    "Emerging",
-    "FInC",
-    "Glow1x1",
-    "InverseFlow",
-    "InvertibleConv",
-    "MEWoodbury",
-    "MaCow",
-    "NumericalError",
-    "Periodic",
-    "TriangularConv",
-    "Woodbury",
-    "available",
-    "build",
-    "flows",
-    "register",
-    "results",
-    "solve_triangular_conv2d",
-    "triangular_conv2d",
-]
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> object:
-    """`results`, which needs pandas and all tables, is imported when it is first asked for."""
-    if name == "results":
-        from invconv.tables.table import results
+    """Import a public name when it is first asked for: most commands do without torch."""
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return results
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return version("invconv")
+    return _attribute(name)

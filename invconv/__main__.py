@@ -1,50 +1,65 @@
-"""python -m invconv doctor | list | collect | report | import | evaluate | fetch | bench."""
+"""python -m invconv doctor | list | collect | forget | report | import | evaluate | ..."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from invconv import commands
-from invconv.data import DATASETS, SPLITS
-from invconv.rows import RowsError
+from invconv.files import user_path
+from invconv.rows.row import RowsError
+from invconv.terminal import terminal
 
 RESULTS, RUNS = Path("results"), Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    options = _parser().parse_args(arguments)
-    action: Callable[[argparse.Namespace], int] = options.action
-    try:
-        return action(options)
-    except RowsError as error:
-        print(error, file=sys.stderr)
-        return 1
+    with terminal():
+        options = _parser().parse_args(arguments)
+        module, _, name = options.action.rpartition(".")
+        try:
+            code: int = getattr(import_module(f"invconv.{module}"), name)(options)
+            return code
+        except RowsError as error:
+            print(error, file=sys.stderr)
+            return 1
+
+
+class _Version(argparse.Action):
+    """Prints the version, which takes longer to look up than to print help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from invconv import __version__
+
+        print(f"invconv {__version__}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="invconv", description=__doc__)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     kinds = parser.add_subparsers(required=True)
 
-    def command(name: str, action: Callable[..., int], text: str) -> argparse.ArgumentParser:
+    def command(name: str, action: str, text: str) -> argparse.ArgumentParser:
         made = kinds.add_parser(name, help=text)
         made.set_defaults(action=action)
         return made
 
     def results(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--results", type=Path, default=RESULTS, help="the folder of the pages")
+        made.add_argument(
+            "--results", type=user_path, default=RESULTS, help="the folder of the pages"
+        )
 
-    doctor = command("doctor", commands.doctor, "what this machine has, and what is missing")
+    doctor = command("doctor", "commands.doctor", "what this machine has, and what is missing")
     doctor.add_argument(
         "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
     )
     listing = command(
         "list",
-        commands.show,
-        "the cells of a sweep; without a folder the layers, methods, data and tables",
+        "listing.show",
+        "every cell below a folder; without one the layers, methods, data and tables",
     )
-    listing.add_argument("runs", type=Path, nargs="?", help="the sweep's folder: runs/table2")
+    listing.add_argument("runs", type=user_path, nargs="?", help="the sweep's folder: runs/table2")
     listing.add_argument(
         "overrides", nargs="*", help="of a sweep that was not started; by default the last one's"
     )
@@ -53,64 +68,80 @@ def _parser() -> argparse.ArgumentParser:
     )
     collecting = command(
         "collect",
-        commands.collect_rows,
+        "commands.collect_rows",
         "merge the rows below a folder into results/",
     )
-    collecting.add_argument("runs", type=Path, nargs="?", default=RUNS)
+    collecting.add_argument("runs", type=user_path, nargs="?", default=RUNS)
     results(collecting)
-    reporting = command("report", commands.report, "write the pages again from results/data/")
+    forgetting = command("forget", "forgetting.forget", "remove cells and their rows")
+    forgetting.add_argument(
+        "cells", nargs="+", metavar="CELL", help="names or patterns, such as 'default-cifar10-*'"
+    )
+    forgetting.add_argument("--runs", type=user_path, default=RUNS, help="the folder of the cells")
+    results(forgetting)
+    reporting = command("report", "commands.report", "write the pages again from results/data/")
     results(reporting)
     reporting.add_argument("--readme", action="store_true", help="update README.md, too")
     reporting.add_argument("--pdf", action="store_true", help="figures as PDF, too")
     reporting.add_argument(
-        "--map", type=Path, metavar="FOLDER", help="write where each number comes from, as CSV"
+        "--map",
+        type=user_path,
+        metavar="FOLDER",
+        help="write where each number comes from, as CSV",
     )
     reporting.add_argument(
-        "--latex", type=Path, metavar="FOLDER", help="write every table in LaTeX"
+        "--latex", type=user_path, metavar="FOLDER", help="write every table in LaTeX"
     )
     reporting.add_argument(
         "--html", action="store_true", help="write one page with every row instead, to explore"
     )
     reporting.add_argument(
         "--from-benchmark",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="add what pytest --benchmark-only --benchmark-json=FILE timed, and write its page",
     )
     reporting.add_argument(
-        "--out", type=Path, default=RUNS / "explorer.html", help="the file of --html"
+        "--out", type=user_path, default=RUNS / "explorer.html", help="the file of --html"
     )
     reporting.add_argument(
-        "--runs", type=Path, default=RUNS, help="where --html finds the cells' pictures"
+        "--runs", type=user_path, default=RUNS, help="where --html finds the cells' pictures"
     )
-    contributed = command("import", commands.import_file, "add rows that somebody else measured")
-    contributed.add_argument("rows", type=Path, metavar="ROWS.csv")
+    contributed = command("import", "commands.import_file", "add rows that somebody else measured")
+    contributed.add_argument("rows", type=user_path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
     results(contributed)
-    evaluate = command("evaluate", commands.evaluate, "test bits per dimension of checkpoints")
-    evaluate.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    evaluate.add_argument("--split", default="test", choices=SPLITS)
-    evaluate.add_argument("--samples", type=int, default=1, help="draws of noise per image")
+    evaluate = command("evaluate", "commands.evaluate", "test bits per dimension of checkpoints")
+    evaluate.add_argument("checkpoints", nargs="+", type=user_path, metavar="CHECKPOINT")
+    evaluate.add_argument("--split", default="test", metavar="SPLIT", help="train, valid or test")
+    evaluate.add_argument(
+        "--draws", type=int, help="of noise per image, by default 16; their mean is printed"
+    )
+    evaluate.add_argument(
+        "--samples", type=int, default=1, help="noise vectors of the importance-weighted bound"
+    )
     evaluate.add_argument("--batch-size", type=int, default=250)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
     evaluate.add_argument("--device", default="cpu")
-    evaluate.add_argument("--root", type=Path, help="where the data are")
-    get = command("fetch", commands.fetch_data, "download a data set from the Hugging Face hub")
-    get.add_argument("name", choices=DATASETS)
-    get.add_argument("--root", type=Path, help="the folder to put it below")
+    evaluate.add_argument("--root", type=user_path, help="where the data are")
+    get = command("fetch", "commands.fetch_data", "download a data set")
+    get.add_argument("name", help="of a data set that `python -m invconv list` names")
+    get.add_argument("--root", type=user_path, help="the folder to put it below")
     get.add_argument("--version", type=int, help="of ImageNet")
     bench = kinds.add_parser("bench", help="measurements that need no sweep")
     benches = bench.add_subparsers(required=True)
     gpu = benches.add_parser("gpu", help="every method and whole models on a GPU")
-    gpu.set_defaults(action=commands.bench_gpu)
-    gpu.add_argument("--out", type=Path, required=True, help="folder of the rows and the page")
+    gpu.set_defaults(action="commands.bench_gpu")
+    gpu.add_argument(
+        "--out", type=user_path, required=True, help="folder of the rows and the page"
+    )
     gpu.add_argument("--seconds", type=float, default=540, help="start no cell after so long")
     gpu.add_argument("--device", default="cuda")
     gpu.add_argument("--tiny", action="store_true", help="tiny shapes: a test of the command")
     gpu.add_argument("--only", default="", help="cells whose name contains this")
     gpu.add_argument("--force", action="store_true", help="measure again what has an ok row")
     resources = benches.add_parser("cuda_resources", help="registers and spills, without a GPU")
-    resources.set_defaults(action=commands.bench_cuda_resources)
+    resources.set_defaults(action="commands.bench_cuda_resources")
     results(resources)
     return parser
 

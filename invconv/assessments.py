@@ -1,34 +1,49 @@
 """What `python -m invconv evaluate` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from invconv.report import entries as en
-from invconv.report.entries import Grid
-from invconv.report.ranking import mean_difference
+from invconv.report.comparison import Comparison, reach_over_images
+from invconv.report.entries import Grid, Line
 from invconv.training.evaluation import Assessment
 
 
 def text(assessments: Sequence[Assessment]) -> str:
-    """A table of the checkpoints, and the differences between the methods among them.
+    """Return a table of the checkpoints, and of differences within each data set and split.
 
-    The first method stands for the baseline unless "glow" is among them. Differences are paired
-    by seed where two methods share at least two, otherwise by image, where both were trained
-    once: then they say nothing about another seed.
+    The first method is the control unless "glow" is among them. Where every method of one setting
+    was trained from the same two seeds or more, differences are those of `Comparison`. Otherwise
+    they are of single trainings, image by image: their interval says how much other images would
+    change them, and nothing about another training.
     """
-    groups: dict[tuple[str, str], list[Assessment]] = {}
-    for one in assessments:
-        groups.setdefault((one.method, one.setting), []).append(one)
     parts = [str(Grid([_line(one) for one in assessments]))]
-    for (method, _), members in groups.items():
-        means = pd.Series([one.bits.mean().item() for one in members])
-        if len(means) > 1:
-            over = f"(mean ± standard deviation over {len(means)} seeds)"
-            parts.append(f"{method}: {means.mean():.4f} ± {means.std():.4f} {over}")
-    baseline, *_ = sorted(groups.values(), key=lambda members: members[0].method != "glow")
-    parts += [_compared(group, baseline) for group in groups.values() if group is not baseline]
+    groups: dict[tuple[str, ...], list[Assessment]] = {}
+    for one in assessments:
+        groups.setdefault((one.data, one.split, one.path_of_data), []).append(one)
+    for (data, split, path), found in groups.items():
+        members = _named(found)
+        methods = list(dict.fromkeys(one.method for one in members))
+        if len(methods) > 1:
+            control = "glow" if "glow" in methods else methods[0]
+            where = f"{data} {split}{f' of {path}' if path else ''}"
+            parts.append(f"{where}, minus {control}: {_compared(members, control)}")
     return "\n\n".join(parts)
+
+
+def _named(members: Sequence[Assessment]) -> list[Assessment]:
+    """Number the settings of a method that was trained in several: "finc", "finc (2)"."""
+    settings: dict[str, list[str]] = {}
+    for one in members:
+        known = settings.setdefault(one.method, [])
+        known += [one.setting] * (one.setting not in known)
+    places = [settings[one.method].index(one.setting) + 1 for one in members]
+    return [
+        replace(one, method=f"{one.method} ({place})") if place > 1 else one
+        for one, place in zip(members, places, strict=True)
+    ]
 
 
 def _line(one: Assessment) -> dict[str, str]:
@@ -46,20 +61,40 @@ def _line(one: Assessment) -> dict[str, str]:
     }
 
 
-def _compared(members: Sequence[Assessment], baseline: Sequence[Assessment]) -> str:
-    first, other = members[0], baseline[0]
-    name = f"{first.method} − {other.method}"
-    if (first.data, first.split) != (other.data, other.split):
-        return f"{name}: other data, not compared"
-    ours, theirs = ({one.seed: one.bits for one in group} for group in (members, baseline))
-    common = sorted(ours.keys() & theirs.keys())
-    what, pairs = "images of one training each", (first.bits - other.bits).tolist()
-    if len(common) > 1:
-        what, pairs = "seeds", [(ours[seed] - theirs[seed]).mean().item() for seed in common]
-    found = mean_difference(pd.Series(pairs))
-    if found is None:
-        return f"{name}: too few to compare"
-    verdict = "resolved"
-    if not found.resolved():
-        verdict = f"not resolved; {found.detectable():.4f} would have been, in 80 % of such trials"
-    return f"{name}: {found}, 95 % over {found.pairs} {what}: {verdict}"
+def _compared(members: Sequence[Assessment], control: str) -> str:
+    table = pd.DataFrame(
+        [(one.seed, one.method, one.bits.mean().item()) for one in members],
+        columns=["seed", "method", "bpd"],
+    ).pivot_table("bpd", "seed", "method", sort=False)
+    if len(table.dropna()) < 2:
+        grid = Grid(_by_image(members, control))
+        return (
+            "single trainings; the 95 % intervals are over images and say nothing about another "
+            f"training\n\n{grid}"
+        )
+    found = Comparison(table, control)
+    grid = Grid(
+        {
+            "method": name,
+            "bpd": f"{found.bpd[name].mean():.4f} ± {found.bpd[name].std():.4f}",
+            f"minus {control}": str(difference),
+            "verdict": difference.verdict,
+            "detectable": f"{difference.detectable:.4f}",
+        }
+        for name, difference in found.to_control.items()
+    )
+    return f"{found.seeds} seeds, simultaneous 95 % intervals\n\n{grid}"
+
+
+def _by_image(members: Sequence[Assessment], control: str) -> Iterator[Line]:
+    reference = next(one for one in members if one.method == control)
+    for one in members:
+        if one.method != control:
+            difference = one.bits - reference.bits
+            mean, reach = difference.mean().item(), reach_over_images(difference.numpy())
+            yield {
+                "method": one.method,
+                "seeds": f"{one.seed} and {reference.seed}",
+                f"minus {control}": f"{mean:+.4f} [{mean - reach:+.4f}, {mean + reach:+.4f}]",
+                "images": str(len(difference)),
+            }

@@ -1,74 +1,153 @@
-"""Values computed from parameters, kept while they cannot change."""
+"""Values computed from parameters, kept while the parameters are the same."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import shared_cache
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from invconv.modes import is_recording, no_autocast
+from invconv.solvers import compiled
+
 _steps = 0
-"""How many steps all optimisers took since something was kept for the first time."""
+"""How many steps all optimizers took since something was kept for the first time."""
 
 
 class EvalCache:
     """Keeps what was computed from parameters, for sampling in eval mode.
 
-    Used only where gradients are off and the caller's module is in eval mode. An entry is valid
-    for the same parameter objects with the same version, device, dtype and memory, until any
-    optimiser takes its next step (one with ``fused=True`` does not raise the versions), so that
-    optimiser steps, `load_state_dict`, `.to()` and in-place changes all drop it. What changes
-    parameters behind torch's back is not seen: in place through ``parameter.data``, for which
-    there is ``torch.no_grad()``, the replay of a CUDA graph, or an optimiser that is no
-    `torch.optim.Optimizer` and writes through pointers. Never pickled, never copied.
+    Used only where gradients are off and the caller's module is in eval mode.
+
+    On a CPU an entry is valid while a checksum of the parameters' memory is the same, so that no
+    change is missed, whoever made it: an optimizer, `load_state_dict`, ``parameter.data``, NumPy,
+    another process. Without the C++ extension nothing is kept.
+
+    On a GPU an entry is valid for the same parameters with the same version, dtype and memory,
+    until any optimizer takes its next step (one with ``fused=True`` does not raise the versions).
+    Nothing is kept while a process group exists or CUDA memory is shared among processes. Writes
+    that go around torch (raw pointers, replays of a CUDA graph, ``parameter.data``) are not seen;
+    call ``layer.refresh()`` after them.
+
+    An entry is dropped, too, when a caller has changed it in place. Never pickled, never copied.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[tuple[Any, ...], list[Tensor], list[Tensor], Any]] = {}
+        self._entries: dict[str, tuple[Any, list[Tensor], list[Tensor], list[int], Any]] = {}
+        self._held = False
 
     def get(
         self, name: str, parameters: Sequence[Tensor], training: bool, compute: Callable[[], Any]
     ) -> Any:
         """``compute()``, or what it returned before if nothing has changed since."""
+        if self._held and name in self._entries:
+            return self._entries[name][-1]
         if (
             training
             or torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or torch._C._get_tracing_state() is not None
+            or is_recording()
             or torch._C._functorch.peek_interpreter_stack() is not None
-            or any(p.is_inference() for p in parameters)
         ):
             return compute()
-        mode = torch.is_inference_mode_enabled()
-        key = (mode, _steps, *((p._version, p.device, p.dtype, p.data_ptr()) for p in parameters))
+        state = _state(parameters)
+        if state is None:
+            return compute()
         entry = self._entries.get(name)
         if entry is not None:
-            known, owners, _, value = entry
-            if known == key and all(a is b for a, b in zip(owners, parameters, strict=True)):
+            known, owners, _, versions, value = entry
+            if (
+                known == state
+                and all(a is b for a, b in zip(owners, parameters, strict=True))
+                and versions == _versions(value)
+            ):
                 return value
-        kind = parameters[0].device.type
-        if torch.is_autocast_enabled(kind):  # what is kept serves calls outside of it, too
-            with torch.autocast(kind, enabled=False):
-                value = compute()
-        else:
+        with no_autocast(parameters[0].device):  # what is kept serves calls outside of it, too
             value = compute()
         # The detached tensors hold the memory, so that its address cannot come to mean another.
-        held = [p.detach() for p in parameters]
-        _count_steps()
-        self._entries[name] = (key, list(parameters), held, value)
+        memory = [p.detach() for p in parameters]
+        self._entries[name] = (state, list(parameters), memory, _versions(value), value)
         return value
 
+    def clear(self) -> None:
+        """Drops everything."""
+        self._entries = {}
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_entries": {}}
+        return {"_entries": {}, "_held": False}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "EvalCache":
         return EvalCache()
 
 
+def caches(module: nn.Module) -> Iterator[EvalCache]:
+    """Those of a module and of the modules in it."""
+    for part in module.modules():
+        yield from (value for value in vars(part).values() if isinstance(value, EvalCache))
+
+
+@contextmanager
+def held(module: nn.Module) -> Iterator[None]:
+    """Inside, what the caches of ``module`` hold is used whatever happens, to count operations."""
+    for one in caches(module):
+        one._held = True
+    try:
+        yield
+    finally:
+        for one in caches(module):
+            one._held = False
+
+
+def _state(parameters: Sequence[Tensor]) -> tuple[Any, ...] | None:
+    """What is the same as long as the parameters are; None where that cannot be known."""
+    mode = torch.is_inference_mode_enabled()
+    layout: list[Any] = []
+    memory = []
+    for p in parameters:
+        if type(p) is not nn.Parameter and type(p) is not Tensor:
+            return None
+        address = p.data_ptr()
+        layout.append((address, p.dtype, p.shape))
+        if p.is_contiguous():
+            memory.append((address, p.nbytes))
+        elif p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last):
+            memory.append((address, p.nbytes))
+            layout.append(p.stride())
+        else:
+            return None
+    if all(p.is_cpu for p in parameters):
+        extension = compiled.extension()
+        return None if extension is None else (mode, layout, extension.checksum(memory))
+    if _is_shared() or any(p.is_inference() for p in parameters):
+        return None
+    _count_steps()
+    return mode, layout, _steps, [(p.device, p._version) for p in parameters]
+
+
+def _is_shared() -> bool:
+    """Whether others may write to the memory of this process's devices."""
+    distributed = torch.distributed
+    in_group = distributed.is_available() and distributed.is_initialized()
+    return in_group or bool(shared_cache)
+
+
+def _versions(value: Any) -> list[int]:
+    return [tensor._version for tensor in _tensors(value) if not tensor.is_inference()]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
 @cache
 def _count_steps() -> None:
-    """Lets every step of every optimiser raise `_steps` from now on."""
+    """Lets every step of every optimizer raise `_steps` from now on."""
     register_optimizer_step_post_hook(_count_step)
 
 

@@ -1,25 +1,17 @@
 """What the commands of `python -m invconv` do; each returns its exit code."""
 
 import argparse
-import subprocess
 import sys
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import torch
-
-from invconv.conv import available, layer_class
-from invconv.data import DATASETS, fetch
 from invconv.files import brief
-from invconv.rows import RowsError, add, collect, provenance, read_rows, read_table, table_of
-from invconv.rows.provenance import ROOT
-from invconv.solvers import FORWARD_METHODS, METHODS
-from invconv.solvers.compiled import instruction_sets
+from invconv.rows.row import RowsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invconv.tables.table import Table
 
 PACKAGES = (
@@ -41,19 +33,38 @@ def tables() -> "dict[str, Table]":
     return tables()
 
 
-def _frames(results: Path) -> dict[str, pd.DataFrame]:
-    """The rows of every table."""
-    return {name: read_table(results / "data" / f"{name}.csv") for name in tables()}
+def _frames(results: Path) -> "dict[str, pd.DataFrame]":
+    """The rows of every table; raises RowsError if there are none."""
+    from invconv.rows import read_table
+
+    found = {name: read_table(results / "data" / f"{name}.csv") for name in tables()}
+    if all(frame.empty for frame in found.values()):
+        raise RowsError(
+            f"no table has a row in {results / 'data'}: give --results, the folder that holds "
+            "data/, or measure first, as python reproductions/table1.py -m does"
+        )
+    return found
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Prints what this machine has; 1 if something that is required is missing."""
+    import torch
+
+    from invconv.bench.quiet import busy_machine
+    from invconv.rows.provenance import provenance, unknown_commit
+    from invconv.solvers import FORWARD_METHODS, METHODS
+    from invconv.solvers.compiled import instruction_sets
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, value in provenance(device).items():
         print(f"{name:8} {value}")
+    if words := unknown_commit():
+        print(words)
     for package in PACKAGES:
         print(f"{package:14} {_version(package)}")
     print("instruction sets", ", ".join(instruction_sets()) or "none")
+    if words := busy_machine():
+        print(words)
     present = set()
     tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
     for title, methods in tables.items():
@@ -76,54 +87,21 @@ def _version(package: str) -> str:
         return "MISSING"
 
 
-def show(options: argparse.Namespace) -> int:
-    """Prints the cells of a sweep, or the layers, methods, data sets and tables."""
-    if options.sweeps:
-        print(*(name for name, table in tables().items() if table.presets))
-        return 0
-    if options.runs is not None:
-        return _list_cells(options.runs, options.overrides)
-    print("layers:")
-    for name in available():
-        print(f"  {name:8} {(layer_class(name).__doc__ or '').splitlines()[0]}")
-    print("solver methods:", ", ".join(METHODS))
-    print("data sets:", ", ".join(DATASETS))
-    print("tables:")
-    for name, table in tables().items():
-        minutes = table.presets["default"].minutes if table.presets else 0
-        print(f"  {name:9} {table.title}{f', about {minutes:g} min' if minutes else ''}")
-    return 0
-
-
-def _list_cells(runs: Path, overrides: list[str]) -> int:
-    """The cells of the sweep that was started last, or of one with ``overrides``."""
-    from invconv.sweeps import states
-
-    grid = states.read_grid(runs)
-    if grid["cells"] and not overrides:
-        return states.print_states(runs, grid["cells"])
-    table = grid["table"] or runs.resolve().name
-    script = ROOT / "reproductions" / f"{table}.py"
-    if not script.exists():
-        known = ", ".join(sorted(path.stem for path in script.parent.glob("*.py")))
-        print(f"{runs}: {table!r} is no table, which are: {known or 'none'}", file=sys.stderr)
-        return 2
-    command = [sys.executable, str(script), "-m", *overrides, f"runs={runs}", "launch=list"]
-    with tempfile.TemporaryDirectory() as scratch:  # Hydra's own notes of the sweep
-        return subprocess.run([*command, f"hydra.sweep.dir={scratch}"]).returncode
-
-
 def collect_rows(options: argparse.Namespace) -> int:
     """Merges the rows below a folder and writes their pages."""
+    from invconv.rows import collect, read_rows
+
     if not options.runs.is_dir():
         print(f"there is no folder {options.runs}", file=sys.stderr)
         return 1
     found = {row.table for row in read_rows(options.runs)}
+    if not found:
+        raise RowsError(f"no cell below {options.runs} has a row: nothing was collected")
     unknown = found - set(tables())
     if unknown:
         print(f"no page for rows of {', '.join(sorted(unknown))}", file=sys.stderr)
     for name, table in tables().items():
-        if found and name not in found:
+        if name not in found:
             continue
         data = options.results / "data" / f"{name}.csv"
         frame = collect(options.runs, data, name, table.write_page)
@@ -178,6 +156,7 @@ def _explorer(options: argparse.Namespace) -> int:
 
 
 def _from_benchmark(options: argparse.Namespace) -> int:
+    from invconv.rows import add, table_of
     from invconv.tables.benchmark import TABLE, rows_from_benchmarks
 
     rows, others = rows_from_benchmarks(options.from_benchmark)
@@ -206,18 +185,21 @@ def import_file(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Prints the test bits per dimension of checkpoints."""
+    import torch
+
     from invconv import assessments
     from invconv.training import CheckpointError
-    from invconv.training.evaluation import assess
+    from invconv.training.evaluation import DRAWS, assess
 
     arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
+    more = (options.root, DRAWS if options.draws is None else options.draws)
     try:
         torch.zeros((), device=options.device)
     except (RuntimeError, AssertionError) as error:
         print(f"{options.device!r} is no device here: {brief(error)}", file=sys.stderr)
         return 1
     try:
-        found = [assess(path, *arguments, options.root) for path in options.checkpoints]
+        found = [assess(path, *arguments, *more) for path in options.checkpoints]
     except (CheckpointError, OSError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -242,6 +224,8 @@ def bench_cuda_resources(options: argparse.Namespace) -> int:
 
 def fetch_data(options: argparse.Namespace) -> int:
     """Downloads a data set."""
+    from invconv.data import fetch
+
     try:
         print(fetch(options.name, options.root, options.version))
     except (ValueError, TypeError, OSError, ImportError) as error:

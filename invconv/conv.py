@@ -4,6 +4,7 @@ import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -12,14 +13,18 @@ from torch import Tensor, nn
 
 from invconv.about import About as About
 from invconv.about import Variant as Variant
+from invconv.cache import caches
+from invconv.modes import is_autocast
 from invconv.numerical import Map, check_inverse
 from invconv.validation import (
+    UnsupportedShape,
     check_choice,
     check_count,
     check_finite,
     check_images,
     check_options,
     check_shape,
+    lists_its_options,
 )
 
 Shape = tuple[int, int, int]
@@ -69,6 +74,10 @@ class InvertibleConv(nn.Module, ABC):
         super().__init__()
         self.channels = check_count(channels, "channels")
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        lists_its_options(cls)
+
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latent: z of shape (B, C, H, W) and log|det dz/dx| of shape (B,)."""
@@ -106,6 +115,11 @@ class InvertibleConv(nn.Module, ABC):
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialisation on one batch, called once before training."""
 
+    def refresh(self) -> None:
+        """Drops what eval mode keeps: for writes to GPU memory that torch does not see."""
+        for one in caches(self):
+            one.clear()
+
     def extra_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """(B,) nats to add to the training loss; zero unless the method needs a penalty."""
         return x.new_zeros(x.shape[0])
@@ -122,10 +136,14 @@ class InvertibleConv(nn.Module, ABC):
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
         """Builds the layer for images of ``shape`` = (C, H, W).
 
-        Raises:
-            TypeError: for an option that the layer does not have; the message lists its own.
+        Raises TypeError for an option that the layer does not have, listing its own.
         """
         return cls(shape[0], **cls.known_options(options))
+
+    @classmethod
+    def kernel_options(cls, k: int) -> dict[str, Any] | None:
+        """Return the options of a k×k kernel; None if the layer has no such kernel."""
+        return {"kernel_size": k} if "kernel_size" in inspect.signature(cls).parameters else None
 
     @classmethod
     def known_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +155,7 @@ class InvertibleConv(nn.Module, ABC):
         """Raises unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
         check_images(x, self.channels, name)
         own = next(self.parameters(), x)
-        if own.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+        if own.dtype != x.dtype and not is_autocast(x.device):
             raise TypeError(f"{name} is {x.dtype} but the layer is {own.dtype}: convert either")
 
     def extra_repr(self) -> str:
@@ -148,11 +166,13 @@ class InvertibleConv(nn.Module, ABC):
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
     """The dtype of log_det: that of ``x``; under autocast, which may halve x, at least float32."""
-    if torch.is_autocast_enabled(x.device.type):
+    if is_autocast(x.device):
         return torch.promote_types(x.dtype, torch.float32)
     return x.dtype
 
 
+ORDINARY: Shape = (48, 16, 16)
+"""A shape that every layer takes: of many divisors, and larger than most kernels."""
 Layer = TypeVar("Layer", bound=InvertibleConv)
 _REGISTRY: dict[str, type[InvertibleConv]] = {}
 
@@ -160,25 +180,17 @@ _REGISTRY: dict[str, type[InvertibleConv]] = {}
 def register(name: str) -> Callable[[type[Layer]], type[Layer]]:
     """A class decorator that makes a layer available to `build` under ``name``.
 
-    Raises:
-        TypeError: if the class is no `InvertibleConv`.
-        ValueError: if the name is taken by another class.
+    Raises TypeError if the class is no `InvertibleConv`, ValueError if another has the name.
 
-    >>> from invconv import FInC, build, register
-    >>> @register("finc_1x1")
-    ... class FInC1x1(FInC):
-    ...     '''FInC without neighbours.'''
-    ...
-    ...     def __init__(self, channels):
-    ...         super().__init__(channels, kernel_size=1)
-    >>> build("finc_1x1", (4, 8, 8)).kernel_size
-    1
+    >>> from invconv import FInC, register
+    >>> register("finc")(FInC) is FInC
+    True
     """
 
     def add(layer: type[Layer]) -> type[Layer]:
         if not (isinstance(layer, type) and issubclass(layer, InvertibleConv)):
             raise TypeError(f"a registered layer must be a subclass of InvertibleConv: {layer!r}")
-        taken = _REGISTRY.get(name)
+        taken = registered().get(name)
         origin = (layer.__module__, layer.__qualname__)
         if taken is not None and (taken.__module__, taken.__qualname__) != origin:
             raise ValueError(f"the name {name!r} is taken by {taken.__module__}.{taken.__name__}")
@@ -195,22 +207,21 @@ def available() -> tuple[str, ...]:
     >>> "finc" in invconv.available()
     True
     """
-    return tuple(sorted(_REGISTRY))
+    return tuple(sorted(registered()))
 
 
 def registered() -> dict[str, type[InvertibleConv]]:
     """The registered layers by name, in the order of their registration."""
+    import_module("invconv.layers")  # which import this module
     return dict(_REGISTRY)
 
 
 def layer_class(name: str) -> type[InvertibleConv]:
     """The class registered under ``name``, or that an installed package names in `GROUP`.
 
-    Raises:
-        ImportError: if that package's module cannot be imported.
-        ValueError: for an unknown name.
+    Raises ImportError if that package's module cannot be imported, ValueError for other names.
     """
-    if name not in _REGISTRY:
+    if name not in registered():
         others = {entry.name: entry for entry in entry_points(group=GROUP)}
         check_choice(name, sorted({*available(), *others}), "layer")
         try:
@@ -228,6 +239,7 @@ def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
     Raises:
         ImportError: if another package has the layer and cannot be imported.
         TypeError: for an option that the layer does not have.
+        UnsupportedShape: if the layer refuses this shape, but not (48, 16, 16).
         ValueError: for an unknown name, a shape that is not (C, H, W), or values that the layer
             refuses.
 
@@ -235,5 +247,12 @@ def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
     >>> invconv.build("finc", (8, 16, 16), kernel_size=3)
     FInC(channels=8, kernel_size=3, inverse_method='auto', max_growth=None)
     """
-    layer = layer_class(name)
-    return layer.from_shape(check_shape(shape), **options)
+    layer, sizes = layer_class(name), check_shape(shape)
+    try:
+        return layer.from_shape(sizes, **options)
+    except ValueError as refusal:
+        try:
+            layer.from_shape(ORDINARY, **options)
+        except Exception:  # the options are to blame
+            raise refusal from None
+        raise UnsupportedShape(str(refusal)) from refusal

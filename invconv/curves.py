@@ -15,6 +15,7 @@ from invconv.data import DATASETS
 from invconv.methods import COLOR, method, methods
 from invconv.report.document import save
 from invconv.rows import RowsError, Values, read_row
+from invconv.style import plain
 
 LOG = "log.csv"
 LINE = {"markersize": 4, "linewidth": 1.2}
@@ -31,6 +32,7 @@ class Curve:
     log: pd.DataFrame
 
 
+@plain()
 def loss_curves(folders: Sequence[Path], path: Path) -> Path:
     """Draws the loss of every cell, a panel per data set, a color per method.
 

@@ -17,6 +17,33 @@ class LocksRefused(OSError):
     """The file system has no locks; the message says what to do."""
 
 
+def cache_folder() -> Path:
+    """Return where compiled kernels and downloaded data are kept: $INVCONV_CACHE, or the user's.
+
+    That is ``invconv`` in $XDG_CACHE_HOME, which counts if it is absolute, or in ~/.cache.
+    """
+    if given := os.environ.get("INVCONV_CACHE"):
+        return user_path(given)
+    of_user = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (of_user if of_user.is_absolute() else user_path("~/.cache")) / "invconv"
+    except ValueError as error:
+        reason = "there is no home folder for a cache: name a folder in $INVCONV_CACHE"
+        raise FileNotFoundError(reason) from error
+
+
+def user_path(text: str | Path) -> Path:
+    """Return the path with its ``~`` expanded, which a shell leaves after ``=`` and in quotes.
+
+    Raises:
+        ValueError: if there is no such user, or this one has no home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text}: no home folder is known for ~, give it in full") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write; ``path`` becomes it on leaving, whole, or stays what it was.
@@ -43,8 +70,8 @@ def write_atomically(content: bytes, path: Path) -> None:
 
 
 def write_text_atomically(text: str, path: Path) -> None:
-    """Writes ``path`` in UTF-8, as `write_atomically` does."""
-    write_atomically(text.encode(), path)
+    """Writes ``path`` in UTF-8, as `write_atomically` does; names of files may be no text."""
+    write_atomically(text.encode(errors="backslashreplace"), path)
 
 
 def take_lock(file: IO[bytes], kind: int) -> bool:

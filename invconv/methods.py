@@ -1,6 +1,5 @@
 """The methods of all tables: every variant of every layer, in the order of display."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -49,6 +48,11 @@ class Method:
         own = {"linestyle": "--", "markerfacecolor": "white"} if self.step == "paper" else {}
         return {"color": self.color, "marker": self.marker, "linestyle": "-", **own}
 
+    def with_kernel(self, k: int) -> "Method | None":
+        """Return this method with a k×k kernel, None if its layer has no such kernel."""
+        options = layer_class(self.conv).kernel_options(k)
+        return None if options is None else replace(self, options={**self.options, **options})
+
 
 def methods() -> dict[str, Method]:
     """Return every method by name, in the order of display.
@@ -65,7 +69,6 @@ def methods() -> dict[str, Method]:
     >>> list(methods())[:4]
     ['glow', 'finc', 'emerging', 'emerging_raster']
     """
-    importlib.import_module("invconv.layers")
     layers = registered()
     found: dict[str, Method] = {}
     for conv, layer in layers.items():

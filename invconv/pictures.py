@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invconv.files import write_atomically
 from invconv.flows import LevelFlow
+from invconv.style import plain
 
 SAMPLES = 64
 RECONSTRUCTED = 12
@@ -173,6 +174,7 @@ def grid(images: Tensor, bins: int, columns: int) -> np.ndarray:
     return result
 
 
+@plain()
 def _png(blocks: Sequence[Block]) -> bytes:
     """The blocks below one another, each under its title, without a date or a version."""
     width = max(NARROWEST, *(pixels.shape[1] + 2 * MARGIN for _, pixels in blocks))

@@ -7,7 +7,7 @@ n = 32, k = 3 and scale 0: a scale of 0.1 adds N(0, 0.1) to every parameter of t
 paper initializes it.
 """
 
-from invconv.tables.accuracy import TABLE
+from invconv.tables import main
 
 if __name__ == "__main__":
-    TABLE.main()
+    main("accuracy")

@@ -3,7 +3,7 @@
 A point is ``n<size>`` at k = 3 or ``k<size>`` at n = 32, as in ``point=n16,k5``.
 """
 
-from invconv.tables.scaling import TABLE
+from invconv.tables import main
 
 if __name__ == "__main__":
-    TABLE.main()
+    main("scaling")

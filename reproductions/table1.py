@@ -1,6 +1,6 @@
 """Table 1 of the FInC Flow paper: what one layer stores and computes, counted."""
 
-from invconv.tables.table1 import TABLE
+from invconv.tables import main
 
 if __name__ == "__main__":
-    TABLE.main()
+    main("table1")

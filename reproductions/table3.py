@@ -3,7 +3,7 @@
 The weights are random, as initialized: only time is measured.
 """
 
-from invconv.tables.table3 import TABLE
+from invconv.tables import main
 
 if __name__ == "__main__":
-    TABLE.main()
+    main("table3")

@@ -4,7 +4,7 @@ A cell is one model of the table, (L, K) as published, sampling 1 or 100 images 
 interleaved. The weights are random, as initialized: only time is measured.
 """
 
-from invconv.tables.table4 import TABLE
+from invconv.tables import main
 
 if __name__ == "__main__":
-    TABLE.main()
+    main("table4")

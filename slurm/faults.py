@@ -25,15 +25,15 @@ from typing import Any
 
 import torch
 
-from invconv.rows import collect, provenance, read_row
-from invconv.rows.provenance import ROOT
+from invconv.rows import collect, read_row
+from invconv.rows.provenance import ROOT, provenance
 from invconv.rows.row import Row, write_row
 from invconv.rows.status import Status
 from invconv.sweeps import cluster, states
 from invconv.sweeps.locks import ATTEMPTS, attempts
 from invconv.tables import faults
 
-SWEEP = ["preset=tiny", "dataset=digits", "method=finc", "timing.repeats=0", "progress=false"]
+SWEEP = ["preset=tiny", "dataset=digits", "method=finc", "part=train", "progress=false"]
 SLURM = ["launch=slurm", "cluster=single_node"]
 RUNS = Path("runs/tiny/table2")
 
@@ -175,7 +175,7 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _start(line: list[str]) -> subprocess.Popen[bytes]:
-    with Path("parents.log").open("a") as log:
+    with Path("parents.log").open("a", encoding="utf-8") as log:
         parent = subprocess.Popen(line, stdout=log, stderr=log)
     started.append(parent)
     return parent

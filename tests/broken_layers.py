@@ -32,7 +32,7 @@ class Honest(nn.Module):
 
     def log_det(self, x):
         pixels = x.shape[2] * x.shape[3]
-        return (pixels * self.mixing.diagonal().sum()).to(x.dtype).repeat(len(x))
+        return (pixels * self.mixing.diagonal().sum()).to(x.dtype).repeat(x.shape[0])
 
     def inverse_triangle(self):
         return torch.linalg.inv(self.triangle())
@@ -77,6 +77,25 @@ class StaleCache(Honest):
         if self.kept is None:
             self.kept = super().triangle()
         return self.kept
+
+
+class CountsImages(Honest):
+    """The number of images is a Python number, which a trace keeps."""
+
+    def log_det(self, x):
+        return super().log_det(x)[:1].repeat(len(x))
+
+
+class ForgetsItsMask(Honest):
+    """The mask is no part of the state_dict, and is made on the device of the day."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        mask = torch.ones(shape[0], shape[0]).tril(-1)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def triangle(self):
+        return self.mask * self.mixing + self.mixing.diagonal().exp().diag()
 
 
 class EternalCache(Honest):
@@ -490,7 +509,11 @@ BROKEN = {
     EightGradientsAtMost: ("samples_do_not_mix",),
     DroppedGradient: ("gradients",),
     EternalCache: ("cache_after_train", "inference_mode"),
-    MissesAFusedStep: ("cache_after_train",),
+    MissesAFusedStep: (
+        "cache_after_train",
+        "cache_after_a_write_from_outside",
+        "cache_in_shared_memory",
+    ),
     DetachedInverse: ("gradients_of_inverse", "gradient_through_the_round_trip"),
     InexactAndDetached: ("gradients_of_inverse", "gradient_through_the_round_trip"),
     InexactAndDoubled: (
@@ -527,4 +550,6 @@ BROKEN = {
     WrongWhenCompiled: ("torch_compile",),
     CompiledWithOldParameters: ("torch_compile",),
     KeepsItsFirstSize: ("another_size",),
+    CountsImages: ("traced_with_another_batch", "exported_with_any_batch"),
+    ForgetsItsMask: ("built_on_meta",),
 }

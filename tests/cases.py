@@ -3,6 +3,7 @@
 import itertools
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from invconv.solvers.problem import CORNERS, keep_structure, parse_problem
@@ -68,3 +69,17 @@ def make(case: Case, batch: int = 2, dtype=torch.float64, poison: bool = True):
         read = keep_structure(torch.ones_like(weight), problem) > 0
         weight = torch.where(read, weight, torch.nan)
     return z, weight
+
+
+def entries(conv):
+    """Two masks of the weight of a `TriangularConv`: its free taps, and the anchor's diagonal."""
+    free, diagonal = (torch.zeros(conv.weight.shape, dtype=torch.bool) for _ in range(2))
+    for (c, d, *tap), _ in np.ndenumerate(free.numpy()):
+        here = c % free.shape[1]
+        if tuple(tap) != conv.anchor:
+            free[c, d, *tap] = tuple(tap) < conv.anchor
+        elif d == here:
+            diagonal[c, d, *tap] = True
+        else:
+            free[c, d, *tap] = (d > here) == conv.upper
+    return free, diagonal

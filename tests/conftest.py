@@ -1,8 +1,10 @@
 """Fixtures for all tests."""
 
+import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import packaged
 import pytest
@@ -10,7 +12,7 @@ import single_node
 import torch
 from hypothesis import HealthCheck, settings
 
-from invconv.bench.timing import check_alone
+from invconv.bench.gpu_tools import check_alone
 from invconv.rows.provenance import ROOT, provenance, revision
 
 # `make test` draws the same examples each time; `make test-full` looks for new ones
@@ -30,6 +32,16 @@ settings.register_profile(
 )
 settings.load_profile("quick")
 
+os.environ["PYTHONWARNDEFAULTENCODING"] = "1"  # see children/sitecustomize.py
+os.environ["PYTHONWARNINGS"] = "ignore::EncodingWarning"  # of others
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).with_name("children")), os.environ.get("PYTHONPATH")])
+)
+
+LONGEST = {
+    f"test_{name}"
+    for name in ("slurm", "sanitizers", "launch", "presets", "interruption", "table2", "map")
+}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where the benchmarks run."""
 
@@ -39,9 +51,24 @@ def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every benchmark, the long ones too")
 
 
+def pytest_sessionstart(session):
+    """Write the commit into the JUnit report, from which tests/trust.py makes results/trust.md.
+
+    Not by `record_testsuite_property`, which says nothing where tests run in several processes.
+    """
+    commit, dirty = revision()
+    for plugin in session.config.pluginmanager.get_plugins():
+        if hasattr(plugin, "add_global_property"):
+            plugin.add_global_property("commit", f"{commit}{'+changes' if dirty else ''}")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Benchmarks run under --benchmark-only alone; timing inside a test run says nothing."""
-    wanted = config.getoption("benchmark_only")
+    """Benchmarks run under --benchmark-only alone; timing inside a test run says nothing.
+
+    Files whose tests take minutes come first, so that no process of several waits for them.
+    """
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    wanted = config.getoption("benchmark_only", False)
     kept = [item for item in items if ("benchmark" in getattr(item, "fixturenames", ())) == wanted]
     if not config.getoption("--full"):
         kept = [item for item in kept if not item.get_closest_marker("full")]
@@ -50,6 +77,7 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config, machine_info):
     """Adds what a row of ours says about its machine, not when and which code: it is compared."""
     here = provenance(DEVICE)
@@ -58,16 +86,10 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     }
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_commit_info(config, commit_info):
     """The commit as a row has it: that of the code which was loaded, `results/` aside."""
     commit_info["id"], commit_info["dirty"] = revision()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _which_code(record_testsuite_property):
-    """Into the JUnit report, from which tests/trust.py makes results/trust.md."""
-    commit, dirty = revision()
-    record_testsuite_property("commit", f"{commit}{'+changes' if dirty else ''}")
 
 
 @pytest.fixture(autouse=True)

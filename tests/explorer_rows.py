@@ -30,11 +30,11 @@ def _row(i, draw, machines, commits):
     cell, rest = divmod(i, machines * commits)
     machine, commit = divmod(rest, commits)
     method = METHODS[cell % len(METHODS)]
-    dataset = ("digits", "patches", "cifar10")[cell // len(METHODS) % 3]
+    dataset = ("digits", "photographs", "cifar10")[cell // len(METHODS) % 3]
     seed = cell // len(METHODS) // 3
     values = {f"{t}{q}_s": draw.uniform(1e-4, 9) for t in TIMES for q in ("", "_q25", "_q75")}
     values |= {name: draw.uniform(2, 5) for name in ("bpd", "valid_bpd", "histogram_bpd")}
-    values |= {name: draw.uniform(0, 0.1) for name in ("bpd_interval", "aa_spread")}
+    values |= {name: draw.uniform(0, 0.1) for name in ("bpd_interval", "st_vs_glow")}
     values |= {"round_trip_error": draw.uniform(0, 1e-6), "parameters": draw.randrange(10**6)}
     values |= {"train_step_extra_bytes": draw.randrange(10**9), "timed_images": 100}
     failed = i % 20 == 7

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from invconv.bench import layer_timing
-from invconv.rows import Incorrect, read_table
+from invconv.bench import clock, layer_timing
+from invconv.rows import Incorrect, read_samples, read_table, samples_path
 from invconv.rows.provenance import ROOT
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.resources import CHIPS, Used, parse
@@ -65,17 +65,35 @@ def test_every_cell_has_an_ok_row(rows):
     assert (rows["status"] == "ok").all()
     layers = rows[rows["part"] == "layer"]
     assert set(layers["kind"]) == {"finc", "cinc", "emerging raster"}
-    names = ["inverse_s", "inverse_eager_s", "forward_s", "fresh_s", "torch_forward_s"]
+    names = ["inverse", "forward", "fresh", "inverse_eager", "inverse_hot", "forward_hot"]
+    names = [f"{name}_s" for name in (*names, "torch_forward", "inverse_again")]
     assert (layers[names] > 0).all(axis=None)
+    ratios = [f"{above}_vs_{below}" for above, below in gpu_session.DIVIDED]
+    assert (layers[[*ratios, "aa_inverse"]] > 0).all(axis=None)
     assert (layers["solver"] == "compiled").all()
     assert layers.loc[layers["kind"] == "finc", "diagonal_channel_s"].notna().all()
     assert layers.loc[layers["kind"] == "emerging raster", "diagonal_channel_s"].isna().all()
     assert (layers["1x1_conv2d_s"] > 0).all()
     assert not [name for name in rows if set(" -") & set(name)]
     models = rows[rows["part"] == "model"].set_index("kind")
-    assert (models[["ft_s", "st_s", "graph_ft_s", "graph_st_s"]] > 0).all(axis=None)
-    assert models.loc["finc", "convolutions_s"] > 0
-    assert pd.isna(models.loc["glow", "convolutions_s"])
+    names = ["ft", "ft_cold", "st", "train_step", "graph_ft", "graph_st", "graph_ft_again"]
+    assert (models[[f"{name}_s" for name in names]] > 0).all(axis=None)
+    assert (models[["st_vs_ft", "graph_st_vs_graph_ft", "aa_graph_ft"]] > 0).all(axis=None)
+    assert (models[["round_trip_error", "log_det_error"]] < 1e-3).all(axis=None)
+    alone = ["convolutions_s", "convolutions_vs_graph_st", "st_published_s"]
+    assert (models.loc["finc", alone].astype(float) > 0).all()
+    assert models.loc["glow", alone].isna().all()
+
+
+def test_every_time_can_be_computed_from_the_samples(measured, rows):
+    samples = read_samples(samples_path(measured[0] / "results" / "data" / "gpu.csv"))
+    timed = rows[rows["part"] != "machine"].set_index("cell")
+    assert set(samples["cell"]) == set(timed.index)
+    for cell, found in samples.groupby("cell"):
+        medians = found.groupby("call")["seconds"].median()
+        assert {"inverse_hot", "forward_hot"} < {*medians.index} or "graph_ft" in medians
+        for call, median in medians.items():
+            assert timed.loc[cell, f"{call}_s"] == pytest.approx(median, rel=1e-4), call
 
 
 def test_without_what_a_page_needs_the_rows_are_written(measured):
@@ -97,7 +115,7 @@ def test_its_rows_can_be_handed_in(rows):
 def test_the_page_is_a_function_of_the_rows(measured, rows, tmp_path, capsys):
     folder, _ = measured
     text = TABLE.write_page(rows, tmp_path).read_text()
-    assert "emerging raster" in text and "convolutions' share of ST" in text
+    assert "emerging raster" in text and "convolutions ÷ ST, graph" in text
     assert gpu_session.session(folder, 0, "cpu", tiny=True, only="finc-c4-n6-b2") == 1
     assert (folder / "results" / "gpu.md").read_text() == text
     assert "the page is " in capsys.readouterr().out
@@ -106,7 +124,7 @@ def test_the_page_is_a_function_of_the_rows(measured, rows, tmp_path, capsys):
 
 def test_no_rows(tmp_path):
     page = TABLE.page(read_table(tmp_path / "none.csv")).markdown()
-    assert "missing: no rows yet" in page and "Rows: `data/gpu.csv`" in page
+    assert "missing: no rows yet" in page
 
 
 def test_a_session_that_reached_the_machine_alone(rows):
@@ -116,13 +134,70 @@ def test_a_session_that_reached_the_machine_alone(rows):
 
 def test_ratios_by_hand(rows):
     rows = rows[rows["part"] == "layer"].head(1).copy()
-    names = ["inverse_s", "inverse_q25_s", "inverse_q75_s"]
-    rows[names] = 1e-5
-    rows[["diagonal_channel_4_s", "torch_forward_s", "inverse_bytes_per_s"]] = [2e-3, 2e-5, 4e12]
+    rows[["inverse_s", "inverse_q25_s", "inverse_q75_s"]] = [1e-5, 0.9e-5, 1.2e-5]
+    rows[["diagonal_channel_4_s", "torch_forward_s"]] = [2e-3, 2e-5]
+    rows["inverse_bytes_per_s"] = 4e12
+    ends = ["", "_low", "_high"]
+    rows[[f"inverse_vs_torch_forward{end}" for end in ends]] = [0.5, 0.4712, 0.5288]
+    rows[[f"aa_inverse{end}" for end in ends]] = [1.0, 0.9875, 1.0125]
     page = TABLE.page(rows).markdown()
-    line = next(line for line in page.splitlines() if "10.0 [10.0, 10.0]" in line)
-    cells = [cell.strip() for cell in line.split("|")]
-    assert "0.50" in cells and "4,000" in cells
+    line = next(line for line in page.splitlines() if "10.0 [9.00, 12.0]" in line)
+    head = next(line for line in page.splitlines() if "inverse ÷ torch forward" in line)
+    cells = dict(zip(*([x.strip() for x in one.split("|")] for one in (head, line)), strict=True))
+    assert cells["inverse ÷ torch forward"] == "0.50 [0.47, 0.53]"
+    assert cells["inverse ÷ itself"] == "1.00 [0.99, 1.01]"
+    assert cells["torch forward"].startswith("20.0 (")
+    assert (cells["algorithm 2"], cells["GB/s"]) == ("2,000", "4,000")
+
+
+def test_hot_calls_are_charged_one_of_the_calls_in_their_graph(monkeypatch):
+    """A second for each replay: forty calls, where the graph is a hot one."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)  # so that this process times
+    monkeypatch.setattr(clock, "cpu_clock", lambda call: call() is None or 1.0)
+    values = gpu_session.measure_layer(CPU, "finc", 4, 5, 1, 6).values
+    for name in ("inverse", "forward"):
+        assert values[f"{name}_s"] == values[f"{name}_eager_s"] == 1.0
+        assert values[f"{name}_hot_s"] == values[f"{name}_hot_q75_s"] == 1 / 40
+    assert values["inverse_hot_vs_forward_hot"] == values["inverse_vs_forward"] == 1.0
+    assert values["inverse_bytes_per_s"] == 2 * 4 * 4 * 5 * 5
+    assert values["inverse_flop_per_s"] == 2 * 4 * 5 * 5 * 9
+    assert values["rounds"] == 6
+
+
+def test_what_a_graph_replays_is_prepared_as_a_plain_forward(monkeypatch):
+    """Graphs are made and replayed in eval mode, by our inverse, whatever was timed before."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    seen, current = {}, []
+    original = gpu_session.time_calls
+
+    def watched(calls, device, settings, *, few, before):
+        def prepared(name):
+            before(name)
+            flow = calls["train_step"].__self__.flow
+            method = flow.levels[0][1].inverse_method
+            seen.setdefault(name, set()).add((flow.training, method))
+            current.append(name)
+
+        return original(calls, device, settings, few=few, before=prepared)
+
+    monkeypatch.setattr(gpu_session, "time_calls", watched)
+    block = gpu_session.time_model(CPU, "finc", 2, tiny=True)
+    assert seen.pop("train_step") == seen.pop("ft_cold") == {(True, "auto")}
+    assert seen.pop("st_published") == {(False, "published")}
+    assert set(seen) == {
+        *("ft", "st", "graph_ft", "graph_st", "graph_ft_again", "convolutions"),
+    }
+    assert set.union(*seen.values()) == {(False, "auto")}
+    assert set(block.samples["call"]) == set(current)
+
+
+def test_a_wait_policy_does_not_matter(tmp_path):
+    """The session measures where training would run passively, too."""
+    code = COMMAND.replace(
+        "import sys", "import os, sys\nos.environ['OMP_WAIT_POLICY'] = 'PASSIVE'", 1
+    )
+    done = python(code, "--out", tmp_path, "--only", "finc-c4-n6-b2")
+    assert "finc-c4-n6-b2: ok" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_failed_cell_is_shown(rows):
@@ -132,12 +207,27 @@ def test_a_failed_cell_is_shown(rows):
     assert page.count("incorrect: it is wrong") == (rows["part"] != "machine").sum()
 
 
+def test_a_noisy_cell_has_a_page_without_its_ratios(rows):
+    rows = rows.copy()  # which is not fragmented
+    rows["reason"] = rows["reason"].astype(object)
+    of_cinc = rows["kind"] == "cinc"
+    rows.loc[of_cinc, ["status", "reason"]] = ["noisy", "others computed"]
+    rows[[f"inverse_vs_torch_forward{end}" for end in ("_low", "_high")]] = [0.25, 4.0]
+    page = TABLE.page(rows).markdown()
+    assert page.count("noisy: others computed") == 1
+    (line,) = [line for line in page.splitlines() if line.startswith("| cinc ")]
+    assert "noisy" in line and "[0.25, 4.00]" not in line
+    assert page.count("[0.25, 4.00]") == (rows["part"] == "layer").sum() - 1
+
+
 def test_a_wrong_inverse_has_no_time(monkeypatch):
     original = layer_timing.solve_triangular_conv2d
 
     def wrong(*arguments, **options):
         return original(*arguments, **options) * 1.01
 
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(gpu_session, "time_calls", lambda *a, **k: pytest.fail("timed"))
     monkeypatch.setattr(layer_timing, "solve_triangular_conv2d", wrong)
     with pytest.raises(Incorrect, match="round-trip error"):
         gpu_session.measure_layer(CPU, "finc", 4, 5, 1, 1)

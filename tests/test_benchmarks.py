@@ -11,8 +11,7 @@ import torch
 
 from invconv.__main__ import main
 from invconv.report.entries import with_quartiles
-from invconv.rows import provenance
-from invconv.rows.provenance import ROOT
+from invconv.rows.provenance import ROOT, provenance
 from invconv.tables.benchmark import TABLE
 
 SOLVER = ROOT / "tests" / "benchmarks" / "test_solver_times.py"
@@ -22,7 +21,8 @@ FAIL = "--benchmark-compare-fail=median:25%"  # as the README has it
 def run(folder, *options, solver=None, which="compiled and 16-3"):
     """pytest --benchmark-only on a few benchmarks of the solver, saved below a folder."""
     changed = ("-p", "changed_solver") if solver else ()
-    environment = os.environ | {
+    alone = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    environment = alone | {
         "PYTHONPATH": str(ROOT / "tests"),
         "CHANGED_SOLVER": solver or "",
         "OMP_NUM_THREADS": "1",

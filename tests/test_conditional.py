@@ -222,11 +222,11 @@ def test_noise_depends_on_the_image_and_every_parameter_learns(name):
 def test_bad_options_get_one_sentence():
     with pytest.raises(ValueError, match="H and W must be even, not 3x4"):
         ConditionalCouplings((1, 3, 4))
-    with pytest.raises(ValueError, match="steps and width must be at least 1, not 0, 8"):
+    with pytest.raises(ValueError, match="steps must be an int of at least 1, not 0"):
         ConditionalCouplings((1, 4, 4), steps=0, width=8)
     with pytest.raises(ValueError, match="one entry per level, not 1 and 2"):
         ConditionalMaCow((3, 4, 4), [4], [24, 256])
-    with pytest.raises(ValueError, match="must be at least 1, not"):
+    with pytest.raises(ValueError, match="steps must be an int of at least 1, not 0"):
         ConditionalMaCow((3, 4, 4), [4, 0], [24, 256])
     with pytest.raises(ValueError, match="divisible by 2, not 4x5"):
         ConditionalMaCow((3, 4, 5))

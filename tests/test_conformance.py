@@ -58,10 +58,17 @@ PARTS = {
     "quad": lambda shape: QuadCoupling(shape[0], 5),
     "spline": lambda shape: SplineActivation(bins=5, bound=1.5),
 }
-SLOW = {"torch_compile": "takes seconds: test_compiled"}
-COMPILED_ALONE = {name: "test_contract" for name in CHECKS if name != "torch_compile"}
+SLOW = {
+    "torch_compile": "takes seconds: test_compiled",
+    "exported_with_any_batch": "takes seconds: test_exported",
+}
 QUICK = ("finc-(8,4,3)", "woodbury-(2,3,5)")
 FIRST = list({spec[0]: spec for spec in reversed(LAYERS)}.values())
+
+
+def alone(check):
+    """What to skip for one check."""
+    return {name: "test_contract" for name in CHECKS if name != check}
 
 
 def maker(name, options):
@@ -142,7 +149,17 @@ def compiled(specs, compiler):
 @pytest.mark.filterwarnings("ignore")  # inductor uses what torch has deprecated
 def test_compiled(check, compiler, name, shape, options):
     """Traced and differentiated for every layer; turned into C++ for one of each name."""
-    check(maker(name, options), shape, [torch.float64], COMPILED_ALONE, compiler=compiler)
+    check(maker(name, options), shape, [torch.float64], alone("torch_compile"), compiler=compiler)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [pytest.param(*s, marks=[] if s in FIRST else [pytest.mark.slow]) for s in LAYERS],
+    ids=label,
+)
+def test_exported(check, name, shape, options):
+    """One of each name, the others in `make test-full`."""
+    check(maker(name, options), shape, [torch.float32], alone("exported_with_any_batch"))
 
 
 @pytest.mark.gpu

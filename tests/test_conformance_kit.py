@@ -12,6 +12,7 @@ from invconv import InvertibleConv
 from invconv.rows.provenance import ROOT
 from invconv.testing import (
     CHECKS,
+    caches,
     check_invertible_conv,
     formats,
     gradients,
@@ -43,7 +44,7 @@ class Turned(nn.Module):
     """No parameters, and a log_det that is zero but for rounding."""
 
     def forward(self, x):
-        noise = torch.finfo(x.dtype).eps * torch.arange(len(x)).to(x)
+        noise = torch.finfo(x.dtype).eps * torch.arange(x.shape[0]).to(x)
         return x.flip(1, 2).roll(1, 3), noise
 
     def inverse(self, z):
@@ -64,7 +65,7 @@ def test_every_check_catches_some_layer():
 
 
 def test_every_check_is_run():
-    for part in (formats, gradients, inputs, state, transforms, values):
+    for part in (caches, formats, gradients, inputs, state, transforms, values):
         for name, function in vars(part).items():
             if inspect.isfunction(function) and function.__module__ == part.__name__:
                 takes_a_case = list(inspect.signature(function).parameters) == ["case"]

@@ -59,7 +59,10 @@ def check_resources(installed, cache, chip, elements):
     return rows
 
 
-@pytest.mark.parametrize("chip", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize(
+    "chip",
+    ["sm_90", *(pytest.param(chip, marks=pytest.mark.slow) for chip in ("sm_80", "sm_100"))],
+)
 def test_every_specialisation_compiles_and_none_spills(installed, tmp_path, chip):
     rows = check_resources(installed, tmp_path, chip, [0])
     most = {"solve": 0, "convolve": 0, "fold": 0}

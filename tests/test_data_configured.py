@@ -54,7 +54,7 @@ def test_where_the_files_are_is_no_part_of_a_cell(tiny):
 
 
 def test_a_folder_of_ones_own_is_trained_on(table2, tiny, tmp_path):
-    with pytest.raises(ValueError, match="folder needs path="):
+    with pytest.raises(ValueError, match=r"folder needs a folder .*path=FOLDER in Python"):
         table2.measure(tiny("dataset=folder"), torch.device("cpu"), tmp_path)
     write_folder(tmp_path / "pictures", pixels(30, (1, 8, 8)))
     config = tiny(
@@ -63,7 +63,7 @@ def test_a_folder_of_ones_own_is_trained_on(table2, tiny, tmp_path):
         "dataset.bits=4",
         "budget.training.steps=2",
         "budget.training.flip=true",
-        "timing.repeats=0",
+        "part=train",
     )
     values = table2.measure(config, torch.device("cpu"), tmp_path / "cell")
     assert 0 < values["bpd"] < 100

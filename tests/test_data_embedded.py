@@ -4,12 +4,21 @@ import ast
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from invconv.data import EMBEDDED, SPLITS, ImageSet, histogram_bits_per_dim, load
-from invconv.data.embedded import PATCH_SIZE, STRIDE, STRIPS
+from invconv.data import (
+    EMBEDDED,
+    SPLITS,
+    ImageSet,
+    check_disjoint,
+    histogram_bits_per_dim,
+    load,
+    shared_images,
+)
+from invconv.data.photographs import PHOTOGRAPHS
 from invconv.rows.provenance import ROOT
 
 
@@ -33,24 +42,82 @@ def test_digits_splits_are_disjoint():
     assert len(set(images)) == len(images) == 1797
 
 
-def test_patches_splits_share_no_pixel():
-    """The patches are cut once more from photographs whose pixels are numbered."""
-    height, width = load_sample_images().images[0].shape[:2]
-    numbered = torch.arange(height * width).view(1, height, width)
-    seen = []
+def test_no_photograph_is_in_two_splits():
+    names = [{one.name for one in PHOTOGRAPHS if one.split == split} for split in SPLITS]
+    assert sum(map(len, names)) == len(set.union(*names)) == 7
+    for split, known, count in zip(SPLITS, names, (4100, 104, 174), strict=True):
+        data = load("photographs", split)
+        assert set(data.groups) == known
+        assert len(data) == len(data.groups) == count
+        assert all(one.license for one in PHOTOGRAPHS)
+
+
+def test_photographs_are_crops_averaged_down():
+    flower = torch.tensor(load_sample_images().images[1]).permute(2, 0, 1).double()
+    whole = load("photographs", "test", size=64)
+    assert whole.groups[:60] == ("flower",) * 60
+    assert (whole.images[1] == flower[:, :64, 64:128]).all()
+    small = load("photographs", "test", size=16).images[1].double()
+    by_hand = flower[:, :64, 64:128].view(3, 16, 4, 16, 4).mean((2, 4))
+    assert (small - by_hand).abs().max() <= 0.5
+    assert (
+        load("photographs", "test").images == load("photographs", "test", size=32).images
+    ).all()
+    with pytest.raises(ValueError, match="size must be 2, 4, 8, 16, 32 or 64, not 28"):
+        load("photographs", "train", size=28)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_no_test_image_of_a_shipped_set_is_trained_on(name):
+    train, valid, test = (load(name, split) for split in SPLITS)
+    assert shared_images(train, test) == shared_images(train, valid) == 0
+    check_disjoint(train, test, shipped=True)
+
+
+def test_permuted_pixels_are_the_same_permutation_everywhere():
+    whole = {split: load("digits", split) for split in SPLITS}
+    moved = {split: load("digits", split, pixels="permuted") for split in SPLITS}
+    order = np.random.RandomState(0).permutation(64)
     for split in SPLITS:
-        first, last = STRIPS[split]
-        strip = numbered[:, :, first:last]
-        cut = strip.unfold(1, PATCH_SIZE, STRIDE[split]).unfold(2, PATCH_SIZE, STRIDE[split])
-        seen.append(set(cut.flatten().tolist()))
-        assert 2 * cut.shape[1] * cut.shape[2] == len(load("patches", split))
-    assert not seen[0] & seen[1]
-    assert not seen[0] & seen[2]
-    assert not seen[1] & seen[2]
-    photo = torch.tensor(load_sample_images().images[0]).permute(2, 0, 1)
-    first = load("patches", "test").images
-    assert (first[0] == photo[:, :32, 544:576]).all()
-    assert (first[1] == photo[:, :32, 560:592]).all()
+        assert torch.equal(
+            moved[split].images.flatten(2), whole[split].images.flatten(2)[..., order]
+        )
+    assert histogram_bits_per_dim(moved["train"], moved["test"]) == pytest.approx(
+        histogram_bits_per_dim(whole["train"], whole["test"])
+    )
+
+
+def test_shifted_images_are_circular_shifts():
+    whole, moved = load("digits", "test"), load("digits", "test", pixels="shifted")
+    assert torch.equal(load("digits", "test", pixels="shifted").images, moved.images)
+    shifts = set()
+    for before, after in zip(whole.images, moved.images, strict=True):
+        found = [
+            (i, j)
+            for i in range(8)
+            for j in range(8)
+            if torch.equal(before.roll((-i, -j), (1, 2)), after)
+        ]
+        assert found
+        shifts.add(found[0])
+    assert len(shifts) > 40
+    with pytest.raises(ValueError, match="unknown arrangement of pixels 'mixed'; known: permuted"):
+        load("digits", "test", pixels="mixed")
+
+
+def test_test_images_in_training_are_refused_or_told():
+    train, test = load("digits", "train"), load("digits", "test")
+    both = ImageSet("digits", "test", torch.cat([test.images, train.images[:3]]), 17)
+    with pytest.raises(ValueError, match="3 of the 253 test images of digits are also trained on"):
+        check_disjoint(train, both, shipped=True)
+    with pytest.warns(UserWarning, match=r"3 of the 253 .* their bits per dimension are too low"):
+        check_disjoint(train, both, shipped=False)
+    one = ImageSet("p", "train", train.images[:2], 17, groups=("a", "b"))
+    other = ImageSet("p", "test", test.images[:2], 17, groups=("b", "c"))
+    with pytest.raises(ValueError, match="b of p is in the train and test splits"):
+        check_disjoint(one, other, shipped=True)
+    with pytest.raises(ValueError, match="has 2 images and 1 groups"):
+        ImageSet("p", "test", test.images[:2], 17, groups=("b",))
 
 
 def test_histogram_by_hand():
@@ -58,12 +125,16 @@ def test_histogram_by_hand():
     test = ImageSet("a", "test", torch.tensor([0, 1], dtype=torch.uint8).view(2, 1, 1, 1), 2)
     truth = -(torch.tensor(3 / 5).log2() + torch.tensor(2 / 5).log2()).item() / 2
     assert histogram_bits_per_dim(train, test) == pytest.approx(truth)
+    images = torch.tensor([[0, 1], [0, 1]], dtype=torch.uint8).view(2, 1, 1, 2)
+    two = ImageSet("a", "train", images, 2)
+    assert histogram_bits_per_dim(two, two) == pytest.approx(-torch.tensor(3 / 4).log2().item())
+    assert histogram_bits_per_dim(two, two, pooled=True) == pytest.approx(1)
 
 
 def test_histogram_of_more_images_than_fit_one_piece():
     """The same as all pixels at once."""
-    data, other = (load("patches", split) for split in ("train", "test"))
-    data = ImageSet("patches", "train", data.images[:1500], 256)
+    data, other = (load("photographs", split) for split in ("train", "test"))
+    data = ImageSet("photographs", "train", data.images[:1500], 256)
     pixels = data.images.flatten(1).long()
     counts = torch.ones(3072, 256, dtype=torch.float64)
     counts.scatter_add_(1, pixels.T, torch.ones(pixels.T.shape, dtype=torch.float64))
@@ -73,7 +144,7 @@ def test_histogram_of_more_images_than_fit_one_piece():
 
 
 def test_unknown_names_and_options():
-    with pytest.raises(ValueError, match="unknown data set 'mnis'; known: digits, patches, mnist"):
+    with pytest.raises(ValueError, match="unknown data set 'mnis'; known: digits, photographs"):
         load("mnis", "train")
     with pytest.raises(ValueError, match="unknown split 'val'; known: train, valid, test"):
         load("digits", "val")
@@ -92,7 +163,7 @@ def test_images_that_are_none():
         ImageSet("mine", "test", images + 17, 17)
     with pytest.raises(ValueError, match=r"must be \(N, C, H, W\), not \(2, 4, 4\)"):
         ImageSet("mine", "test", images[:, 0], 256)
-    with pytest.raises(TypeError, match=r"must be uint8, not torch.float32"):
+    with pytest.raises(TypeError, match=r"must be a torch.Tensor of uint8, not torch.float32"):
         ImageSet("mine", "test", images.float(), 256)
     with pytest.raises(ValueError, match="levels must be 2 to 256, not 257"):
         ImageSet("mine", "test", images, 257)
@@ -112,8 +183,8 @@ def test_what_the_extra_brings_is_imported_where_it_is_needed_only():
 
 def test_a_job_loads_no_library_that_it_may_not_need():
     """scikit-learn alone takes a second, in every job of a sweep."""
-    command = [sys.executable, "-c", "import sys, table1; print(*sys.modules)"]
-    loaded = subprocess.check_output(command, cwd=ROOT / "reproductions", text=True).split()
-    assert {"table1", "invconv.sweeps.application", "invconv.data.embedded"} <= set(loaded)
+    code = "import sys, invconv.tables.table1; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert {"invconv.sweeps.application", "invconv.data.digits"} <= set(loaded)
     assert any(name.startswith("invconv.report.") for name in loaded)
-    assert not {"sklearn", "scipy"} & set(loaded)
+    assert not {"sklearn", "skimage", "scipy"} & set(loaded)

@@ -16,7 +16,6 @@ from image_files import (
     write_npz,
     write_parquet,
 )
-from PIL import Image
 
 from invconv.data import SPLITS, formats, label, load
 from invconv.data.decode import read_images
@@ -189,7 +188,7 @@ def broken_parquet(tmp_path, shrink, value, column="img"):
         (lambda image: b"no image", "is no image that can be read: cannot identify"),
         (lambda image: image[:1], "is 1×32×32 .*, but 3×32×32 is needed"),
         (lambda image: image[:, :28], "is 3×28×32 .*, but 3×32×32 is needed"),
-        (lambda image: encoded(np.concatenate([image, image[:1]])), "has Pillow's mode RGBA"),
+        (lambda image: encoded(np.concatenate([image, image[:1]])), "has transparent pixels, but"),
     ],
 )
 def test_a_bad_image_in_parquet(tmp_path, shrink, value, message):
@@ -300,11 +299,11 @@ def test_a_folder_of_ones_own(tmp_path):
 
 
 def test_what_ones_own_folder_lacks(tmp_path):
-    with pytest.raises(ValueError, match="folder needs path="):
+    with pytest.raises(ValueError, match=r"folder needs a folder .*path=FOLDER in Python"):
         load("folder", "train")
     with pytest.raises(FileNotFoundError, match="no such folder or file"):
         load("folder", "train", path=tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"holds no images \(\.parquet, \.npz, \.png"):
+    with pytest.raises(FileNotFoundError, match=r"holds no images \(\.parquet, \.npz, \.idx"):
         load("folder", "train", path=tmp_path)
     write_folder(tmp_path / "few", pixels(9, (1, 4, 4)))
     with pytest.raises(ValueError, match="the test split of folder is empty"):
@@ -325,13 +324,6 @@ def test_levels_of_ones_own(tmp_path):
         load("folder", "train", path=tmp_path, levels=0)
     with pytest.raises(ValueError, match=r"bits must be 1 to 8, .*, not 9"):
         load("folder", "train", path=tmp_path, bits=9)
-
-
-def test_sixteen_bits_are_refused(tmp_path):
-    for i in range(10):
-        Image.fromarray(np.full((4, 4), 1000 * i, np.uint16)).save(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match="has Pillow's mode I;16, but L"):
-        load("folder", "test", path=tmp_path)
 
 
 def test_without_the_extra(tmp_path, shrink, monkeypatch):

@@ -159,12 +159,20 @@ def test_no_network(cache, tmp_path, incomplete):
         f"mnist is neither in {tmp_path / 'mnist'} nor in the Hugging Face cache, and ylecun/mnist"
         " cannot be fetched from the Hugging Face hub (Name or service not known): on a machine "
         "with network run `python -m invconv fetch mnist --root DIR`, copy DIR here and give "
-        "root=DIR"
+        "dataset.root=DIR in a sweep, root=DIR in Python, or set INVCONV_DATA=DIR"
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}$"):
         load("mnist", "train", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"below a root .none is given, and INVCONV_DATA"):
         load("mnist", "train")
+
+
+@pytest.mark.usefixtures("offline")
+def test_fetching_without_a_network_says_what_to_do_next(capsys, tmp_path):
+    assert main(["fetch", "mnist", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "on a machine with network run `python -m invconv fetch mnist --root DIR`" in said
+    assert "dataset.root=DIR in a sweep" in said and said.count("\n") == 1
 
 
 def test_offline_by_choice(monkeypatch):
@@ -192,4 +200,5 @@ def test_what_cannot_be_fetched(capsys):
         assert main(["fetch", "imagenet32", "--version", version]) == 1
         assert advice in capsys.readouterr().err
     assert main(["fetch", "imagenet32"]) == 1
-    assert "give version=2016 or version=2021" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "give version=2016 or version=2021" in said and "to fetch it --version 2021" in said

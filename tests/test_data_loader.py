@@ -90,9 +90,9 @@ def test_what_a_loader_refuses():
         Loader(data, 4, 0, world_size=3)
     with pytest.raises(ValueError, match="less than world_size, not 2 of 2"):
         Loader(data, 4, 0, rank=2, world_size=2)
-    with pytest.raises(ValueError, match="at least 1 and seed at least 0, not 0, 0"):
+    with pytest.raises(ValueError, match="batch_size must be an int of at least 1, not 0"):
         Loader(data, 0, 0)
-    with pytest.raises(ValueError, match="at least 1 and seed at least 0, not 4, -1"):
+    with pytest.raises(ValueError, match="seed must be an int of at least 0, not -1"):
         Loader(data, 4, -1)
     with pytest.raises(ValueError, match=r"affine must be at least 0 and less than 0.5, not 0.5"):
         Loader(data, 4, 0, affine=0.5)

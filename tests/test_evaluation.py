@@ -1,6 +1,8 @@
 """Evaluating checkpoints apart from training."""
 
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,12 +99,13 @@ def test_the_command_prints_what_was_measured(folder, tmp_path, capsys):
     assert main(["evaluate", str(folder), str(tmp_path / "glow")]) == 0
     printed = capsys.readouterr().out
     flow, _ = load_flow(folder / "best.pt")
-    bits = bits_per_image(flow, load("digits", "test"))
+    bits = bits_per_image(flow, load("digits", "test"), draws=16)
     line = next(line for line in printed.splitlines() if "| finc" in line)
     assert f"{bits.mean().item():.3f}" in line
     assert f"{bits.std().item() / math.sqrt(250):.4f}" in line
-    assert "finc − glow: " in printed
-    assert "95 % over 250 images of one training each" in printed
+    assert "digits test, minus glow: single trainings" in printed
+    assert "say nothing about another training" in printed
+    assert "resolved" not in printed
 
 
 def made_up(method, seed, *bits):
@@ -116,7 +119,36 @@ def test_differences_are_paired():
     runs = [made_up("finc", seed, seed + 0.9, seed + 1.1 + 0.001 * seed) for seed in range(3)]
     runs += [made_up("glow", seed, seed + 0.8, seed + 1.0) for seed in range(3)]
     printed = assessments.text(runs)
-    assert "finc: 2.0005 ± 1.0005 (mean ± standard deviation over 3 seeds)" in printed
-    assert "finc − glow: +0.1005 [+0.0993, +0.1017], 95 % over 3 seeds: resolved" in printed
-    images = assessments.text([made_up("finc", 0, 1.0, 3.0), made_up("glow", 1, 1.0, 2.9)])
-    assert "over 2 images of one training each: not resolved; " in images
+    assert "digits test, minus glow: 3 seeds, simultaneous 95 % intervals" in printed
+    line = next(line for line in printed.splitlines() if "2.0005 ± 1.0005" in line)
+    assert re.search(r"finc .*\+0\.1005 \[\+0\.099., \+0\.101.\] +\| resolved", line)
+
+
+def test_single_trainings_resolve_nothing():
+    """However clear the images are: another training may say the opposite."""
+    printed = assessments.text([made_up("finc", 0, 1.0, 3.0), made_up("glow", 1, 0.5, 2.4)])
+    assert "resolved" not in printed
+    assert re.search(r"\| finc +\| 0 and 1 +\| \+0\.5500 \[\+0\.4520, \+0\.6480\]", printed)
+
+
+def test_each_data_set_and_split_is_compared_by_itself():
+    ones = [made_up(name, 0, 1.0, 2.0 + shift) for shift, name in enumerate(("glow", "finc"))]
+    others = [replace(one, data="mnist", bits=3 * one.bits) for one in ones]
+    valid = [replace(one, split="valid") for one in ones[:1]]
+    printed = assessments.text([*ones, *others, *valid])
+    assert printed.count("minus glow: ") == 2
+    assert "digits test, minus glow" in printed and "mnist test, minus glow" in printed
+
+
+def test_folders_that_end_alike_are_two_data_sets():
+    ones = [made_up(name, 0, 1.0, 2.0 + shift) for shift, name in enumerate(("glow", "finc"))]
+    there = [replace(one, path_of_data="/b/train", bits=3 * one.bits) for one in ones]
+    printed = assessments.text([replace(one, path_of_data="/a/train") for one in ones] + there)
+    assert "digits test of /a/train, minus glow: " in printed
+    assert "digits test of /b/train, minus glow: " in printed
+
+
+def test_a_method_of_two_settings_is_two():
+    one, other = made_up("finc", 0, 1.0, 2.0), made_up("finc", 0, 1.0, 3.0)
+    printed = assessments.text([one, replace(other, setting="wider")])
+    assert "minus finc: " in printed and "| finc (2) " in printed

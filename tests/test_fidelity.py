@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import entries
 from recorded import largest_difference, recorded
 
 from invconv import (
@@ -35,10 +36,11 @@ def load_tensorflow(name):
 @torch.no_grad()
 def set_weight(conv, kernel, bias=None):
     """Gives ``conv`` a kernel in top-left orientation, and takes log|.| of a learned diagonal."""
-    diagonal = kernel[conv._on_diagonal]
+    on_diagonal = entries(conv)[1]
+    diagonal = kernel[on_diagonal]
     conv.weight.copy_(kernel)
     if conv.diagonal == "learned":
-        conv.weight[conv._on_diagonal] = diagonal.abs().log()
+        conv.weight[on_diagonal] = diagonal.abs().log()
         conv.sign.copy_(diagonal.sign())
     if bias is not None:
         conv.shift.copy_(bias)
@@ -98,7 +100,7 @@ def test_emerging_with_the_raster_mask(name):
     ours, identity = (layer.second, layer.first) if upper else (layer.first, layer.second)
     kernel = arrays["W"] if upper else arrays["W"].flip(2, 3)
     kernel = kernel[:, :, : (k + 1) // 2]
-    set_weight(identity, identity._on_diagonal.double())
+    set_weight(identity, entries(identity)[1].double())
     set_weight(ours, kernel)
     with torch.no_grad():
         layer.second.shift.copy_(arrays["b"])

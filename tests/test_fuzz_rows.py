@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -14,16 +15,34 @@ from test_contributed import theirs
 from test_map import rows_of
 
 from invconv.__main__ import main
-from invconv.report.published import COLUMNS, published, read_published
-from invconv.rows import Row, Status, collect, read_row, read_rows, read_table, write_row
-from invconv.rows.row import RowsError
+from invconv.report.published import COLUMNS, LABELS, published, read_published
+from invconv.rows import (
+    Part,
+    Row,
+    RowsError,
+    Status,
+    collect,
+    read_row,
+    read_rows,
+    read_samples,
+    read_table,
+    samples_path,
+    write_row,
+)
+from invconv.rows.samples import COLUMNS as OF_SAMPLES
+from invconv.rows.samples import write_samples
 from invconv.sweeps import locks, states
 from invconv.sweeps.cells import run_cell
 
 CPU = torch.device("cpu")
 SOURCE = {"machine": "m", "commit": "1", "date": "2026-01-01", "device": "d"}
-ROW = Row("a-1", "table3", Status.OK, "", {"size": 8}, {"a": 1}, {"st_s": 0.5}, SOURCE)
-TEXT = json.dumps(vars(ROW), indent=1)
+PART = Part({"method": "finc"}, {"ft_s": 0.25})
+ROW = Row(
+    "a-1", "table3", Status.OK, "", {"size": 8}, {"a": 1}, {"st_s": 0.5}, SOURCE, {"finc": PART}
+)
+FIELDS = asdict(ROW)
+TEXT = json.dumps(FIELDS, indent=1)
+SAMPLES = pd.DataFrame([("finc/st", 0, 0, 0, True, 0.125)] * 9, columns=OF_SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +90,54 @@ def test_any_json_is_refused(place, value):
     assert read_everywhere(place, json.dumps(value).encode()) is None
 
 
-@given(
-    name=st.sampled_from(sorted(vars(ROW))), value=JSON | st.sampled_from(list(map(str, Status)))
-)
+@given(name=st.sampled_from(sorted(FIELDS)), value=JSON | st.sampled_from(list(map(str, Status))))
 def test_a_row_with_one_field_of_any_kind(place, name, value):
-    row = read_everywhere(place, json.dumps({**vars(ROW), name: value}).encode())
+    row = read_everywhere(place, json.dumps({**FIELDS, name: value}).encode())
     if row is not None:
         assert type(getattr(row, name)) is type(getattr(ROW, name))
+
+
+@example(name="labels", value=[])
+@example(name="values", value=None)
+@example(name="values", value={"cell": "b-2"})
+@example(name="reason", value=5)
+@given(
+    name=st.sampled_from(sorted(vars(PART))), value=JSON | st.sampled_from(list(map(str, Status)))
+)
+def test_a_part_with_one_field_of_any_kind(place, name, value):
+    parts = {"finc": {**vars(PART), name: value}}
+    row = read_everywhere(place, json.dumps({**FIELDS, "parts": parts}).encode())
+    if row is not None:
+        (part,) = row.parts.values()
+        assert type(getattr(part, name)) is type(getattr(PART, name))
+
+
+@pytest.mark.parametrize("parts", [[], None, {"x": []}, {"x": None}, {"x": {"cell": "b"}}])
+def test_parts_that_are_none(place, parts):
+    assert read_everywhere(place, json.dumps({**FIELDS, "parts": parts}).encode()) is None
+
+
+@given(data=st.data())
+def test_damaged_samples_are_read_or_refused(tmp_path_factory, data):
+    """A frame with all columns, or one sentence; nothing is collected from what is refused."""
+    folder = tmp_path_factory.mktemp("samples")
+    path = folder / "runs" / "samples.csv.gz"
+    write_row(ROW, folder / "runs" / "row.json")
+    write_samples(SAMPLES, path)
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    table = folder / "results" / "data" / "table3.csv"
+    with untouched(path.parent):
+        try:
+            found = read_samples(path)
+        except RowsError as error:
+            assert one_sentence(error)
+            assert str(path) in str(error)
+            with pytest.raises(RowsError):
+                collect(path.parent, table)
+            assert not samples_path(table).exists()
+        else:
+            assert {*OF_SAMPLES} <= {*found.columns}
+            assert len(collect(path.parent, table)) == 1
 
 
 @pytest.mark.parametrize(
@@ -291,7 +351,7 @@ def test_damaged_published_figures(table, data):
         assert one_sentence(error)
         return
     assert list(found.columns) == list(good.columns)
-    assert set(found["label"]) <= {"V", "R", "I"}
+    assert set(found["label"]) <= set(LABELS)
 
 
 @pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4", "figure4"])

@@ -8,18 +8,21 @@ import pytest
 import invconv.integrations
 import invconv.testing
 from invconv.__main__ import main
+from invconv.rows import Row, Status, write_row
 from invconv.rows.provenance import ROOT
 from invconv.solvers import compiled
 
-BASE = {"validation", "numerical", "cache", "files", "about"}
-MODELS = BASE | {"kernels", "solvers", "conv", "layers", "methods", "flows"}
+BASE = {"validation", "numerical", "modes", "files", "about", "seeds"}
+BASE |= {"cores", "style", "terminal"}
+MODELS = BASE | {"kernels", "solvers", "cache", "conv", "layers", "methods", "flows"}
 MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "kernels": BASE,
     "solvers": BASE | {"kernels"},
-    "conv": BASE,
+    "cache": BASE | {"solvers"},
+    "conv": BASE | {"cache"},
     "testing": BASE | {"conv", "solvers"},  # of layers they know the contract alone
-    "integrations": BASE | {"conv", "solvers"},
-    "layers": BASE | {"conv", "solvers"},
+    "integrations": BASE | {"conv", "solvers", "cache"},
+    "layers": BASE | {"conv", "solvers", "cache"},
     "methods": BASE | {"conv"},
     "flows": MODELS,
     "data": BASE | {"flows"},
@@ -27,7 +30,7 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "pictures": MODELS,
     "rows": BASE | {"solvers"},
     "bench": MODELS | {"data", "training", "rows"},
-    "sweeps": MODELS | {"data", "training", "rows"},
+    "sweeps": MODELS | {"data", "training", "rows", "bench"},  # the clock, and who else computes
     "report": MODELS | {"data", "rows"},
     "curves": MODELS | {"data", "rows", "report"},
     "assessments": MODELS | {"training", "report"},
@@ -36,8 +39,9 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
 MAY_KNOW["tables"] |= {"report"}
 MAY_KNOW["__init__"] = MODELS | {"tables"}
 MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessments"}
-MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands"}
-MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables"}
+MAY_KNOW["listing"] = MAY_KNOW["forgetting"] = MAY_KNOW["commands"]
+MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "listing", "forgetting"}
+MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables", "terminal"}
 """Which rooms a room may import besides itself; the command line stands above all."""
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
 OTHERS = [*(ROOT / "reproductions").glob("*.py"), *(ROOT / "hydra_plugins").rglob("*.py")]
@@ -113,9 +117,13 @@ def test_commands(command, capsys):
 
 def test_collect_and_report_write_the_page(tmp_path, capsys):
     runs, results = str(tmp_path / "runs"), str(tmp_path / "results")
-    (tmp_path / "runs").mkdir()
+    source = {"machine": "m", "commit": "1", "date": "2026-01-01T00:00:00Z", "dirty": False}
+    source |= {"device": "cpu", "threads": 1, "torch": "2", "python": "3"}
+    one = Row("oom", "table2", Status.OOM, "large", {"dataset": "mnist"}, {}, {}, source)
+    write_row(one, tmp_path / "runs" / "oom" / "row.json")
     assert main(["collect", runs, "--results", results]) == 0
     page = (tmp_path / "results" / "table2.md").read_text()
     assert main(["report", "--results", results]) == 0
     assert (tmp_path / "results" / "table2.md").read_text() == page
-    assert "table2: 0 rows" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "table2: 1 rows" in printed and "table1: 0 rows" in printed

@@ -71,7 +71,10 @@ def test_it_works_without_a_compiler_and_a_network(installed):
 
 
 def test_importing_it_compiles_nothing_and_needs_torch_alone(installed, tmp_path):
-    assert installed.code(LOADED, PATH="", INVCONV_CACHE=tmp_path).split() == ["invconv"]
+    assert installed.code(LOADED, PATH="", INVCONV_CACHE=tmp_path).split() == [
+        "invconv",
+        "lazy_loader",
+    ]
     assert not list(tmp_path.iterdir())
     assert not list(installed.empty.iterdir())
 
@@ -87,6 +90,7 @@ def test_importing_it_takes_little_longer_than_torch(installed):
     assert invconv < 1.3 * torch
 
 
+@pytest.mark.slow
 def test_its_types_reach_a_users_code(installed, tmp_path):
     (tmp_path / "user.py").write_text(TYPED)
     found = installed.run(

@@ -61,9 +61,16 @@ def test_killed_in_the_middle_of_writing_a_checkpoint(tmp_path, expected):
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -15), (signal.SIGUSR2, 7)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, -15),
+        pytest.param(signal.SIGUSR2, 7, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, -1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_warning_writes_a_checkpoint_and_is_handed_on(tmp_path, expected, number, code):
-    """SIGTERM ends the process as it always does, SIGUSR2 runs the scheduler's handler."""
+    """SIGTERM and SIGHUP end the process as ever, SIGUSR2 runs the scheduler's handler."""
     process = start(tmp_path, 400, "requeue")
     wait_for_checkpoint(process, tmp_path)
     time.sleep(0.05)
@@ -90,6 +97,7 @@ def test_a_signal_that_is_ignored_lets_the_run_go_on():
         signal.signal(signal.SIGUSR2, before)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one_with_two_slices(tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     pair = start(tmp_path / "pair", 25, launcher=launcher)

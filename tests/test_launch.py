@@ -15,9 +15,10 @@ from hydra_plugins.invconv_launchers import SlurmLauncher
 from invconv.__main__ import main
 from invconv.rows import Row, RowsError, read_row, write_row
 from invconv.rows.provenance import ROOT, revision
-from invconv.sweeps import cluster, states
+from invconv.sweeps import application, cluster, states
 from invconv.sweeps import jobs as launched
 from invconv.sweeps.application import Application, Cell, SweepError, Task
+from invconv.sweeps.checks import FolderError, check_writable
 from invconv.sweeps.cluster import ClusterError
 from invconv.sweeps.config import Launch, Sweep
 
@@ -94,7 +95,7 @@ def one_sentence(done, begin):
 
 
 def test_no_sbatch_on_path(tmp_path):
-    done = command(tmp_path, "table2", "-m", "launch=slurm", PATH="/usr/lib")
+    done = command(tmp_path, "table2", "-m", "launch=slurm", PATH="/usr/lib", INVCONV_COMMIT="abc")
     assert one_sentence(done, "table2: there is no sbatch on PATH: start") == (
         "table2: there is no sbatch on PATH: start the sweep on a login node (perhaps after "
         "`module load slurm`), or run it here with launch=basic"
@@ -103,10 +104,10 @@ def test_no_sbatch_on_path(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ClusterError, match=r"cannot be written \(Not a directory\): choose ano"):
-        cluster.check_writable(tmp_path / "file" / "runs")
+    with pytest.raises(FolderError, match=r"cannot be written \(Not a directory\): choose ano"):
+        check_writable(str(tmp_path / "file" / "runs"), "runs")
     done = command(tmp_path, "table1", "-m", "runs=file/runs", "n=8", "method=glow")
-    one_sentence(done, "table1: the sweep directory file/runs cannot be written")
+    one_sentence(done, "table1: the folder file/runs cannot be written")
 
 
 def test_a_folder_without_locks_is_refused_before_the_first_cell(tmp_path):
@@ -213,7 +214,7 @@ def test_whatever_goes_wrong_before_a_sweep_is_hydras_error_in_one_sentence(
     monkeypatch.setattr(states, "record", fail)
     composed = OmegaConf.structured(Sweep(runs=str(tmp_path), results="results"))
     with pytest.raises(SweepError, match=f"t: {error}"):
-        TASK.note([(0, [], composed)], records=True)
+        TASK.note([(0, [], composed)], records=True, here=True)
 
 
 def test_what_hydra_says_better_is_left_to_it(tmp_path):
@@ -315,14 +316,87 @@ def test_jobs_that_left_nothing_are_pointed_at(tmp_path):
     assert launched.silence(folder, tmp_path, numbers, last) == ""
 
 
-def test_nothing_is_timed_side_by_side(tmp_path):
-    done = command(tmp_path, "table2", "-m", "preset=tiny", "launch=local", "method=glow")
-    assert one_sentence(done, "table2: ") == (
-        "table2: 2 cells would be timed while others compute: launch=basic, or "
-        "launch.side_by_side=1, or do not time (timing.repeats=0)"
-    )
+class Finished:
+    """A job that was over when somebody asked for the second time."""
+
+    def __init__(self, name, running):
+        self.name, self.running, self.asked = name, running, 0
+        running.append(name)
+
+    def done(self):
+        self.asked += 1
+        if self.asked > 1 and self.name in self.running:
+            self.running.remove(self.name)
+        return self.asked > 1
+
+
+@pytest.mark.parametrize("side_by_side", [1, 3])
+def test_what_is_timed_comes_last_and_alone(tmp_path, monkeypatch, capsys, side_by_side):
+    running, seen = [], []
+
+    class Executor:
+        def submit(self, call, overrides, *_):
+            job = Finished(overrides[0].removeprefix("preset="), running)
+            seen.append(sorted(running))
+            return job
+
+    task = Task(TASK.application)
+    task.cells = wanted(tmp_path, "abcdef")
+    monkeypatch.setattr(launched.Jobs, "_executor", lambda self, kind: Executor())
+    monkeypatch.setattr(launched.time, "sleep", lambda seconds: None)
+
+    def busy():
+        seen.append("looked")
+        return "others compute"
+
+    monkeypatch.setattr(application, "busy_machine", busy)
+    options = {"side_by_side": side_by_side}
+    jobs(tmp_path, task, {}, task.cells, **options).run_locally()
+    look = seen.index("looked")
+    others, timed = seen[:look], seen[look + 1 :]
+    assert max(map(len, others)) == side_by_side
+    assert sorted({name for names in others for name in names}) == ["a", "c", "e", "f"]
+    assert timed == [["b"], ["d"]]
+    out, err = capsys.readouterr()
+    assert err == "t: others compute\n"
+    assert [line[:5] for line in out.splitlines()] == [f"[{n}/6]" for n in range(1, 7)]
+    assert out.splitlines()[-1] == "[6/6] d: missing"
+    assert running == []
+
+
+def test_a_busy_machine_is_told_of_if_something_will_be_timed(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(application, "busy_machine", lambda: asked.append(1) or "others compute")
+    task = Task(TASK.application)
+    task.cells = wanted(tmp_path, "ac")
+    task.warn_if_busy()
+    assert (capsys.readouterr().err, asked) == ("", [])  # nothing is timed: nobody looks
+    task.cells = wanted(tmp_path, "ab")
+    task.warn_if_busy()
+    assert (capsys.readouterr().err, asked) == ("t: others compute\n", [1])
+    monkeypatch.setattr(application, "busy_machine", lambda: "")
+    task.warn_if_busy()
+    assert capsys.readouterr().err == ""
+
+
+def test_local_processes_cannot_be_left_alone(tmp_path):
     done = command(tmp_path, "table1", "-m", "launch=local", "launch.detach=true", "n=8")
     one_sentence(done, "table1: launch.detach=true needs a cluster: launch=slurm")
+
+
+def test_training_and_times_of_one_sweep_in_local_processes(tmp_path):
+    small = ("preset=tiny", "dataset=digits", "method=glow", "progress=false")
+    done = command(tmp_path, "table2", "-m", *small, "launch=local", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 cells ok" in done.stdout
+    rows = {
+        path.parent.name: read_row(path)
+        for path in (tmp_path / "runs" / "tiny" / "table2").glob("*/row.json")
+    }
+    trained, timed = sorted(rows)
+    assert trained.startswith("tiny-digits-glow-s0-") and rows[trained].values["bpd"] > 0
+    assert timed.startswith("tiny-digits-times-s0-") and list(rows[timed].parts) == ["glow"]
+    assert rows[timed].provenance["date"] >= rows[trained].provenance["date"]
 
 
 def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capfd, monkeypatch):
@@ -336,7 +410,7 @@ def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capf
     assert "3 of 4 cells ok" in done.stdout
     assert "finc-c13-n8" in done.stderr  # FInC cuts the channels in four
     assert main(["list", "runs/table1"]) == 1
-    assert "4 cells: 3 ok, 1 error" in capfd.readouterr().out
+    assert "4 cells: 3 ok, 1 unsupported" in capfd.readouterr().out
 
     path = next((tmp_path / "runs" / "table1").glob("glow-c12-*/row.json"))
     path.write_text(path.read_text().replace(revision()[0], "abc1234567"))
@@ -365,18 +439,16 @@ def test_the_states_of_cells(tmp_path, capsys, monkeypatch):
     (tmp_path / "b" / "attempts.jsonl").write_text(
         '{"host": "n1", "pid": 1, "job": "5_1"}\n{"outcome": "interrupted"}\n'
     )
-    assert str(states.state(tmp_path, "b")) == (
-        "missing: attempt 1, SLURM job 5_1 on n1, interrupted"
-    )
+    assert str(states.state(tmp_path, "b")) == ("interrupted: attempt 1, SLURM job 5_1 on n1")
     assert main(["list", str(tmp_path / "nonsense")]) == 2
     assert (
-        "'nonsense' is no table, which are: accuracy, figure4, scaling, table1"
+        "'nonsense' is no table, which are: accuracy, clock, coupling_free, depth, figure4"
         in capsys.readouterr().err
     )
 
 
 def test_collecting_one_sweep_touches_no_other_table(tmp_path, capsys):
-    source = {"machine": "m", "commit": "1", "date": "2026", "dirty": False, "device": "d"}
+    source = {"machine": "m", "commit": "1", "date": "2026-01-01", "dirty": False, "device": "d"}
     write_row(Row("a", "nonsense", "ok", provenance=source), tmp_path / "runs" / "a" / "row.json")
     assert main(["collect", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]) == 1
     assert main(["collect", str(tmp_path / "typo"), "--results", str(tmp_path / "results")]) == 1

@@ -219,7 +219,7 @@ def test_one_sample_is_the_bound_itself():
     bound = flow.log_prob(images, generator)
     bpd = flow.bits_per_dim(images, generator.manual_seed(5))
     assert torch.equal(bpd, -bound / (math.log(2) * 16))
-    with pytest.raises(ValueError, match="samples must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="samples must be an int of at least 1, not 0"):
         flow.bits_per_dim(images, samples=0)
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 import torch
 
-from invconv.bench import timing
+from invconv.bench import gpu_tools
 from invconv.files import LocksRefused, locked
 from invconv.rows import read_row, read_table
 from invconv.sweeps import locks, states
@@ -557,16 +557,16 @@ for i in range(6):
 def test_nothing_is_timed_while_another_process_is_on_the_gpu(monkeypatch):
     gpu = torch.device("cuda")
     running = {}
-    monkeypatch.setattr(timing, "gpu_processes", lambda device: dict(running))
-    timing.check_alone(gpu)
+    monkeypatch.setattr(gpu_tools, "gpu_processes", lambda device: dict(running))
+    gpu_tools.check_alone(gpu)
     running[os.getpid()] = "python"
-    timing.check_alone(gpu)
+    gpu_tools.check_alone(gpu)
     running[1] = "train"
-    with pytest.raises(timing.Busy, match=r"first train \(1\); ask for a GPU of one's own"):
-        timing.check_alone(gpu)
-    timing.check_alone(CPU)
+    with pytest.raises(gpu_tools.Busy, match=r"first train \(1\); ask for a GPU of one's own"):
+        gpu_tools.check_alone(gpu)
+    gpu_tools.check_alone(CPU)
     del running[os.getpid()]  # a container, where this process has another number for the driver
-    timing.check_alone(gpu)
+    gpu_tools.check_alone(gpu)
 
 
 def test_the_drivers_tool_is_asked_for_one_gpu(tmp_path, monkeypatch):
@@ -576,10 +576,10 @@ def test_the_drivers_tool_is_asked_for_one_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     properties = type("Properties", (), {"uuid": "abc"})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    found = timing.gpu_processes(torch.device("cuda"))
+    found = gpu_tools.gpu_processes(torch.device("cuda"))
     assert found == {12: "python", 13: "a, b"}
     assert (tmp_path / "nvidia-smi.asked").read_text() == "--id=GPU-abc\n"
     tool.unlink()
     monkeypatch.setenv("PATH", "")
     with pytest.warns(UserWarning, match="cannot be told"):
-        assert timing.gpu_processes(torch.device("cuda")) == {}
+        assert gpu_tools.gpu_processes(torch.device("cuda")) == {}

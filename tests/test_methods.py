@@ -49,7 +49,7 @@ OTHERS = {
 
 COSINE = {"batch_size": 64, "learning_rate": 2e-3, "schedule": "cosine"}
 SHORT = {"warmup_steps": 20, "evaluate_every": 100, "checkpoint_every": 100, **COSINE}
-LONG = {"warmup_steps": 100, "evaluate_every": 250, "checkpoint_every": 250, **COSINE}
+RANKED = {"warmup_steps": 100, "evaluate_every": 500, "checkpoint_every": 500, **COSINE}
 TINY = {"steps": 3, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 1}
 TINY |= {"schedule": "cosine", "evaluate_every": 3, "checkpoint_every": 3}
 ADAM = {"learning_rate": 1e-3, "warmup_steps": 1000, "grad_clip": 1.0}
@@ -68,10 +68,12 @@ TRAINING = {
 BUDGETS = {
     "default_digits": (2, 4, 64, SHORT | {"steps": 600}),
     "tiny_digits": (2, 1, 4, TINY),
-    "embedded_long_digits": (2, 4, 64, LONG | {"steps": 3000}),
-    "default_patches": (3, 4, 64, SHORT | {"steps": 200}),
-    "tiny_patches": (3, 1, 4, TINY),
-    "embedded_long_patches": (3, 4, 64, LONG | {"steps": 2000}),
+    "default_photographs": (3, 4, 64, SHORT | {"steps": 200}),
+    "tiny_photographs": (3, 1, 4, TINY),
+    "ranked_photographs": (2, 4, 32, RANKED | {"steps": 2000}),
+    "long_photographs": (2, 4, 32, RANKED | {"steps": 8000}),
+    "ranked_fashion_mnist": (2, 4, 32, RANKED | {"steps": 4000}),
+    "long_fashion_mnist": (2, 4, 32, RANKED | {"steps": 16000}),
     "default_folder": (3, 4, 64, SHORT | {"steps": 200}),
     "tiny_folder": (3, 1, 4, TINY),
     "paper_mnist": (2, 16, 512, TRAINING["paper_mnist"]),
@@ -80,10 +82,6 @@ BUDGETS = {
     "paper_imagenet32": (3, 48, 512, TRAINING["paper_imagenet32"]),
     "paper_imagenet64": (4, 48, 512, TRAINING["paper_imagenet64"]),
     "paper_imagenet64_k32": (3, 32, 512, TRAINING["paper_imagenet64"]),
-}
-BUDGETS |= {
-    f"paper_timing_{name}": BUDGETS[f"paper_{name}"]
-    for name in ("mnist", "cifar10", "imagenet32", "imagenet64")
 }
 
 
@@ -248,8 +246,8 @@ def test_budgets_are_those_of_all_rows_so_far():
 
 def test_data_sets_are_those_of_all_rows_so_far():
     versions = {"imagenet32": {"version": 2016}, "imagenet64": {"version": 2016}}
-    names = ["digits", "patches", "mnist", "cifar10", "imagenet32", "imagenet64", "celeba"]
-    assert list(DATASETS) == [*names, "folder"]
+    names = ["digits", "photographs", "fashion_mnist", "mnist", "cifar10"]
+    assert list(DATASETS) == [*names, "imagenet32", "imagenet64", "celeba", "folder"]
     assert {name: data.defaults for name, data in DATASETS.items() if data.defaults} == versions
     published_ones = [name for name, data in DATASETS.items() if data.published]
     assert published_ones == ["mnist", "cifar10", "imagenet32", "imagenet64"]
@@ -263,7 +261,7 @@ def test_data_sets_are_those_of_all_rows_so_far():
         assert data.name == name
         assert set(data.defaults) <= set(data.options)
         assert {preset.shape for preset in data.presets.values()} <= {data.shape}
-        assert data.embedded == (name in ("digits", "patches"))
+        assert data.embedded == (name in ("digits", "photographs"))
         if data.embedded:
             images = load(name, "test")
             assert (images.shape, images.levels) == (data.shape, data.levels)

@@ -196,7 +196,7 @@ def test_a_table_a_layer_and_a_data_set_are_first_class_at_once(copy):
     assert "2 of 2 cells ok" in run("reproductions/toy.py", "-m")
     methods = "method=scale,theirs"
     sweep = ("preset=tiny", methods, "dataset=coins", "progress=false", "results=results")
-    assert "2 of 2 cells ok" in run("reproductions/table2.py", "-m", *sweep)
+    assert "3 of 3 cells ok" in run("reproductions/table2.py", "-m", *sweep)  # two and the times
 
     rows = read_table(folder / "results" / "data" / "toy.csv")
     assert set(rows["method"]) == {"glow", "scale"}
@@ -206,6 +206,8 @@ def test_a_table_a_layer_and_a_data_set_are_first_class_at_once(copy):
     page = (folder / "results" / "table2.md").read_text()
     assert re.search(r"\| coins 8×8 +\| Scaling ", page)
     assert re.search(r"\| coins 8×8 +\| Their's ", page)
+    times = page.partition("### coins 8×8, 10 images")[2].partition("## Bits")[0]
+    assert re.search(r"\| Scaling +\| +\d", times) and re.search(r"\| Their's +\| +\d", times)
 
     run("-m", "invconv", "report", "--html", "--latex", "tex", "--map", "map")
     run("-m", "invconv", "report", "--latex", "tex", "--map", "map")

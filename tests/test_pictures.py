@@ -160,7 +160,7 @@ def make_cells(folder):
     for name in names:
         (folder / name).mkdir()
         (folder / name / "log.csv").write_text(LOG)
-    labels = {"method": "glow", "dataset": "patches", "seed": 0}
+    labels = {"method": "glow", "dataset": "photographs", "seed": 0}
     source = {"machine": "m", "commit": "1", "date": "2026-01-01"}
     row = Row("other", "table2", "error", labels=labels, provenance=source)
     write_row(row, folder / "other" / "row.json")
@@ -175,7 +175,7 @@ def test_a_log_is_read_with_its_method(tmp_path):
     assert [(curve.method, curve.dataset) for curve in curves[:3]] == [
         ("finc", "digits"),
         ("finc_paper", "digits"),
-        ("glow", "patches"),
+        ("glow", "photographs"),
     ]
     log = curves[0].log
     assert log["step"].tolist() == [1, 50, 100, 100]
@@ -186,14 +186,14 @@ def test_loss_curves_draw_every_cell(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("invconv.curves.save", lambda figure, path: drawn.append(figure))
     loss_curves(make_cells(tmp_path), tmp_path / "loss.svg")
-    digits, patches = drawn[0].axes
-    assert (digits.get_title(), patches.get_title()) == ("digits", "patches")
+    digits, photographs = drawn[0].axes
+    assert (digits.get_title(), photographs.get_title()) == ("digits", "photographs")
     train, valid, _, own = digits.get_lines()
     assert train.get_xydata().tolist() == [[1, 60], [50, 4], [100, 3.5]]
     assert valid.get_xydata().tolist() == [[50, 4.2], [100, 3.75]]
     assert train.get_color() == valid.get_color() == own.get_color() == method("finc").color
     assert own.get_linestyle() == "--"
-    assert patches.get_lines()[0].get_color() == method("glow").color
+    assert photographs.get_lines()[0].get_color() == method("glow").color
     assert digits.get_ylim()[1] < 5  # the first loss, 60, would hide the rest
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend == ["Glow", "FInC", "FInC, own step", "training"]

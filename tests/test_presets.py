@@ -30,10 +30,7 @@ CASES = [
 
 
 def test_every_budget_of_the_paper_is_here():
-    names = {name for name in budgets() if name.startswith("paper_")}
-    timed = {name for name in names if name.startswith("paper_timing_")}
-    assert names - timed == set(PUBLISHED)
-    assert timed == {f"paper_timing_{dataset}" for dataset in SHAPES}
+    assert {name for name in budgets() if name.startswith("paper_")} == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("table", [name for name, table in tables().items() if table.config])
@@ -44,41 +41,51 @@ def test_every_table_has_a_tiny_and_a_default_preset(table):
 @pytest.mark.parametrize(
     ("table", "preset", "cells"),
     [
-        ("table2", "default", 20),
-        pytest.param("table2", "embedded_long", 100, marks=pytest.mark.slow),
-        ("table2", "paper", 40),
-        ("table2", "paper_timing", 24),
+        ("table2", "default", 2 * 10 + 2),  # of all methods one cell of times per data set
+        pytest.param("ranking", "ranked", 2 * 5 * 10, marks=pytest.mark.slow),
+        pytest.param("coupling_free", "grid", 3 * 35, marks=pytest.mark.slow),
+        ("coupling_free", "long", 6),
+        pytest.param("table2", "paper", 4 * 10 + 4, marks=pytest.mark.slow),
+        ("table2", "paper part=time", 4),
         ("table1", "default", 10),
-        ("table3", "paper", 3),
+        ("table3", "paper", 1),
         ("table4", "paper", 8),
-        pytest.param("figure4", "paper", 70, marks=pytest.mark.slow),
+        ("figure4", "paper", 14),
+        ("scaling", "default", 8),
+        ("clock", "default", 20),
     ],
 )
 def test_a_preset_alone_is_a_whole_sweep(monkeypatch, capsys, tmp_path, table, preset, cells):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [table, "-m", f"preset={preset}", "launch=list"])
+    command = [table, "-m", "launch=list", *f"preset={preset}".split()]
+    monkeypatch.setattr(sys, "argv", command)
     assert run(tables()[table]) == 1
     assert f"{cells} cells: {cells} missing" in capsys.readouterr().out
 
 
 def test_a_preset_that_does_not_know_the_data_set(reproduce):
-    done = reproduce("table2.py", "preset=embedded_long", "dataset=mnist", "method=glow")
+    done = reproduce("ranking.py", "preset=ranked", "dataset=mnist", "method=glow")
     assert done.returncode == 1
     assert "there is no value for budget.levels, budget.steps" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_paper_timing_needs_no_data(table2, configured, tmp_path):
-    overrides = ["preset=paper_timing", "dataset=mnist", "method=finc", "budget.width=4"]
-    config = configured(*overrides, "budget.steps=1", "timing.images=3")
-    assert (config.trained, config.budget.levels) == (False, 2)
-    values = table2.measure(config, torch.device("cpu"), tmp_path)
+def test_the_papers_times_need_no_data(table2, configured, tmp_path):
+    overrides = ["preset=paper", "part=time", "dataset=mnist", "method=finc", "budget.width=4"]
+    overrides += ["budget.steps=1", "images=3", "clock.rounds=2", "clock.processes=1"]
+    config = configured(*overrides, "clock.window=0")
+    assert (config.methods, config.budget.levels) == (["finc"], 2)
+    block = table2.measure(config, torch.device("cpu"), tmp_path)
+    assert block.values["rounds"] == 2
+    (name,) = block.parts
+    values = block.parts[name].values
+    assert name == "finc"
     assert "bpd" not in values
     assert values["timed_images"] == 3
     assert min(values["ft_s"], values["st_s"], values["st_published_s"]) > 0
     assert values["free_parameters"] < values["parameters"]
     config.dataset.name = "folder"
-    with pytest.raises(ValueError, match="trained=false"):
+    with pytest.raises(ValueError, match=r"folder needs a folder .*path=FOLDER in Python"):
         table2.measure(config, torch.device("cpu"), tmp_path)
 
 
@@ -92,7 +99,7 @@ def test_two_steps(table2, configured, monkeypatch, tmp_path, budget):
         "method=finc",
         "budget.training.steps=2",
         "budget.training.batch_size=2",
-        "timing.repeats=0",
+        "part=train",
         "progress=false",
     )
     assert (config.budget.levels, config.budget.steps, config.budget.width) == (levels, steps, 512)

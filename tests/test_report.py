@@ -7,12 +7,12 @@ import subprocess
 import pandas as pd
 import pytest
 
+from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.published import LABELS, published
-from invconv.report.ranking import paired_difference
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
-from invconv.tables import faults, figure4, table2_page
+from invconv.tables import faults, figure4, readme, scaling_page, table2_page
 from invconv.tables.readme import with_rows
 from invconv.tables.table import tables
 from invconv.tables.table2_page import METRICS, PAPER
@@ -42,12 +42,49 @@ def test_samples_that_cannot_be_trusted_are_named():
         "`default-cifar10-glow-0`, m): decoding what was encoded has a relative error of 3.4e+02"
     )
     assert note + " (1.1e-06 in float64):" in text.partition("## The paper's data sets")[2]
-    lost = {"samples_not_finite": 25.0}
-    text = page(pd.DataFrame([make_row("macow", **lost), make_row()]))
-    assert "MaCow on digits 8×8 (`default-digits-macow-0`, m): 25 of 100 samples were not" in text
     del errors["round_trip_error_float64"]
-    text = page(pd.DataFrame([make_row("glow", **errors)]))
+    text = page(pd.DataFrame([timed("glow", **errors), timed()]))
+    assert "- Glow on digits 8×8: decoding what was encoded has a relative" in text
     assert "of 3.4e+02: rounding" in text
+
+
+def test_samples_that_are_not_finite_have_no_time_and_no_ratio():
+    good, lost = timed(st_s=0.0321), timed("macow", st_s=0.0765, samples_not_finite=25.0)
+    text = page(pd.DataFrame([timed("glow"), good, lost]))
+    line = line_of(text, "MaCow", "FT ms")
+    assert line["ST ms"] == "not valid: samples not finite"
+    assert "76.5" not in text
+    assert [line[name] for name in ("ST ÷ Glow", "ST ÷ FT", "paper's ST ÷ ST")] == ["–"] * 3
+    assert line["FT ÷ Glow"] == line["train step ÷ Glow"] == "1.30 [1.20, 1.40]"
+    assert "- MaCow on digits 8×8: 25 of 100 samples were not finite" in text
+    assert line_of(text, "FInC", "FT ms")["ST ÷ Glow"] == "1.30 [1.20, 1.40]"
+    assert "Of 5 ratios of FT, ST and training step to Glow, 0 are below 1." in text
+    brief = readme.page(nothing() | {"table2": pd.DataFrame([timed("glow"), good, lost])})
+    line = line_of(brief.block("table2"), "MaCow", "FT ms")
+    assert (line["ST ms"], line["ST ÷ Glow"], line["paper's ST ÷ ST"]) == ("not valid", "–", "–")
+    assert "MaCow" not in brief.block("figures")
+    paper = page(pd.DataFrame([timed("macow", dataset="cifar10", samples_not_finite=1.0)]))
+    line = line_of(paper, "MaCow", "L, K, width", "CIFAR-10")
+    assert (line["ST s, measured"], line["ST ÷ FT"]) == ("not valid: samples not finite", "–")
+
+
+@pytest.mark.parametrize("how", [{"status": "noisy", "reason": "others"}, {"noisy": True}])
+def test_a_noisy_row_is_printed_as_such_and_without_ratios(how):
+    noisy = timed(**RATIOS_BELOW) | how
+    text = page(pd.DataFrame([timed("glow"), noisy]))
+    line = line_of(text, "FInC", "FT ms")
+    assert line["FT ms"] == "500 [400, 600] (noisy)"
+    assert line["ST ms"].startswith("500 [400, 600] (noisy)")
+    assert line["stored"] == "1,234"
+    assert {value for name, value in line.items() if "÷" in name} == {"–"}
+    assert "(noisy)" not in str(line_of(text, "Glow", "FT ms"))
+    assert "ratios of FT" not in text
+    assert ("FInC on digits 8×8: noisy: others" in text) == ("reason" in how)
+    brief = readme.page(nothing() | {"table2": pd.DataFrame([timed("glow"), noisy])})
+    line = line_of(brief.block("table2"), "FInC", "FT ms")
+    assert [line[name] for name in ("FT ms", "ST ms")] == ["500 (noisy)"] * 2
+    assert [line[name] for name in ("ST ÷ Glow", "paper's ST ÷ ST")] == ["–"] * 2
+    assert "FInC" not in brief.block("figures")
 
 
 def make_row(method="finc", status="ok", preset="default", dataset="digits", seed=0, **values):
@@ -57,19 +94,11 @@ def make_row(method="finc", status="ok", preset="default", dataset="digits", see
         "budget": {"levels": 3, "steps": 32, "width": 512, "training": {"steps": 600}},
         "dataset": dataset,
     }
-    times = {
-        f"{name}{quartile}_s": 0.5
-        for name in ("ft", "st", "train_step")
-        for quartile in ("", "_q25", "_q75")
-    }
     measured = {
         "bpd": 2.125,
         "histogram_bpd": 2.44,
-        "aa_spread": 0.01,
-        "timed_images": 100,
         "round_trip_error": 1e-6,
         "parameters": 1234,
-        **times,
         **values,
     }
     return {
@@ -94,37 +123,65 @@ def make_row(method="finc", status="ok", preset="default", dataset="digits", see
     }
 
 
+TO_GLOW = ("ft_vs_glow", "st_vs_glow", "train_step_vs_glow")
+ENDS = {"": 0, "_low": -0.1, "_high": 0.1, "_low_all": -0.2, "_high_all": 0.2}
+RATIOS_BELOW = {f"{name}{end}": 0.5 + shift for name in TO_GLOW for end, shift in ENDS.items()}
+
+
+def timed(method="finc", dataset="digits", preset="default", status="ok", **values):
+    """A part of the block of a data set: no bits per dimension."""
+    row = make_row(method, status, preset, dataset)
+    ratios = {
+        f"{name}{end}": center + shift
+        for center, names in ((1.3, TO_GLOW), (1.8, ("st_vs_ft", "st_published_vs_st")))
+        for name in names
+        for end, shift in ENDS.items()
+        if method != "glow" or name not in TO_GLOW
+    }
+    times = {
+        f"{name}{end}_s": seconds
+        for name in ("ft", "st", "train_step")
+        for end, seconds in (("", 0.5), ("_q25", 0.4), ("_q75", 0.6))
+    }
+    facts = {"timed_images": 100, "processes": 3, "rounds": 20, "compared": 40}
+    measured = times | ratios | facts | values if status == "ok" else {}
+    del row["bpd" if "bpd" in row else "reason"]
+    return row | {"reason": "", "cell": f"{preset}-{dataset}-times/{method}"} | measured
+
+
+def line_of(text, name, column, beside=""):
+    """The line of the first table with ``column`` that names it, as a dict."""
+    titles = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            titles = None
+        elif titles is None:
+            titles = cells
+        elif column in titles and name in cells and beside in ("", cells[0]):
+            return dict(zip(titles, cells, strict=True))
+    raise AssertionError(f"no line of {name} with {column} in {text}")
+
+
 def test_a_number_without_a_row_does_not_exist():
     empty = page(read_table(ROOT / "nowhere.csv"))
     assert "2.125" not in empty
-    assert empty.count("missing") > 20
-    assert "| FInC | missing" in " ".join(empty.split())
+    assert "missing" not in empty
+    line = line_of(empty, "FInC", "bpd measured", "MNIST")
+    assert {value for name, value in line.items() if name.endswith("measured")} == {"–"}
 
 
-def test_measured_published_and_ratio():
-    row = make_row(dataset="cifar10", bpd=3.39 * 2, st_s=0.41 / 2)
-    text = " ".join(page(pd.DataFrame([row])).split())
-    assert "| CIFAR-10 | FInC | 3, 32, 512 | 3.39 | 6.780 | 2.00 |" in text
-    assert "| 0.41 | 0.205 [0.500, 0.500] | 0.50 |" in text
-
-
-@pytest.mark.parametrize(
-    ("change", "ratios"),
-    [
-        ({}, ("2.00", "0.50")),
-        ({"timed_images": 10}, ("2.00", "–")),
-        ({"width": 16}, ("–", "–")),
-        ({"steps": 28}, ("–", "–")),
-    ],
-)
-def test_only_the_published_model_is_compared_with_its_figures(change, ratios):
-    row = make_row(dataset="cifar10", bpd=3.39 * 2, st_s=0.41 / 2)
-    config = json.loads(row["config"])
-    for name, value in change.items():
-        (row if name in row else config["budget"])[name] = value
-    text = " ".join(page(pd.DataFrame([row | {"config": json.dumps(config)}])).split())
-    line = text.partition("| CIFAR-10 | FInC |")[2].partition("CIFAR-10")[0].split(" | ")
-    assert (line[3], line[9]) == ratios
+def test_measured_and_published_stand_side_by_side_and_are_not_divided():
+    trained = make_row(dataset="cifar10", bpd=3.39 * 2)
+    text = page(pd.DataFrame([trained, timed(dataset="cifar10", st_s=0.205)]))
+    table = text.partition("published | measured")[2]
+    line = line_of(table, "FInC", "bpd measured", "CIFAR-10")
+    assert line["L, K, width"] == "3, 32, 512"
+    assert (line["bpd published"], line["bpd measured"]) == ("3.39", "6.780")
+    assert (line["ST s, measured"], line["weights"]) == ("–", "trained")
+    times = next(" ".join(x.split()) for x in table.splitlines() if "0.205" in x)
+    assert "| 0.41 " in times and " 0.205 [0.400, 0.600] " in times and "| random " in times
+    assert not re.search(r"[| ](2\.00|0\.50) ", table.partition("Sources")[0])
 
 
 def test_an_imported_row_is_told_from_ours_on_the_same_device():
@@ -134,9 +191,9 @@ def test_an_imported_row_is_told_from_ours_on_the_same_device():
     line = next(line for line in text.splitlines() if "1.234" in line)
     assert "cpu (Some Lab: m)" in line
     assert "### Some Lab: m" in page(pd.DataFrame([make_row(), make_row() | theirs]))
-    readme = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text()
     shown = with_rows(
-        readme, nothing() | {"table2": pd.DataFrame([make_row(), make_row() | theirs])}
+        text, nothing() | {"table2": pd.DataFrame([make_row(), make_row() | theirs])}
     )
     assert "2.125" in shown
     assert "1.234" not in shown
@@ -150,17 +207,25 @@ def test_a_failed_cell_of_the_papers_data_is_not_missing():
 
 
 def test_a_sampling_time_of_a_model_that_does_not_invert_says_so_in_its_cell():
-    lost = make_row(dataset="cifar10", st_s=4.0, round_trip_error=0.92)
-    text = page(pd.DataFrame([lost, make_row("glow", st_s=3.0, round_trip_error=1e-6)]))
-    assert "4.00 [0.500, 0.500], does not invert in float32: round trip 0.92 |" in text
+    lost = timed(dataset="cifar10", st_s=4.0, round_trip_error=0.92)
+    text = page(pd.DataFrame([lost, timed("glow", st_s=3.0, round_trip_error=1e-6)]))
+    assert "4.00 [0.400, 0.600], does not invert in float32: round trip 0.92 |" in text
     assert text.count("does not invert in float32: round") == 1
 
 
 def test_no_page_divides_times_of_two_rows():
-    rows = [make_row(st_s=1.0), make_row("glow", st_s=5.0)]
-    text = page(pd.DataFrame(rows))
-    assert " 5.00 |" not in text
-    assert "× Glow" not in text
+    """A ratio is what was measured within the rounds, or there is none."""
+    rows = [timed(st_s=1.0), timed("glow", st_s=5.0)]
+    bare = [{k: v for k, v in row.items() if "_vs_" not in k} for row in rows]
+    for text in (page(pd.DataFrame(bare)), str(readme_of(bare).block("table2"))):
+        line = line_of(text, "FInC", "FT ms")
+        assert {value for name, value in line.items() if "÷" in name} == {"–"}
+        assert not re.search(r"[ |](0\.20|5\.00)[ 0]* ", text)
+    assert line_of(page(pd.DataFrame(rows)), "FInC", "FT ms")["ST ÷ Glow"] == "1.30 [1.20, 1.40]"
+
+
+def readme_of(rows):
+    return readme.page(nothing() | {"table2": pd.DataFrame(rows)})
 
 
 def test_a_failed_cell_has_a_footnote():
@@ -171,7 +236,10 @@ def test_a_failed_cell_has_a_footnote():
 
 def test_methods_and_data_that_nobody_listed_are_shown():
     text = " ".join(page(pd.DataFrame([make_row("scale", dataset="stamps")])).split())
-    assert "| stamps | scale | ok |" in text
+    assert "| stamps | scale | 2.125 | 2.440 |" in text
+    text = page(pd.DataFrame([timed("scale", dataset="stamps")]))
+    assert "### stamps, 100 images: m" in text
+    assert line_of(text, "scale", "FT ms")["FT ms"] == "500 [400, 600]"
 
 
 def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
@@ -184,53 +252,6 @@ def test_rows_of_all_machines_are_shown_and_old_commits_are_not():
     assert "1.111" not in text
     assert "2.222" in text
     assert "3.333" in text
-
-
-@pytest.mark.parametrize(
-    ("gap", "sentence"),
-    [
-        (-0.1, "FInC is better than Glow"),
-        (0.1, "FInC is worse than Glow"),
-        (0.0, "4 seeds: these seeds show differences from Glow of 0."),
-    ],
-)
-def test_differences_are_paired_by_seed(gap, sentence):
-    rows = []
-    for seed in range(4):
-        level = 2 + seed
-        noise = 0.01 * (-1) ** seed
-        rows.append(make_row("glow", preset="embedded_long", seed=seed, bpd=level))
-        rows.append(make_row("finc", preset="embedded_long", seed=seed, bpd=level + gap + noise))
-    assert sentence in page(pd.DataFrame(rows))
-
-
-def test_one_method_with_other_options_is_another_line():
-    rows = []
-    for size in (3, 5):
-        for seed in range(3):
-            row = make_row("finc", preset="embedded_long", seed=seed, bpd=size + 0.1 * seed)
-            method = {"name": "finc", "options": {"kernel_size": size}}
-            config = json.dumps({**json.loads(row["config"]), "method": method})
-            rows.append({**row, "config": config, "cell": f"{row['cell']}-{size}"})
-    text = page(pd.DataFrame(rows))
-    assert re.search(r"FInC, kernel_size = 3 +\| +3 \| +3\.100 ± 0\.100", text)
-    assert re.search(r"FInC, kernel_size = 5 +\| +3 \| +5\.100 ± 0\.100", text)
-
-
-def test_paired_interval_by_hand():
-    theirs = pd.DataFrame({"seed": [0, 1, 2], "bpd": [1.0, 2.0, 3.0]})
-    ours = pd.DataFrame({"seed": [2, 1, 0, 9], "bpd": [3.3, 2.2, 1.1, 0.0]})
-    found = paired_difference(ours, theirs, "bpd")
-    assert found.pairs == 3
-    assert found.mean == pytest.approx(0.2)
-    # t(0.975, 2) = 4.3027, standard error 0.1 / √3
-    assert found.mean + found.reach() == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4)
-    assert not found.resolved()
-    # 0.3 is 5.2 standard errors: more than 4.30, less than t(1 − 0.05/4, 2) = 6.21
-    clearer = paired_difference(ours.assign(bpd=ours["bpd"] + 0.1), theirs, "bpd")
-    assert clearer.resolved()
-    assert not clearer.resolved(among=2)
-    assert paired_difference(ours[:1], theirs, "bpd") is None
 
 
 def test_published_figures_have_label_source_and_known_names():
@@ -256,6 +277,82 @@ def test_numbers():
     assert en.with_quartiles(1.0, 0.5, 2.0) == "1.00 [0.500, 2.00]"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((1.234, 1.111, 1.399), "1.23 [1.11, 1.40]"),
+        ((0.1234, 0.1, 0.15), "0.12 [0.10, 0.15]"),
+        ((0.0512, 0.0499, 0.1), "0.051 [0.050, 0.100]"),
+        ((12.34, 9.99, 15.0), "12.34 [9.99, 15.00]"),
+        ((12.34, 11.11, 15.0), "12.3 [11.1, 15.0]"),
+        ((1234.5, 1100.4, 1300.0), "1,234 [1,100, 1,300]"),
+    ],
+)
+def test_a_ratio_with_its_interval(numbers, text):
+    assert en.with_interval(*numbers) == text
+
+
+def test_a_ratio_stands_there_with_all_three_sources_or_not_at_all():
+    whole = dict(zip(("x", "x_low", "x_high"), (1.5, 1.25, 1.75), strict=True))
+    row = {"cell": "c", "machine": "m", "commit": "1", "status": "ok", **whole}
+    found = en.ratio(pd.Series(row), "x")
+    assert found.text == "1.50 [1.25, 1.75]"
+    assert [source.field for source in found.sources] == ["x", "x_low", "x_high"]
+    for gone in whole:  # fewer than six rounds have no interval: then no ratio is shown
+        assert en.ratio(pd.Series(row).drop(gone), "x") == en.Entry(en.ABSENT)
+        assert en.ratio(pd.Series(row | {gone: float("nan")}), "x") == en.Entry(en.ABSENT)
+    for wrong in ({"status": "noisy"}, {"noisy": True}, {"status": "oom"}):
+        assert en.ratio(pd.Series(row | wrong), "x") == en.Entry(en.ABSENT)
+    assert en.ratio(pd.Series(row | {"noisy": False}), "x") == found
+    assert en.ratio(None, "x") == en.Entry(en.ABSENT)
+
+
+def test_a_time_of_a_noisy_row_says_so_and_its_counts_do_not():
+    row = {"cell": "c", "machine": "m", "commit": "1", "status": "noisy"}
+    row = pd.Series(row | {"st_s": 1.0, "st_q25_s": 0.5, "st_q75_s": 2.0, "parameters": 7.0})
+    assert en.value(row, "st_s").text == "1.00 (noisy)"
+    assert en.quartiles(row, "st").text == "1.00 [0.500, 2.00] (noisy)"
+    assert en.value(row, "parameters", en.whole).text == "7"
+    row["status"] = "oom"
+    assert en.value(row, "st_s").text == "oom"
+
+
+def test_the_verdict_counts_raw_ratios_and_those_whose_common_interval_is_below_one():
+    def one(name, ratio, high_all, **more):
+        row = {"name": name, "status": "ok", "compared": 12.0, "st_vs_x": ratio}
+        return row | {"st_vs_x_high_all": high_all, "ft_vs_x": 1.1, **more}
+
+    rows = [
+        one("fast", 0.5, 0.9),
+        one("perhaps", 0.5, 1.1),  # its own interval may be below 1, that of all is not
+        one("equal", 1.0, float("nan")),
+        one("slow", 2.0, 2.1),
+        one("noisy", 0.1, 0.2, status="noisy"),
+        one("marked", 0.1, 0.2, noisy=True),
+        one("failed", 0.1, 0.2, status="oom"),
+        one("not finite", 0.1, 0.2, samples_not_finite=1.0),  # its forward time counts
+        one("unknown", float("nan"), float("nan")),
+    ]
+    found = bl.verdict(pd.DataFrame(rows), ["st_vs_x", "ft_vs_x", "nothing"], lambda r: r["name"])
+    assert found == bl.Verdict(ratios=10, below=2, faster=["fast"], together=12)
+    nobody = bl.verdict(pd.DataFrame(rows[4:7]), ["st_vs_x"], lambda row: row["name"])
+    assert nobody == bl.Verdict(0, 0, [], 0)
+
+
+def test_the_page_says_what_its_ratios_say():
+    rows = [timed("glow"), timed(**RATIOS_BELOW), timed("cinc")]
+    text = " ".join(page(pd.DataFrame(rows)).split())
+    assert "Of 6 ratios of FT, ST and training step to Glow, 3 are below 1." in text
+    faster = ", ".join(["FInC on digits 8×8"] * 3)
+    assert f"all 40 ratios of this page together, faster than Glow: {faster}." in text
+    wide = {f"{name}_high_all": 1.0 for name in TO_GLOW}
+    rows[1] |= wide
+    text = " ".join(page(pd.DataFrame(rows)).split())
+    assert "3 are below 1." in text
+    assert "none is faster than Glow." in text
+    assert "20 rounds in each of 3 processes" in text
+
+
 def committed(path):
     """The file as it was committed, "" if it was not: a sweep of one's own changes results/."""
     shown = subprocess.run(
@@ -274,61 +371,66 @@ def test_the_committed_pages_come_from_the_committed_rows(tmp_path):
             data.write_text(committed(f"results/data/{name}.csv"))
         rows[name] = read_table(data)
         assert committed(f"results/{name}.md") == table.page(rows[name]).markdown(), name
-    readme = committed("README.md")
-    assert with_rows(readme, rows) == readme
+    text = committed("README.md")
+    assert with_rows(text, rows) == text
 
 
 def test_the_readme_says_what_the_rows_say():
-    readme = (ROOT / "README.md").read_text()
-    empty = with_rows(readme, nothing())
+    readme_text = (ROOT / "README.md").read_text()
+    empty = with_rows(readme_text, nothing())
     assert "times as long" not in empty.partition("<!-- figures")[2][:300]
     assert ".svg" not in empty.partition("<!-- figures")[2].partition("end of figures")[0]
-    timing = {"dataset": "cifar10", "preset": "paper_timing", "ft_s": 1.0}
     flows = [
-        make_row("glow", ft_s=1.0, st_s=1.5),
-        make_row("macow", ft_s=1.0, st_s=7.25, timed_images=100, samples_not_finite=3),
-        make_row("glow", **timing, st_s=9.0),  # of which nothing is published
-        make_row("finc", **timing, st_s=1.25, round_trip_error=1e-6),
-        make_row("emerging", **timing, st_s=1.75, round_trip_error=1e-6),
+        timed("glow", st_s=0.015),
+        timed("finc", **sized("st_vs_ft", 1.25), **sized("st_published_vs_st", 1.5)),
+        timed("emerging", **sized("st_vs_ft", 1.75), **sized("st_published_vs_st", 35.0)),
+        timed("macow", samples_not_finite=3, **sized("st_vs_ft", 0.25)),
+        timed("cinc", status="oom"),
     ]
+    del flows[0]["st_vs_ft"], flows[0]["st_published_vs_st"]
     flows += [row | {"machine": "older", "st_s": 99.0, "date": "2025-01-01"} for row in flows]
     here = {"status": "ok", "machine": "m", "device": "cpu", "date": "2026-01-01", "config": "{}"}
     here |= {"commit": "abc", "dirty": False, "torch": "2", "threads": 2}
-    layer = here | {
-        "fastest_torch_forward": "four",
-        "channels": 12,
-        "batch": 100,
-        "inverse_s": 1.0,
-        "torch_forward_s": 4.0,
-    }
-    layer |= {"fresh_s": 2.0, "n": 8, "k": 3, "point": "n8"}
-    layer |= {"inverse_diagonal_channel_s": 33.0}
+    layer = here | seconds("torch_forward", "inverse", "fresh", "inverse_diagonal_channel")
+    layer |= {"fastest_torch_forward": "four", "channels": 12, "batch": 100, "k": 3}
+    layers = [
+        layer
+        | {"cell": f"c12-b100/n{n}", "point": f"n{n}", "n": n, **sized(scaling_page.FRESH, ratio)}
+        for n, ratio in ((8, 0.5), (64, 0.67))
+    ]
     sampling = [
-        {**here, "cell": method, "method": method, "width": 16, "size": "8x8"}
-        | {"repeats": 3}
-        | {f"st_{batch}_s": seconds * batch for batch in figure4.BATCHES}
-        | {"st_1_s": seconds * (4 if method == "finc" else 1)}
-        for method, seconds in (("glow", 2.0), ("finc", 2.5), ("macow", 13.0))
+        {**here, "cell": f"8x8/{method}", "method": method, "width": 16, "size": "8x8"}
+        | seconds(*(f"st_{batch}" for batch in figure4.BATCHES))
+        for method in ("glow", "finc", "macow")
     ]
     rows = {
         "table2": pd.DataFrame(flows),
-        "scaling": pd.DataFrame(
-            [
-                {**layer, "cell": "a"},
-                {**layer, "cell": "b", "inverse_s": 3, "torch_forward_s": 3, "n": 64},
-            ]
-        ),
+        "scaling": pd.DataFrame(layers),
         "figure4": pd.DataFrame(sampling),
     }
-    said = with_rows(readme, rows)
-    worst = 17.19 / 0.49  # Emerging's figures
-    assert f"take up to {worst:.0f} times as long as the forward pass (Emerging on CIFAR" in said
-    assert "On cpu sampling takes 1.25 to 1.75 times as long with our solver, " in said
+    said = with_rows(readme_text, nothing() | rows)
+    ends = "1.25 [1.15, 1.35] (FInC) to 1.75 [1.65, 1.85] (Emerging)"
+    assert f"- Whole models on digits 8×8: sampling takes {ends} times as long as the" in said
+    ends = "1.50 [1.40, 1.60] (FInC) to 35.0 [34.9, 35.1] (Emerging)"
+    assert f"by each paper's own algorithm it takes {ends} times as long as that" in said
     assert "99.0" not in said
-    assert "MaCow on digits 8×8: 3 of 100 samples" in said.partition("end of table2")[0]
-    assert "n 8 to 64, k 3 to 3) takes 0.50 to 0.67 of torch's fastest forward pass" in said
+    assert line_of(said, "Glow", "ST ms")["ST ms"] == "15.0"
+    told = said.partition("end of table2")[0]
+    assert "MaCow on digits 8×8: 3 of 100 samples" in told
+    assert "`default-digits-times/cinc`: oom" in told
+    ends = "0.50 [0.40, 0.60] (12 channels, 100 images, n = 8, k = 3) to 0.67 [0.57, 0.77] (12 "
+    assert f"into newly allocated memory, takes {ends}channels, 100 images, n = 64, k = 3)" in said
+    assert "of the same layer, over 2 sizes (cpu)." in said
     assert "](results/figures/scaling-m-c12-b100.svg)" in said
     assert "](results/figures/figure4-m-w16.svg)" in said
+
+
+def sized(name, center):
+    return {f"{name}{end}": center + shift for end, shift in ENDS.items()}
+
+
+def seconds(*names):
+    return {f"{name}{quartile}_s": 0.5 for name in names for quartile in ("", "_q25", "_q75")}
 
 
 def test_readme_markers():

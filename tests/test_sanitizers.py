@@ -11,7 +11,8 @@ from invconv.rows.provenance import ROOT
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 
 
-@pytest.mark.parametrize("openmp", ["ON", pytest.param("OFF", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("openmp", ["ON", "OFF"])
 def test_driver(tmp_path, openmp, record_property):
     assert shutil.which("cmake"), "cmake builds the driver: pip install cmake"
     configure = [

@@ -40,10 +40,10 @@ def test_eight_cells_of_which_some_raise(slurm, tmp_path):
     assert code == 1
     assert "8 cells wait or run" in text
     assert "4 of 8 cells ok" in text
-    assert text.count("error: ValueError: 9 levels halve the image 9 times") == 4
-    assert sorted(outcomes(sweep)) == [["error"]] * 4 + [["ok"]] * 4
+    assert "and 2 more: refused: 9 levels halve the image 9 times" in text
+    assert sorted(outcomes(sweep)) == [["ok"]] * 4 + [["refused"]] * 4
     frame = read_table(tmp_path / "runs" / "tiny" / "results" / "data" / "table2.csv")
-    assert sorted(frame["status"]) == ["error"] * 4 + ["ok"] * 4
+    assert frame["status"].tolist() == ["ok"] * 4
     arrays = {attempts(cell)[0].job for cell in sweep.cells()}
     assert len({job.partition("_")[0] for job in arrays}) == 1
     assert len(arrays) == 8
@@ -53,6 +53,7 @@ def test_eight_cells_of_which_some_raise(slurm, tmp_path):
     assert "4 of 4 cells ok" in text
 
 
+@pytest.mark.slow
 def test_a_killed_cell_a_killed_parent_scancel_and_two_sweeps_at_once(slurm, tmp_path):
     sweep = Sweep(
         tmp_path,
@@ -80,7 +81,7 @@ def test_a_killed_cell_a_killed_parent_scancel_and_two_sweeps_at_once(slurm, tmp
     sweep.slurm("scancel", *jobs)
     sweep.wait_for(lambda: not jobs & {j.partition("_")[0] for j in sweep.queue()}, "scancel")
     listed = sweep.invconv("list", "runs/tiny/table2")
-    assert re.search(rf"{killed.name} +missing: attempt 1, SLURM job .* died", listed)
+    assert re.search(rf"{killed.name} +died( at step .*,|:) attempt 1, SLURM job ", listed)
     assert re.search(r"4 cells: .*\d ok", listed)
     assert "table2: " in sweep.invconv("collect", "runs/tiny/table2", "--results", "partial")
     partial = read_table(tmp_path / "partial" / "data" / "table2.csv")

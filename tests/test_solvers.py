@@ -1,16 +1,27 @@
 """The triangular convolution, its inverse and their gradients."""
 
+import warnings
+from unittest.mock import Mock
+
 import pytest
 import torch
 from cases import Case, cases, make
 
 from invconv import NumericalError, solve_triangular_conv2d, triangular_conv2d
-from invconv.solvers import FORWARD_METHODS, METHODS, compiled, known_methods, methods, resolve
+from invconv.solvers import (
+    FORWARD_METHODS,
+    METHODS,
+    compiled,
+    jacobi,
+    known_methods,
+    methods,
+    resolve,
+)
 from invconv.solvers.operator import triangular_op, triangular_out_op
 from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, transpose_channels
 
 CPU = torch.device("cpu")
-FAST = ["wavefront", "compiled"]
+FAST = ["wavefront", "compiled", "jacobi"]
 PUBLISHED = ["diagonal_channel", "raster_serial"]
 HERE = [method for method in METHODS if method != "diagonal_channel_4"]
 
@@ -456,3 +467,30 @@ def test_what_runs():
 def test_corner_names():
     assert parse_corners("br", 2) == (3, 3)
     assert parse_corners(CORNERS, 4) == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.02, 0.5, 3.0])
+@pytest.mark.parametrize("anchor", [None, "center"])
+def test_jacobi_needs_no_more_iterations_than_it_says(size, anchor, float64, monkeypatch):
+    case = Case(2, 3, (3, 3), (9, 8), anchor)
+    z, weight = torch.randn(4, 6, 9, 8), size * torch.randn(6, 3, 3, 3) / 27
+    row, column = (1, 1) if anchor else (2, 2)
+    weight[:, :, row, column] += torch.eye(3).repeat(2, 1)
+    problem = parse_problem(z, weight, *case.arguments.values(), "z")
+    most = jacobi.most_iterations(weight, problem, (9, 8), z.dtype)
+    assert most <= problem.steps(9, 8, 3) - 1
+    if size == 0.02:
+        assert most < 15, "a bound by the size of the weights"
+    counted = Mock(side_effect=jacobi.convolve_torch)
+    monkeypatch.setattr(jacobi, "convolve_torch", counted)
+    x = solve_triangular_conv2d(z, weight, method="jacobi", **case.arguments)
+    assert counted.call_count <= most
+    truth = solve_triangular_conv2d(z, weight, method="reference", **case.arguments)
+    torch.testing.assert_close(x, truth)
+
+
+def test_jacobi_is_never_chosen_by_itself(monkeypatch):
+    monkeypatch.setattr(methods, "_missing", lambda device: "no kernels")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert resolve("auto", CPU) == "wavefront"

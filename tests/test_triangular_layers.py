@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import entries
 
 from invconv import CInC, Emerging, FInC, InverseFlow, NumericalError, TriangularConv, build
 from invconv.bench.counting import count_parameters
@@ -125,9 +126,9 @@ def test_initialisation_is_the_released_one(name):
     layer = build(name, (40, 8, 8))
     convs = [part for part in layer.modules() if isinstance(part, TriangularConv)]
     for conv in convs:
-        free = conv.weight[conv._free]
-        assert abs(free.std().item() / std - 1) < 0.05
-        diagonal = conv.triangular_weight()[conv._on_diagonal]
+        free, on_diagonal = entries(conv)
+        assert abs(conv.weight[free].std().item() / std - 1) < 0.05
+        diagonal = conv.triangular_weight()[on_diagonal]
         assert (diagonal - 1).abs().max() < (1e-7 if name == "finc" else 5 * std)
         assert (diagonal != 1).any() == (name != "finc")
     x = torch.randn(2, 40, 8, 8)
@@ -228,7 +229,7 @@ def test_a_learned_diagonal_may_be_negative(float64):
     torch.manual_seed(1)
     layer = TriangularConv(50, (2, 2), diagonal="learned", std=1.0)
     assert 0 < (layer.sign < 0).sum() < 25
-    diagonal = layer.triangular_weight()[layer._on_diagonal]
+    diagonal = layer.triangular_weight()[entries(layer)[1]]
     assert (diagonal.sign() == layer.sign).all()
 
 

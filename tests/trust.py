@@ -19,8 +19,8 @@ from xml.etree import ElementTree
 
 import torch
 
-from invconv.rows import Row, Status, add, provenance, table_of
-from invconv.rows.provenance import ROOT
+from invconv.rows import Row, Status, add, table_of
+from invconv.rows.provenance import ROOT, provenance
 from invconv.tables.trust import RUN, TABLE
 
 KINDS = {
@@ -33,19 +33,26 @@ KINDS = {
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
     "layers: growth, and what is not finite": r"test_numerical",
-    "solvers against the reference": r"test_(solvers|random_problems|baselines)\.",
+    "solvers against the reference": r"test_(solvers|random_problems|baselines|ladder)\.",
     "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
-    "flows and likelihood": r"test_(flows|likelihood)\.",
+    "flows and likelihood": (
+        r"test_(flows|likelihood|coupling_free|common_numbers|actnorm|odd_inputs)\."
+    ),
     "other libraries": r"test_integrations",
     "damaged, wrong and hostile checkpoints": r"test_fuzz_checkpoints",
     "damaged, wrong and hostile rows and settings": r"test_fuzz_rows",
     "damaged and hostile image files": r"test_fuzz_data",
     "data": r"test_data_",
     "training and evaluation": r"test_(training|interruption|evaluation|presets|pictures)\.",
-    "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts)\.",
-    "measuring": r"test_(bench|bench_gpu|benchmarks|memory|scaling|accuracy|table\d|figure4)\.",
-    "pages and the explorer": r"test_(report|map|published|explorer|contributed|trust)\.",
-    "packaging and house rules": r"test_(install|house|newcomers)\.",
+    "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts|outcomes|commands)\.",
+    "measuring": (
+        r"test_(bench|bench_gpu|benchmarks|clock|verification|memory|scaling|accuracy|table\d"
+        r"|figure4|versus|ranking|depth)\."
+    ),
+    "pages and the explorer": (
+        r"test_(report|map|published|explorer|contributed|trust|comparison)\."
+    ),
+    "packaging and house rules": r"test_(install|house|newcomers|encodings|environment)\.",
     "examples in docstrings": r"^invconv/",
 }
 """What is tested → the tests, by the first pattern that their name contains."""

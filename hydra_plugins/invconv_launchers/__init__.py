@@ -8,7 +8,6 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-    from invconv.sweeps.application import Cell
+    from invconv.sweeps.cells import Cell
 
 
 class _Cells(Launcher):
@@ -31,6 +30,10 @@ class _Cells(Launcher):
 
     records = True
     """Whether the wanted cells are written down in the sweep's folder."""
+    jobs = False
+    """Whether they become jobs of submitit."""
+    here = True
+    """Whether they run on this machine, which has to see their data."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -42,20 +45,27 @@ class _Cells(Launcher):
             raise TypeError(f"{type(self).__name__} launches the tables of invconv alone")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if self.records:
-            task_function.check_folder(Path(config.runs))
+            task_function.check(config, self.jobs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Composes the cells and starts them; their rows tell what became of them."""
+        from invconv.terminal import terminal
+
         setup_globals()
         composed, loader = [], self.hydra_context.config_loader
-        for number, overrides in enumerate(map(list, job_overrides), initial_job_idx):
+        shared = self.task_function.application.shared(job_overrides)
+        # a cell's files are in its own folder wherever it runs, and the paths are relative
+        fixed = [*shared, "hydra.job.chdir=false"]
+        every = ([*overrides, *fixed] for overrides in job_overrides)
+        for number, overrides in enumerate(every, initial_job_idx):
             config = loader.load_sweep_config(self.config, overrides)
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
             composed.append((number, overrides, config))
-        self.start(self.task_function.note(composed, self.records))
+        with terminal():  # otherwise Hydra explains a reader that has gone with a traceback
+            self.start(self.task_function.note(composed, self.records, self.here))
         return []
 
     @abstractmethod
@@ -68,6 +78,8 @@ class BasicLauncher(_Cells):
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
         """Runs them."""
+        self.task_function.warn_if_busy()
+        self.task_function.took = []
         for cell in cells.values():
             where = ("hydra.sweep.dir", "hydra.sweep.subdir")
             result = run_job(self.task_function, cell.composed, *where, self.hydra_context)
@@ -77,7 +89,7 @@ class BasicLauncher(_Cells):
 class ListLauncher(_Cells):
     """Starts nothing, and prints every cell with its state."""
 
-    records = False
+    records = here = False
 
     def __init__(self, **_: object) -> None:
         """Takes SLURM's options, too: a command line can be listed as it is."""
@@ -93,6 +105,8 @@ class ListLauncher(_Cells):
 class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
     """Cells as jobs through submitit; a job runs this object, as the plugin's launchers do."""
 
+    jobs = True
+
     def __call__(
         self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
     ) -> JobReturn:
@@ -100,13 +114,15 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         import torch
 
         from invconv.sweeps import jobs
+        from invconv.terminal import terminal
 
         if "SLURM_CPUS_PER_TASK" in os.environ and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(int(os.environ["SLURM_CPUS_PER_TASK"]))
         self.folder = self.folders[number]
         self.began = time.time(), jobs.checkpoints(self.folder)
-        result = super().__call__(overrides, key, number, job, state)
-        result.return_value  # noqa: B018 - raises what the task raised
+        with terminal():
+            result = super().__call__(overrides, key, number, job, state)
+            result.return_value  # noqa: B018 - raises what the task raised
         return result
 
     def checkpoint(self, *arguments: object) -> "DelayedSubmission":
@@ -141,6 +157,7 @@ class LocalLauncher(_Submitted):
 class SlurmLauncher(_Submitted):
     """Every cell a task of a job array."""
 
+    here = False
     _EXECUTOR = "slurm"
 
 

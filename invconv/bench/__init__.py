@@ -1,6 +1,5 @@
-"""The clock: what is timed, verified before, and compared."""
+"""The clock: what is verified before it is timed, blocks of calls, and ratios with intervals."""
 
-from invconv.bench.flow_timing import time_flow
-from invconv.bench.timing import Timing, spread, time_interleaved
+import lazy_loader
 
-__all__ = ["Timing", "spread", "time_flow", "time_interleaved"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

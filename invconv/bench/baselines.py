@@ -71,13 +71,13 @@ def torch_forwards(x: Tensor, weight: Tensor) -> Calls:
 
     return {
         "four": lambda: torch.cat(padded(), 1, out=out),
-        "four fresh": lambda: torch.cat(padded(), 1),
-        "four cropped": lambda: cropped(
+        "four_fresh": lambda: torch.cat(padded(), 1),
+        "four_cropped": lambda: cropped(
             [F.conv2d(part, w, padding=p) for part, w in zip(x.chunk(4, 1), corners, strict=True)]
         ),
         "grouped": lambda: cropped(F.conv2d(x, grouped, padding=p, groups=4).chunk(4, 1)),
         "dense": lambda: F.conv2d(x, dense, padding=p),
-        "dense channels-last": lambda: F.conv2d(x_last, dense_last, padding=p),
+        "dense_channels_last": lambda: F.conv2d(x_last, dense_last, padding=p),
     }
 
 
@@ -87,8 +87,8 @@ def pointwise(x: Tensor, matrix: Tensor) -> Calls:
     flat = x.flatten(2)
     out = torch.empty_like(flat)
     return {
-        "1x1 conv2d": lambda: F.conv2d(x, kernel),
-        "1x1 matmul": lambda: torch.matmul(matrix, flat, out=out),
+        "1x1_conv2d": lambda: F.conv2d(x, kernel),
+        "1x1_matmul": lambda: torch.matmul(matrix, flat, out=out),
     }
 
 

@@ -12,6 +12,7 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import flop_registry
 
+from invconv.cache import held
 from invconv.conv import InvertibleConv, Shape
 from invconv.flows import LevelFlow
 
@@ -114,7 +115,8 @@ def _count(layer: InvertibleConv, shape: Shape, call: Callable[[Tensor], object]
     image = torch.randn(1, *shape, dtype=like.dtype, device=like.device)
     with torch.no_grad():
         call(image)  # keeps what is cached in eval mode
-        graph = make_fx(call)(image).graph
+        with held(layer):
+            graph = make_fx(call)(image).graph
     graph.eliminate_dead_code()
     return sum(_count_node(node) for node in graph.nodes if node.op == "call_function")
 

@@ -1,77 +1,32 @@
-"""Forward time (FT) and sampling time (ST) of a whole flow."""
+"""Forward time (FT) and sampling time (ST) of whole flows, side by side."""
 
-import copy
-import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from invconv.bench.blocks import Measured, Process, guarded_parts
+from invconv.bench.clock import Call, Clock, Timed, time_calls
 from invconv.bench.counting import outermost_convolutions
-from invconv.bench.memory import keep_freed_memory, peak_extra_bytes
-from invconv.bench.timing import row_values, spread, time_interleaved
+from invconv.bench.memory import peak_extra_bytes
+from invconv.bench.ratios import Ratio
+from invconv.bench.verification import verify_parts, verify_round_trip
 from invconv.flows import LevelFlow
-from invconv.numerical import TRUSTED, relative_error
-from invconv.rows import Incorrect, Values
+from invconv.rows import Values
 from invconv.solvers import METHODS
 
-EXACT = 1e-6
-"""The largest error in float64 of the round trip, or of that of every part alone."""
-VERIFIED = 32
-"""How many of the timed images the round trip is verified on."""
-FEW = 4
-"""The same for the papers' algorithms, which may be a hundred times slower."""
-
-
-def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
-    """Verify decode(encode(y)) = y for dequantized ``images`` by ‖decode(encode(y)) − y‖ / ‖y‖.
-
-    An exact inverse may still lose digits: the inverse of a k×k convolution amplifies errors
-    along the image, and in a deep flow the losses of all layers multiply. So where the error
-    exceeds 1e-3, the same weights have to round-trip in float64, and where that is not enough,
-    every part of the flow alone, on the input that it has there. A wrong inverse fails in every
-    precision.
-
-    Returns:
-        The errors that were needed, all relative: round_trip_error, round_trip_error_float64,
-        part_round_trip_error. One that is not finite is replaced by round_trip_overflows.
-
-    Raises:
-        Incorrect: if the last of them is not finite or exceeds 1e-6.
-    """
-    errors = {"round_trip_error": _round_trip_error(flow, images)}
-    if errors["round_trip_error"] <= TRUSTED:
-        return {**errors}
-    exact = copy.deepcopy(flow).double()
-    last = errors["round_trip_error_float64"] = _round_trip_error(exact, images)
-    if not last <= EXACT:
-        last = errors["part_round_trip_error"] = _round_trip_error(exact, images, alone=True)
-    if not last <= EXACT:
-        lost = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-        raise Incorrect(
-            f"the flow does not invert: relative errors {lost}; allowed are {TRUSTED:.0e}, or "
-            f"in float64 {EXACT:.0e}, of the whole flow or of every part alone"
-        )
-    finite: Values = {name: error for name, error in errors.items() if math.isfinite(error)}
-    return finite if len(finite) == len(errors) else finite | {"round_trip_overflows": True}
-
-
-@torch.no_grad()
-def _round_trip_error(flow: LevelFlow, images: Tensor, alone: bool = False) -> float:
-    """Of the flow, or the largest one of its parts ``alone``: NaN if one is."""
-    generator = torch.Generator(images.device).manual_seed(0)
-    y = flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
-    if not alone:
-        return relative_error(flow.decode(flow.encode(y)[0]), y)
-    errors = []
-    for part in (part for level in flow.levels for part in level.children()):
-        x = y
-        y, *latent, _ = part(x)
-        errors.append(relative_error(part.inverse(y, *latent), x))  # type: ignore[operator]
-    return torch.tensor(errors).max().item()
+VERIFIED = 16
+"""How many of the timed images the round trips are verified on."""
+KINDS = ("ft", "ft_cold", "st", "st_published", "train_step")
+"""The calls of a flow, see `FlowCalls`."""
+RARE = ("ft_cold", "train_step")
+"""Calls that take part in a few rounds."""
+AGAIN = "_again"
+"""What the name of a call ends with that is timed twice."""
 
 
 def _choosing(flow: nn.Module) -> list[Any]:
@@ -107,88 +62,155 @@ def published_inverses(flow: nn.Module) -> Iterator[bool]:
             part.inverse_method = method
 
 
-def verify_published(flow: LevelFlow, images: Tensor) -> Values:
-    """The papers' algorithms' published_round_trip on a few images, where it is finite."""
+def verify_flow(flow: LevelFlow, images: Tensor) -> Values:
+    """Verify a flow before it is timed, by our inverses and by its paper's.
+
+    As it is, see `verify_round_trip`, and every part alone on perturbed weights, see
+    `verify_parts`; the errors of the papers' algorithms have names that begin with "published".
+    It is in eval mode afterwards.
+
+    Raises:
+        Incorrect: if one of them fails.
+    """
+    flow.eval()
+    images = images[:VERIFIED]
+    values = verify_round_trip(flow, images) | verify_parts(flow, images)
     with published_inverses(flow) as known:
-        errors = verify_round_trip(flow, images[:FEW]) if known else {}
-    error = errors.get("round_trip_error")
-    return {} if error is None else {"published_round_trip": error}
+        if known:
+            errors = {**verify_round_trip(flow, images), **verify_parts(flow, images, False)}
+            for old, new in (
+                ("round_trip_error", ""),
+                ("perturbed_round_trip_error", "_perturbed"),
+            ):
+                if old in errors:
+                    values[f"published_round_trip{new}"] = errors[old]
+    return values
 
 
-def time_flow(
-    flow: LevelFlow,
-    images: Tensor,
-    warmup: int = 2,
-    repeats: int = 20,
-    training: bool = True,
-    published: int = 0,
-) -> Values:
-    """Verify the round trip on up to 32 images, then time the flow on all of them.
+class FlowCalls:
+    """The calls of one flow that a block times; `before` prepares each outside the clock.
 
-    A forward pass is `LevelFlow.log_prob` of ``images`` without gradients, a sampling pass draws
-    as many images; both run in eval mode. Their block holds the forward pass twice (A/A), and
-    sampling by the paper's algorithm where one can run here. A training step, forward and
-    backward of the same batch in training mode, has its own block; the gradients of the step
-    before are dropped outside the clock.
+    ft is a forward pass: `LevelFlow.log_prob` of the images without gradients, in eval mode, so
+    that whatever depends on parameters alone is cached; ft_cold is the same in training mode,
+    which computes W⁻¹, log|det W| and the like again. st draws as many images; st_published does
+    so by the papers' algorithms, where one can run here. train_step is a forward and backward
+    pass in training mode; the gradients of the step before are dropped outside the clock.
 
     Args:
         flow: it is in eval mode afterwards.
         images: (B, C, H, W), integers.
-        published: repeats of sampling by the paper's algorithm. Fewer than ``repeats``, for a
-            slow one, have a block of their own.
-
-    Returns:
-        What was timed and verified; train_step_extra_bytes, the step's peak memory above what is
-        held anyway; samples_not_finite in the last sampling pass by ours; on a GPU
-        peak_memory_bytes, of all but a slow paper's algorithm.
+        kinds: which of these calls.
     """
-    device, n = images.device, len(images)
-    flow.eval()
-    values: Values = {"memory_kept": keep_freed_memory(device)}
-    values |= verify_round_trip(flow, images[:VERIFIED])
 
-    def step() -> None:
-        flow.log_prob(images).sum().backward()
+    def __init__(self, flow: LevelFlow, images: Tensor, kinds: Collection[str] = KINDS) -> None:
+        self.flow, self.images, self.infinite = flow, images, 0
+        forward = partial(torch.no_grad()(flow.log_prob), images)
+        calls: dict[str, Call] = {"ft": forward, "ft_cold": forward, "st": self.sample}
+        with published_inverses(flow) as known:
+            if known:
+                calls["st_published"] = partial(flow.sample, len(images), only_finite=True)
+        calls["train_step"] = self.step
+        self.calls = {kind: call for kind, call in calls.items() if kind in kinds}
 
-    def forget(_: str = "") -> None:
-        flow.zero_grad(set_to_none=True)
+    def sample(self) -> None:
+        """Draw as many images; those that are not finite are counted."""
+        finite = self.flow.sample(len(self.images), only_finite=True)
+        self.infinite = max(self.infinite, len(self.images) - len(finite))
 
-    def sample() -> None:
-        values["samples_not_finite"] = n - len(flow.sample(n, only_finite=True))
+    def step(self) -> None:
+        """One forward and backward pass."""
+        self.flow.log_prob(self.images).sum().backward()
 
-    by_paper: dict[str, Callable[[], object]] = {}
-    with published_inverses(flow) as known:
-        if published and known:
-            by_paper["st_published"] = partial(flow.sample, n, only_finite=True)
-    if by_paper:
-        values |= verify_published(flow, images)
-    chosen = ExitStack()
+    def before(self, kind: str) -> None:
+        """Switch the flow to what ``kind`` needs, and drop gradients."""
+        self.flow.zero_grad(set_to_none=True)
+        use_method(self.flow, "published" if kind == "st_published" else "auto")
+        self.flow.train(kind in RARE)
 
-    def choose(name: str) -> None:
-        chosen.close()
-        if name in by_paper:
-            chosen.enter_context(published_inverses(flow))
+    def after(self) -> Values:
+        """What a row says beside the times; the flow is in eval mode afterwards."""
+        values: Values = {"timed_images": len(self.images), "samples_not_finite": self.infinite}
+        if "train_step" in self.calls:
+            self.before("train_step")
+            values["train_step_extra_bytes"] = peak_extra_bytes(self.step, self.images.device)
+        self.before("ft")
+        return values
 
-    forward = partial(torch.no_grad()(flow.log_prob), images)
-    slow = by_paper if published < repeats else {}
-    calls: dict[str, Callable[[], object]] = {"ft": forward, "st": sample, "again": forward}
-    calls |= {} if slow else by_paper
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    times = time_interleaved(calls, device, warmup, repeats, choose)
-    chosen.close()
-    if training:
-        flow.train()
-        times |= time_interleaved({"train_step": step}, device, warmup, repeats, forget)
-        forget()
-    if device.type == "cuda":
-        values["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
-    if training:
-        values["train_step_extra_bytes"] = peak_extra_bytes(step, device)
-        forget()
+
+def time_together(
+    flows: Mapping[str, FlowCalls],
+    device: torch.device,
+    clock: Clock,
+    process: Process,
+    reference: str,
+    end: str = "",
+) -> Timed:
+    """Time the calls of several flows in one block, each named ``flow/kind`` and ``end``.
+
+    Those of the ``reference`` that others are divided by are there twice, for A/A.
+    """
+    calls = {
+        f"{n}/{kind}{end}": run for n, flow in flows.items() for kind, run in flow.calls.items()
+    }
+    if reference in flows:
+        twins = {kind: run for kind, run in flows[reference].calls.items() if kind in ("ft", "st")}
+        calls |= {f"{reference}/{kind}{end}{AGAIN}": run for kind, run in twins.items()}
+
+    def before(name: str) -> None:
+        flow, _, call = name.partition("/")
+        flows[flow].before(call.removesuffix(AGAIN).removesuffix(end))
+
+    few = {name for name in calls if name.partition("/")[2].removesuffix(end) in RARE}
+    return time_calls(calls, device, clock, few=few, before=before, seed=process.number)
+
+
+def time_flows(
+    names: Iterable[str],
+    build: Callable[[str], tuple[LevelFlow, Values]],
+    images: Tensor,
+    timed: int,
+    clock: Clock,
+    process: Process,
+    reference: str,
+    label: str = "method",
+    kinds: Collection[str] = KINDS,
+) -> Measured:
+    """Verify whole flows and time them in one block, a part of the cell for each.
+
+    Args:
+        names: of the parts.
+        build: makes the flow of a name, initialized, and what its row says of it.
+        images: (B, C, H, W), integers; ``timed`` of them are timed.
+        label: the column with the name.
+    """
+    flows = dict[str, FlowCalls]()
+
+    def prepare(name: str) -> Values:
+        flow, values = build(name)
         flow.eval()
-    if slow:
-        times |= time_interleaved(slow, device, min(1, warmup), published, choose)
-        chosen.close()
-    values["aa_spread"] = spread(times["ft"], times.pop("again"))
-    return values | row_values(times) | {"timed_images": n, "repeats": repeats}
+        values = {**values, **verify_flow(flow, images)} if process.first else {}
+        flows[name] = FlowCalls(flow, images[:timed], kinds)
+        return values
+
+    parts = guarded_parts({name: {label: name} for name in names}, process, prepare)
+    found = time_together(flows, images.device, clock, process, reference)
+    for name, flow in flows.items():
+        parts[name] = replace(parts[name], values={**parts[name].values, **flow.after()})
+    return Measured([found], parts=parts)
+
+
+def flow_ratios(reference: str, end: str = "") -> list[Ratio]:
+    """Return what is divided: by the reference's time, and within a flow."""
+
+    def ratio(above: str, below: str, name: str) -> Ratio:
+        return Ratio(name, f"*/{above}{end}", f"{below}{end}")
+
+    to = f"{end}_vs_{reference}"
+    return [
+        *(ratio(kind, f"{reference}/{kind}", kind + to) for kind in ("ft", "st", "train_step")),
+        ratio("st_published", f"{reference}/st", f"st_published{to}"),
+        ratio("st", "*/ft", f"st{end}_vs_ft"),
+        ratio("ft_cold", "*/ft", f"ft_cold{end}_vs_ft"),
+        ratio("st_published", "*/st", f"st_published{end}_vs_st"),
+        *(Ratio(f"aa_{x}{end}", f"*/{x}{end}{AGAIN}", f"*/{x}{end}") for x in ("ft", "st")),
+    ]

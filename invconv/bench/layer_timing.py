@@ -1,18 +1,20 @@
 """One triangular layer: verified, then timed together with what it is compared with."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench.baselines import pointwise, torch_forwards, tuned
+from invconv.bench.baselines import Calls, pointwise, torch_forwards, tuned
+from invconv.bench.clock import Call
 from invconv.bench.gpu_tools import captured, tf32
-from invconv.bench.timing import Timing, spread, time_interleaved
+from invconv.bench.ratios import Ratio
 from invconv.numerical import relative_error
-from invconv.rows import Incorrect, Values
+from invconv.rows import Block, Incorrect, Values
 from invconv.solvers import resolve
 from invconv.solvers.problem import CORNERS
 
@@ -49,72 +51,105 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class LayerTimes:
-    """What `time_layer` measured.
+class LayerCalls:
+    """The calls of one layer that a block times, and what was verified of them.
 
-    The errors are those of each method's round trip. The times are of "inverse" and "forward",
-    both into a reused output; "fresh", the inverse into new memory; each of torch's forwards and
-    1×1 convolutions; the fastest of each, "torch_forward" and "pointwise"; each method but
-    "compiled"; with ``graphs`` "inverse_eager" and "forward_eager", plain calls. The values are a
-    row's others.
+    "inverse" and "forward", both into a reused output; "inverse_again", the same once more for
+    A/A; "fresh", the inverse into new memory; each of torch's forwards and 1×1 convolutions; each
+    method but "compiled"; with graphs also "inverse_hot" and "forward_hot", `HOT` calls in one
+    graph, and "inverse_eager" and "forward_eager", plain ones.
     """
 
-    errors: Mapping[str, float]
-    times: Mapping[str, Timing]
+    calls: Mapping[str, Call]
     values: Values
 
 
-def time_layer(
-    layer: Layer,
-    methods: Iterable[str],
-    repeats: int,
-    slow_repeats: int = 3,
-    graphs: bool = False,
-    allow_tf32: bool = False,
-) -> LayerTimes:
-    """Verify every method and our forward, then time them, torch's forwards and a 1×1.
+HOT = 40
+"""Calls in one graph, which find what they read in the cache of the device."""
+FASTEST = {
+    "torch_forward": (
+        *("torch", "four", "four_fresh", "four_cropped"),
+        *("grouped", "dense", "dense_channels_last"),
+    ),
+    "pointwise": ("1x1_conv2d", "1x1_matmul"),
+}
+"""A name in rows → the calls of which it is the fastest."""
 
-    Methods other than "compiled" are slow and have a block of their own, of ``slow_repeats``.
-    With ``graphs`` replays of CUDA graphs are timed, and plain calls of ours in a second block.
-    ``allow_tf32`` lets torch use TF32 while it is timed; what is verified never does.
+
+def layer_calls(
+    layer: Layer, methods: Iterable[str], graphs: bool = False, verify: bool = True
+) -> LayerCalls:
+    """Verify every method, our forward and torch's, and return what is timed.
+
+    What is verified never uses TF32; with ``graphs`` the calls are replays of CUDA graphs.
 
     Raises:
-        Incorrect: if an inverse does not return its input, or our forward is not torch's.
+        Incorrect: if an inverse does not return its input, or a forward is not torch's.
     """
     x, device, z = layer.x, layer.x.device, layer.z
     out = torch.empty_like(z)
     inverses = {name: partial(layer.inverse, name, out) for name in methods}
-    with tf32(False):
-        errors = {name: relative_error(call(), x) for name, call in inverses.items()}
-        wrong = {f"{name} has a round-trip error of": error for name, error in errors.items()}
-        wrong["our forward differs from torch's by"] = relative_error(layer.forward(), z)
-    for what, error in wrong.items():
-        if not error <= TOLERANCE:
-            raise Incorrect(f"{what} {error:.1e}")
-    fastest: dict[str, Mapping[str, Callable[[], Tensor]]] = {
-        "torch_forward": {"torch": partial(layer.forward, "torch")},
-        "pointwise": pointwise(x, torch.randn(x.shape[1], x.shape[1], device=device)),
-    }
+    forwards: Calls = {"torch": partial(layer.forward, "torch")}
     if tuple(layer.corners) == CORNERS:
-        fastest["torch_forward"] = torch_forwards(x, layer.weight)
+        forwards = torch_forwards(x, layer.weight)
+    ones = pointwise(x, torch.randn(x.shape[1], x.shape[1], device=device))
+    values: Values = {"solver": resolve("auto", device), "input_bytes": x.nbytes}
+    if verify:
+        with tf32(False):
+            errors = {name: relative_error(call(), x) for name, call in inverses.items()}
+            wrong = {f"{name} has a round-trip error of": error for name, error in errors.items()}
+            for name, call in {"our": layer.forward, **forwards}.items():
+                wrong[f"the forward {name!r} differs from torch's by"] = relative_error(call(), z)
+            first, *others = (call().view_as(x) for call in ones.values())
+            for other in others:
+                wrong["the two 1×1 convolutions differ by"] = relative_error(other, first)
+        for what, error in wrong.items():
+            if not error <= TOLERANCE:
+                raise Incorrect(f"{what} {error:.1e}, allowed is {TOLERANCE:.0e}")
+        values |= {f"{method}_error": error for method, error in errors.items()}
     ours = {"forward": partial(layer.forward, out=out), "inverse": partial(layer.inverse, out=out)}
-    calls: dict[str, Callable[[], object]] = {**fastest["torch_forward"], **fastest["pointwise"]}
-    calls |= {"fresh": layer.inverse, **ours}
-    slow = {name: call for name, call in inverses.items() if name != "compiled"}
-    eager = {f"{name}_eager": call for name, call in ours.items()} if graphs else {}
-    with tf32(allow_tf32), tuned(device) as settings:
-        if graphs:
-            calls = {name: captured(call, device) for name, call in calls.items()}
-        times = time_interleaved({**calls, "again": calls["inverse"]}, device, 3, repeats)
-        times |= time_interleaved(eager, device, 3, repeats)
-        times |= time_interleaved(slow, device, 1, slow_repeats)
-    values: Values = {
-        "solver": resolve("auto", device),
-        "input_bytes": x.nbytes,
-        "aa_spread": spread(times["inverse"], times.pop("again")),
-        **settings,
-    }
-    for kind, ways in fastest.items():
-        name = min(ways, key=lambda way: times[way].median)
-        times[kind], values[f"fastest_{kind}"] = times[name], name
-    return LayerTimes(errors, times, values)
+    calls: dict[str, Call] = {**forwards, **ones, "fresh": layer.inverse, **ours}
+    if graphs:
+        hot = {f"{name}_hot": captured(call, device, HOT) for name, call in ours.items()}
+        eager = {f"{name}_eager": call for name, call in ours.items()}
+        calls = {name: captured(call, device) for name, call in calls.items()} | hot | eager
+    calls["inverse_again"] = calls["inverse"]
+    calls |= {name: call for name, call in inverses.items() if name != "compiled"}
+    return LayerCalls(calls, values)
+
+
+def fastest(samples: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return for each part which call is the fastest of each of `FASTEST`, by its median."""
+    medians = samples.groupby("call", sort=False)["seconds"].median()
+    found: dict[str, dict[str, str]] = {}
+    for part in dict.fromkeys(str(call).rpartition("/")[0] for call in medians.index):
+        begin = f"{part}/" if part else ""
+        for kind, ways in FASTEST.items():
+            times = medians[medians.index.isin([begin + way for way in ways])]
+            found.setdefault(part, {})[kind] = str(times.idxmin()).rpartition("/")[2]
+    return found
+
+
+def layer_ratios(samples: pd.DataFrame, divided: Iterable[tuple[str, str]]) -> list[Ratio]:
+    """Return the ratios of calls, or of `FASTEST` ones, each named ``above_vs_below``, and A/A."""
+    found = []
+    for part, names in fastest(samples).items():
+        begin = f"{part}/" if part else ""
+        for above, below in divided:
+            a, b = names.get(above, above), names.get(below, below)
+            found.append(Ratio(f"{above}_vs_{below}", begin + a, begin + b))
+        found.append(Ratio("aa_inverse", f"{begin}inverse_again", f"{begin}inverse"))
+    return found
+
+
+def with_fastest(block: Block) -> Block:
+    """Return a block that also has the times of the `FASTEST` calls, and their names."""
+    values = dict(block.values)
+    parts = {name: dict(part.values) for name, part in block.parts.items()}
+    for part, names in fastest(block.samples).items():
+        row = parts.get(part, values)
+        for kind, name in names.items():
+            row[f"fastest_{kind}"] = name
+            row |= {f"{kind}{end}": row[f"{name}{end}"] for end in ("_s", "_q25_s", "_q75_s")}
+    changed = {name: replace(p, values=parts[name]) for name, p in block.parts.items()}
+    return replace(block, values=values, parts=changed)

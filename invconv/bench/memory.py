@@ -26,7 +26,7 @@ def peak_extra_bytes(call: Callable[[], object], device: torch.device) -> int | 
     try:
         # freed memory that the C library still holds would hide what the call takes from it
         getattr(ctypes.CDLL(None), "malloc_trim", lambda size: 0)(0)
-        _CLEAR.write_text("5")
+        _CLEAR.write_text("5", encoding="utf-8")
         before = _kilobytes("VmRSS")
         result = call()
         peak = _kilobytes("VmHWM")
@@ -51,5 +51,5 @@ def keep_freed_memory(device: torch.device) -> bool:
 
 
 def _kilobytes(name: str) -> int:
-    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text(encoding="utf-8").splitlines())
     return int(lines[name].split()[0])

@@ -8,7 +8,9 @@ import torch
 
 # isort: off
 # the data sets, in the order in which pages show them
-from invconv.data.embedded import DIGITS as DIGITS, PATCHES as PATCHES
+from invconv.data.digits import DIGITS as DIGITS
+from invconv.data.photographs import PHOTOGRAPHS_SET as PHOTOGRAPHS_SET
+from invconv.data.fashion_mnist import FASHION_MNIST as FASHION_MNIST
 from invconv.data.mnist import MNIST as MNIST
 from invconv.data.cifar10 import CIFAR10 as CIFAR10
 from invconv.data.imagenet import IMAGENET32 as IMAGENET32, IMAGENET64 as IMAGENET64
@@ -17,13 +19,20 @@ from invconv.data.own import FOLDER as FOLDER
 # isort: on
 
 from invconv.data.augment import augment
-from invconv.data.images import ImageSet, histogram_bits_per_dim
+from invconv.data.images import (
+    ImageSet,
+    check_disjoint,
+    histogram_bits_per_dim,
+    rearranged,
+    shared_images,
+)
 from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
 from invconv.data.presets import PRESETS, held_out, square
 from invconv.data.sets import DATASETS, Budget, DataSet, budget, budgets, data_set, register
 from invconv.data.sources import download, locate
-from invconv.validation import check_choice, check_options
+from invconv.files import user_path
+from invconv.validation import check_choice, check_options, whole
 
 EMBEDDED = {name: data.load for name, data in DATASETS.items() if data.load is not None}
 """The data sets that come with the package, each with the function that loads a split."""
@@ -37,8 +46,8 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     | name | shape | train / valid / test |
     |---|---|---|
     | digits, embedded | 1×8×8, 17 levels | 1297 / 250 / 250 |
-    | patches, embedded | 3×32×32 | 5300 / 250 / 250 |
-    | mnist | 1×28×28 | 50,000 / the last 10,000 / 10,000 |
+    | photographs, embedded | 3×32×32, or ``size`` | 4100 / 104 / 174 |
+    | fashion_mnist, mnist | 1×28×28 | 50,000 / the last 10,000 / 10,000 |
     | cifar10 | 3×32×32 | 40,000 / the last 10,000 / 10,000 |
     | imagenet32, imagenet64, 2016 | 3×n×n | 1,261,149 / 20,000 drawn / 49,999 |
     | imagenet32, imagenet64, 2021 | 3×n×n | 1,261,167 / 20,000 drawn / 50,000 |
@@ -52,13 +61,16 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
             default what the environment variable INVCONV_DATA says; then the Hugging Face cache
             and the hub are tried. Embedded sets and ``path`` need none.
         path: a folder to read instead: parquet files as on the hub, image-net.org's .npz files,
-            or folders of images; for "folder" also one file.
+            idx files as MNIST and EMNIST have them, or folders of images; for "folder" also one
+            file.
         version: of ImageNet, 2016 (van den Oord et al.; the field's published figures) or 2021
             (Chrabaszcz et al.). There is no default: their bits per dimension differ.
         bits: how many of the eight bits of a value are kept, the highest ones (Kingma and
             Dhariwal, "Glow", 2018, keep 5 of CelebA's); there are 2^bits levels.
-        size: of "folder": crop the central square and average it down to size × size.
+        size: of "folder": crop the central square and average it down to size × size; of
+            "photographs": a divisor of 64, 32 by default.
         levels: of "folder": the values are 0 to levels − 1, not 0 to 255.
+        pixels: of every set, "permuted" or "shifted", see `images.rearranged`.
         An option of None is one that is not given.
 
     Raises:
@@ -74,21 +86,30 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     """
     check_choice(split, SPLITS, "split")
     options = {option: value for option, value in options.items() if value is not None}
+    pixels = options.pop("pixels", None)
+    found = _load(name, split, root, options)
+    return found if pixels is None else rearranged(found, pixels)
+
+
+def _load(name: str, split: str, root: str | Path | None, options: dict[str, Any]) -> ImageSet:
     data = data_set(name)
     key = _key(data, options)
     if data.load is not None:
         return data.load(split, **options)
     from invconv.data.decode import read_images  # Pillow, which timing does without
 
-    bits, levels = options.get("bits", 8), options.get("levels")
-    if levels is not None and levels not in range(2, 257):
-        raise ValueError(f"levels must be 2 to 256, not {levels!r}")
-    if bits not in range(1, 9) or (bits < 8 and levels is not None):
-        raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {bits!r}")
+    bits, levels = whole(options.get("bits", 8)), whole(options.get("levels"))
+    if "levels" in options and levels not in range(2, 257):
+        raise ValueError(f"levels must be 2 to 256, not {options['levels']!r}")
+    if bits is None or not 1 <= bits <= 8 or (bits < 8 and levels is not None):
+        raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {options['bits']!r}")
     if not data.presets:
-        if "path" not in options:
-            raise ValueError(f"{name} needs path=, a folder or a file of images of one's own")
-        files, keep, source = own_files(Path(options["path"]), split)
+        if not options.get("path"):
+            raise ValueError(
+                f"{name} needs a folder or a file of images of one's own: dataset.path=FOLDER in "
+                "a sweep, path=FOLDER in Python"
+            )
+        files, keep, source = own_files(user_path(options["path"]), split)
         prepare = square(options["size"]) if "size" in options else None
         images = read_images(files, keep, None, prepare)
     else:
@@ -106,7 +127,12 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
 
 
 def label(
-    name: str, version: int | None = None, bits: int | None = None, path: str | Path | None = None
+    name: str,
+    version: int | None = None,
+    bits: int | None = None,
+    path: str | Path | None = None,
+    size: int | None = None,
+    pixels: str | None = None,
 ) -> str:
     """The name under which results on a data set are kept, so that unlike is not compared.
 
@@ -116,26 +142,31 @@ def label(
     >>> from invconv.data import label
     >>> label("imagenet32", version=2016), label("imagenet32", version=2021, bits=5)
     ('imagenet32', 'imagenet32_2021_5bit')
+    >>> label("photographs", size=16)
+    'photographs_16x16'
     """
     own = f"folder_{Path(path).stem}" if name == "folder" and path is not None else name
+    own = own if size is None else f"{own}_{size}x{size}"
     versioned = own if version in (None, 2016) else f"{own}_{version}"
-    return versioned if bits in (None, 8) else f"{versioned}_{bits}bit"
+    kept = versioned if bits in (None, 8) else f"{versioned}_{bits}bit"
+    return kept if pixels is None else f"{kept}_{pixels}"
 
 
 def fetch(name: str, root: str | Path | None = None, version: int | None = None) -> Path:
-    """Downloads a data set from the Hugging Face hub, or goes on with what was interrupted.
+    """Download a data set from a Debian mirror or the Hugging Face hub, or resume a download.
 
     Args:
-        name: "mnist", "cifar10", "imagenet64" (2021) or "celeba".
-        root: the folder to put it below, in ``root/name`` as the hub lays it out; by default what
-            the environment variable INVCONV_DATA says, or else the Hugging Face cache.
+        name: "fashion_mnist", "mnist", "cifar10", "imagenet64" (2021) or "celeba". A Debian
+            package (of Fashion-MNIST) is downloaded by apt-get and unpacked; that needs no root.
+        root: the folder to put it below, in ``root/name``; by default what the environment
+            variable INVCONV_DATA says, otherwise a cache of the user.
         version: of ImageNet.
 
     Returns:
         The folder with the files.
 
     Raises:
-        ConnectionError: if the hub cannot be reached.
+        ConnectionError: if neither a Debian mirror nor the hub can be reached.
         FileNotFoundError: if no repository of the hub is known to hold these images; the message
             says where else they are.
         ImportError: without the extra "data".
@@ -156,7 +187,8 @@ def _key(data: DataSet, options: dict[str, Any]) -> str:
     if version not in VERSIONS:
         raise ValueError(
             f"{data.name} exists in two versions whose bits per dimension cannot be compared: "
-            f"give version=2016 or version=2021, not {version!r}"
+            f"give version=2016 or version=2021, not {version!r} (in a sweep "
+            "dataset.version=2016, to fetch it --version 2021)"
         )
     return label(data.name, version)
 
@@ -172,10 +204,13 @@ __all__ = [
     "batch_indices",
     "budget",
     "budgets",
+    "check_disjoint",
     "data_set",
     "fetch",
     "histogram_bits_per_dim",
     "label",
     "load",
+    "rearranged",
     "register",
+    "shared_images",
 ]

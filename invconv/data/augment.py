@@ -5,7 +5,7 @@ import numpy as np
 
 def check_affine(affine: float) -> None:
     """Raises ValueError unless ``affine`` is at least 0 and less than 0.5."""
-    if not 0 <= affine < 0.5:
+    if isinstance(affine, str) or not 0 <= affine < 0.5:
         raise ValueError(f"affine must be at least 0 and less than 0.5, not {affine!r}")
 
 
@@ -40,7 +40,7 @@ def augment(
         ValueError: for another ``affine``.
     """
     check_affine(affine)
-    if not flip and not affine:
+    if (not flip and not affine) or not images.size:
         return images
     batch, _, height, width = images.shape
     drawn = np.random.default_rng((seed, step)).random((first + batch, 3))[first:]

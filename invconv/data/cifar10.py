@@ -47,7 +47,6 @@ CIFAR10 = register(
         budgets={
             "paper": _paper("cifar10"),
             "paper_k28": _paper("cifar10_k28"),
-            "paper_timing": _paper("cifar10"),
         },
     )
 )

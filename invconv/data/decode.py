@@ -1,19 +1,22 @@
 """From files to one uint8 array, image by image."""
 
 import io
+import re
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from invconv.data.formats import blocks
 from invconv.data.presets import Prepare
 from invconv.files import brief
 
-MODES = ("L", "RGB")
+COLORS = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGB": "RGB", "RGBA": "RGB"}
+"""The modes of Pillow that are read, and what each is read as."""
 
 
 def read_images(
@@ -36,8 +39,8 @@ def read_images(
         uint8, (len(keep), C, H, W).
 
     Raises:
-        ValueError: for an image that cannot be read, has another shape, or is neither grey nor
-            RGB with eight bits; the message names the file and the row.
+        ValueError: for an image that cannot be read, has another shape, or is not what gray or
+            RGB of eight bits can show; the message names the file and the row.
     """
     out: np.ndarray | None = None
     if shape is not None or not len(keep):
@@ -88,6 +91,7 @@ def _decode(source: Any, where: str, prepare: Prepare | None) -> np.ndarray:
 
 
 def _picture(source: Any, where: str) -> Image.Image:
+    """The picture as its owner sees it, gray or RGB: upright, its palette looked up."""
     if not isinstance(source, str):
         data = source.as_py()
         if data is None:
@@ -95,15 +99,47 @@ def _picture(source: Any, where: str) -> Image.Image:
         source = io.BytesIO(data)
     try:
         with Image.open(source) as picture:
+            reason = _beyond_eight_bits(picture)
             picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            if picture.has_transparency_data and picture.mode in COLORS:
+                opaque = picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+                reason = reason or ("" if opaque else "transparent pixels")
+            profile = _profile(picture)
     except Exception as error:
         raise ValueError(f"{where} is no image that can be read: {brief(error)}") from error
-    if picture.mode not in MODES:
+    if reason:
         raise ValueError(
-            f"{where} has Pillow's mode {picture.mode}, but L (grey) or RGB, eight bits each, is "
-            "needed: convert it first"
+            f"{where} has {reason}, but one opaque picture, gray or RGB of eight bits, is needed: "
+            "convert it first"
         )
-    return picture
+    if profile and "srgb" not in profile.lower():
+        warnings.warn(
+            f"pictures with the color profile {profile!r} are read as stored, not converted to "
+            "sRGB",
+            stacklevel=2,
+        )
+    picture.info.pop("transparency", None)  # of a palette, opaque by now
+    return picture.convert(COLORS[picture.mode])
+
+
+def _beyond_eight_bits(picture: ImageFile.ImageFile) -> str:
+    """What an opened picture has that gray or RGB of eight bits cannot show; "" for nothing."""
+    if re.search(r"(?<!BGR);16", str(picture.tile)):  # Pillow drops eight of them in RGB
+        return "16 bits per channel"
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # what phones put behind their JPEG is no animation
+        return f"{frames} frames"
+    return "" if picture.mode in COLORS else f"Pillow's mode {picture.mode}"
+
+
+def _profile(picture: Image.Image) -> str:
+    """The name of a picture's color profile; "" where it has none."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+        return ImageCms.getProfileDescription(profile).strip()
+    except (KeyError, OSError, TypeError, ImportError, ImageCms.PyCMSError):
+        return ""
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Parquet, .npz and image files: how many images they hold, and where each one lies."""
+"""Parquet, .npz, idx and image files: how many images they hold, and where each one lies."""
 
 import importlib
 import math
@@ -8,17 +8,18 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from invconv.data import idx
 from invconv.files import brief
 
 CHUNK = 256
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-FORMATS = ((".parquet",), (".npz",), IMAGES)
-SPLIT_NAMES = {"train": "train", "valid": "valid|validation|val", "test": "test"}
+IMAGES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
+IDX = ".idx3-ubyte"
+"""The format of MNIST's files, whatever their names end with; they may be compressed by gzip."""
+FORMATS = ((".parquet",), (".npz",), (IDX,), IMAGES)
 
 
 @dataclass(frozen=True)
@@ -45,64 +46,47 @@ def extra(module: str) -> Any:
         ) from error
 
 
-def split_files(folder: Path) -> dict[str, list[str]]:
-    """The files of each split below ``folder``, sorted: parquet, else .npz, else images.
+def file_format(name: str) -> str:
+    """The format of a file by its name: its suffix in lower case, or `IDX`.
 
-    A file belongs to the split that a part of its path begins with, the outermost one first:
-    ``plain_text/train-00000-of-00001.parquet``, ``val_data.npz``, ``train_32x32/1.png`` (of an
-    image only its folders count). Where nothing names a split, all files are under "". Hidden
-    files and folders are passed over.
+    >>> from invconv.data.formats import file_format
+    >>> file_format("1.PNG"), file_format("t10k-images-idx3-ubyte.gz")
+    ('.png', '.idx3-ubyte')
     """
-    found: dict[str, list[str]] = {}
-    for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            suffix = os.path.splitext(name)[1].lower()
-            if not name.startswith("."):
-                found.setdefault(suffix, []).append(os.path.join(where, name))
-    for suffixes in FORMATS:
-        files = sorted(path for suffix in suffixes for path in found.get(suffix, []))
-        if not files:
-            continue
-        splits: dict[str, list[str]] = {}
-        for path in files:
-            splits.setdefault(_split_of(os.path.relpath(path, folder)), []).append(path)
-        if set(splits) != {""}:
-            splits.pop("", None)
-        return splits
-    return {}
-
-
-def _split_of(path: str) -> str:
-    parts = Path(path).parts
-    for part in parts[:-1] if path.lower().endswith(IMAGES) else parts:
-        for split, names in SPLIT_NAMES.items():
-            if re.match(rf"({names})(?![a-zA-Z])", part):
-                return split
-    return ""
+    idx = re.search(r"[-.]idx3-ubyte(\.gz)?$", name.lower())
+    return IDX if idx else os.path.splitext(name)[1].lower()
 
 
 def count_images(files: Sequence[str]) -> int:
     """How many images the files hold; none is decoded."""
-    if files and files[0].lower().endswith(".parquet"):
+    kind = file_format(files[0]) if files else ""
+    if kind == ".parquet":
         return sum(int(_parquet(file).metadata.num_rows) for file in files)
-    if files and files[0].lower().endswith(".npz"):
+    if kind == ".npz":
         return sum(_npz_shape(file)[0] for file in files)
+    if kind == IDX:
+        return sum(idx.shape(file)[0] for file in files)
     return len(files)
 
 
 def blocks(files: Sequence[str]) -> Iterator[Block]:
     """All images of files of one format, in their order."""
-    if files and files[0].lower().endswith(".parquet"):
+    readers = {".parquet": _parquet_blocks, ".npz": _npz_blocks, IDX: _idx_blocks}
+    read = readers.get(file_format(files[0])) if files else None
+    if read is not None:
         for file in files:
-            yield from _parquet_blocks(file)
-    elif files and files[0].lower().endswith(".npz"):
-        for file in files:
-            yield from _npz_blocks(file)
+            yield from read(file)
     else:
         for first in range(0, len(files), CHUNK):
             chunk = files[first : first + CHUNK]
             yield Block(chunk, chunk.__getitem__)
+
+
+def _idx_blocks(file: str) -> Iterator[Block]:
+    first = 0
+    for images in idx.chunks(file, CHUNK):
+        yield Block(images[..., None], _place(file, first))
+        first += len(images)
 
 
 def _place(file: str, first: int) -> Callable[[int], str]:

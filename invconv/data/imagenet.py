@@ -82,7 +82,7 @@ IMAGENET32 = register(
         published=True,
         shape=(3, 32, 32),
         presets={"imagenet32": _preset(32, 2016), "imagenet32_2021": _preset(32, 2021)},
-        budgets={"paper": PAPER_32, "paper_timing": PAPER_32},
+        budgets={"paper": PAPER_32},
     )
 )
 IMAGENET64 = register(
@@ -108,7 +108,6 @@ IMAGENET64 = register(
         budgets={
             "paper": _paper_64("imagenet64"),
             "paper_k32": _paper_64("imagenet64_k32"),
-            "paper_timing": _paper_64("imagenet64"),
         },
     )
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invconv.data.augment import augment, check_affine
 from invconv.data.images import ImageSet
+from invconv.validation import check_count
 
 AHEAD = 3
 
@@ -23,7 +24,15 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_indices(size: int, batch_size: int, seed: int, step: int) -> Tensor:
-    """The indices of one batch, given by seed and step alone; every epoch is a permutation."""
+    """The indices of one batch, given by seed and step alone; every epoch is a permutation.
+
+    Raises:
+        ValueError: if ``size`` or ``batch_size`` is below 1, or ``seed`` or ``step`` below 0.
+    """
+    check_count(size, "size")
+    check_count(batch_size, "batch_size")
+    check_count(seed, "seed", 0)
+    check_count(step, "step", 0)
     wanted = range(step * batch_size, (step + 1) * batch_size)
     pieces = []
     for epoch in range(wanted.start // size, (wanted.stop - 1) // size + 1):
@@ -66,10 +75,10 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size < 1 or seed < 0:
-            raise ValueError(
-                f"batch_size must be at least 1 and seed at least 0, not {batch_size}, {seed}"
-            )
+        check_count(batch_size, "batch_size")
+        check_count(seed, "seed", 0)
+        check_count(rank, "rank", 0)
+        check_count(world_size, "world_size")
         if not 0 <= rank < world_size:
             raise ValueError(
                 f"rank must be at least 0 and less than world_size, not {rank} of {world_size}"
@@ -103,9 +112,10 @@ class Loader:
             ahead: how many batches are prepared ahead, 0 for none and no thread; by default 3 for
                 a GPU, and 0 for a CPU, where a thread takes more than it gives.
         """
+        check_count(first_step, "first_step", 0)
         if ahead is None:
             ahead = AHEAD if self.device.type == "cuda" else 0
-        if ahead:
+        if check_count(ahead, "ahead", 0):
             return self._stream_ahead(first_step, ahead)
         return (self.batch(step) for step in itertools.count(first_step))
 

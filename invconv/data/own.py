@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from invconv.data.formats import FORMATS, count_images, split_files
+from invconv.data.folders import split_files
+from invconv.data.formats import FORMATS, count_images, file_format
 from invconv.data.presets import held_out
 from invconv.data.sets import DataSet, register
 
@@ -13,7 +14,7 @@ def own_files(path: Path, split: str) -> tuple[list[str], np.ndarray, str]:
     """The files that hold a split, its rows in them, and the path.
 
     A folder with files or folders named after "train", "valid" and "test" (see
-    `formats.split_files`) is split that way; where only "valid" is missing, a tenth of the
+    `folders.split_files`) is split that way; where only "valid" is missing, a tenth of the
     training images, drawn at random with seed 0, is taken for it. Where nothing names a split,
     as in a single file, a tenth of all images tests, another validates, both drawn so.
 
@@ -25,7 +26,7 @@ def own_files(path: Path, split: str) -> tuple[list[str], np.ndarray, str]:
         raise FileNotFoundError(f"no such folder or file: {path}")
     suffixes = [suffix for suffixes in FORMATS for suffix in suffixes]
     if path.is_file():
-        splits = {"": [str(path)]} if path.suffix.lower() in suffixes else {}
+        splits = {"": [str(path)]} if file_format(path.name) in suffixes else {}
     else:
         splits = split_files(path)
     if not splits:

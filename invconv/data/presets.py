@@ -1,7 +1,7 @@
 """What the files of a data set hold, how they are split, and where they come from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,19 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Debian:
+    """A data set that Debian packages.
+
+    Attributes:
+        package: its name.
+        folder: where the package puts the files, below the root of the file system.
+    """
+
+    package: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class Preset:
     """One published data set.
 
@@ -42,6 +55,8 @@ class Preset:
         held_out: how many training images are kept for validation; 0 where "valid" is a split
             of the files.
         drawn: whether those are drawn at random (seed 0), instead of being the last ones.
+        digests: of the idx files of each split, the SHA-256 of their uncompressed bytes.
+        debian: the package that holds it; None where there is none.
         hub: where it can be fetched; None where no repository is known to hold these very images.
         elsewhere: where ``hub`` is None, what to get and from where.
         prepare: what is done to each image first.
@@ -53,6 +68,8 @@ class Preset:
     test: str = "test"
     held_out: int = 0
     drawn: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
+    debian: Debian | None = None
     hub: Hub | None = None
     elsewhere: str = ""
     prepare: Prepare | None = None

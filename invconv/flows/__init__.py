@@ -4,6 +4,7 @@ from invconv.flows.actnorm import ActNorm
 from invconv.flows.conditional import ConditionalCouplings
 from invconv.flows.conditional_macow import ConditionalMaCow
 from invconv.flows.coupling import AffineCoupling, CouplingNetwork, PlainSplit, QuadCoupling, Split
+from invconv.flows.coupling_free import CouplingFreeFlow
 from invconv.flows.dequantization import UniformDequantization, VariationalDequantization
 from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_fg import MaCowFG
@@ -17,6 +18,7 @@ __all__ = [
     "AffineCoupling",
     "ConditionalCouplings",
     "ConditionalMaCow",
+    "CouplingFreeFlow",
     "CouplingNetwork",
     "LevelFlow",
     "Logit",

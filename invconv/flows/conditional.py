@@ -11,7 +11,8 @@ from invconv.conv import Shape, build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.coupling import AffineCoupling
 from invconv.flows.macow_steps import ConditionalMaskedConvs, GatedCoupling
-from invconv.flows.squeeze import Squeeze
+from invconv.flows.squeeze import Squeeze, squeeze
+from invconv.validation import check_count
 
 SEE_THE_CONTEXT = (AffineCoupling, ConditionalMaskedConvs, GatedCoupling)
 
@@ -40,8 +41,8 @@ class ConditionalCouplings(nn.Module):
         channels, height, width_pixels = shape
         if height % 2 or width_pixels % 2:
             raise ValueError(f"H and W must be even, not {height}x{width_pixels}")
-        if steps < 1 or width < 1:
-            raise ValueError(f"steps and width must be at least 1, not {steps}, {width}")
+        for name, size in {"steps": steps, "width": width}.items():
+            check_count(size, name)
         inside = (4 * channels, height // 2, width_pixels // 2)
         self.context = nn.Sequential(
             nn.Conv2d(4 * channels, width, 3, padding=1),
@@ -66,15 +67,15 @@ class ConditionalCouplings(nn.Module):
             epsilon: ε, (B, C, H, W).
             image: x, (B, C, H, W), scaled to [−1, 1).
         """
-        context = self.context(F.pixel_unshuffle(image, 2))
-        v, log_det = run(self.parts, F.pixel_unshuffle(epsilon, 2), context)
+        context = self.context(squeeze(image))
+        v, log_det = run(self.parts, squeeze(epsilon), context)
         return F.pixel_shuffle(v, 2), log_det
 
     @torch.no_grad()
     def initialize(self, epsilon: Tensor, image: Tensor) -> None:
         """Data-dependent initialisation of the ActNorms; arguments as in `forward`."""
-        context = self.context(F.pixel_unshuffle(image, 2))
-        run(self.parts, F.pixel_unshuffle(epsilon, 2), context, initialize=True)
+        context = self.context(squeeze(image))
+        run(self.parts, squeeze(epsilon), context, initialize=True)
 
 
 def run(

@@ -12,6 +12,7 @@ from invconv.flows.conditional import run
 from invconv.flows.macow_steps import conditional_macow_step
 from invconv.flows.squeeze import Squeeze, check_halvings
 from invconv.layers.weight_norm import WeightNormConv2d, WeightNormUpsampling
+from invconv.validation import check_count
 
 CONTEXT_WIDTH = 32
 """Hidden channels of the context at full resolution; as many more at each halving, up to 128."""
@@ -109,11 +110,10 @@ class ConditionalMaCow(nn.Module):
                 f"steps and widths must have one entry per level, not {len(steps)} and "
                 f"{len(widths)}"
             )
-        if min(*steps, *widths, context_channels) < 1:
-            raise ValueError(
-                f"steps, widths and context_channels must be at least 1, not {list(steps)}, "
-                f"{list(widths)}, {context_channels}"
-            )
+        sizes = {"steps": steps, "widths": widths, "context_channels": [context_channels]}
+        for name, counts in sizes.items():
+            for count in counts:
+                check_count(count, name)
         check_halvings(shape, len(steps), len(steps) - 1)
         channels = shape[0]
         self.context = ContextEncoder(channels, context_channels, len(steps) - 1)

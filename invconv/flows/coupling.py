@@ -4,7 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invconv.validation import check_choice
+from invconv.validation import (
+    check_choice,
+    check_count,
+    check_image_tensor,
+    check_images,
+    no_pixels,
+)
 
 
 class CouplingNetwork(nn.Module):
@@ -19,6 +25,9 @@ class CouplingNetwork(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, width: int) -> None:
         super().__init__()
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "width": width}
+        for name, size in sizes.items():
+            check_count(size, name)
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 1)
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -29,6 +38,8 @@ class CouplingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H, W)."""
+        if no_pixels(x):
+            return x.new_zeros(x.shape[0], self.last.out_channels, *x.shape[2:])
         hidden = F.relu(self.second(F.relu(self.first(x))))
         return self.last(hidden) * (3 * self.log_scale).exp()[:, None, None]
 
@@ -73,20 +84,22 @@ class AffineCoupling(nn.Module):
         self, channels: int, width: int, scale: str = "tanh", context_channels: int = 0
     ) -> None:
         super().__init__()
-        if channels % 2:
+        if check_count(channels, "channels") % 2:
             raise ValueError(f"a coupling halves its channels: C must be even, not {channels}")
-        self.scale = check_choice(scale, SCALES, "scale")
+        self.channels, self.scale = channels, check_choice(scale, SCALES, "scale")
         self.network = CouplingNetwork(channels // 2 + context_channels, channels, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-scales, (B,); context: (B, context_channels, H, W)."""
+        check_images(x, self.channels)
         x1, x2 = x.chunk(2, 1)
         log_scale, shift = affine(self.network(with_context(x1, context)), self.scale)
         z = torch.cat([x1, x2 * log_scale.exp() + shift], 1)
-        return z, log_scale.flatten(1).sum(1)
+        return z, log_scale.sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, (B, C, H, W), of a coupling without a context."""
+        check_images(z, self.channels, "z")
         z1, z2 = z.chunk(2, 1)
         log_scale, shift = affine(self.network(z1), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
@@ -107,11 +120,11 @@ class QuadCoupling(nn.Module):
 
     def __init__(self, channels: int, width: int, scale: str = "sigmoid") -> None:
         super().__init__()
-        if channels % 4:
+        if check_count(channels, "channels") % 4:
             raise ValueError(
                 f"a quad-coupling quarters its channels: C must be a multiple of 4, not {channels}"
             )
-        self.scale = check_choice(scale, SCALES, "scale")
+        self.channels, self.scale = channels, check_choice(scale, SCALES, "scale")
         quarter = channels // 4
         self.networks = nn.ModuleList(
             CouplingNetwork(n * quarter, 2 * quarter, width) for n in (1, 2, 3)
@@ -119,16 +132,18 @@ class QuadCoupling(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-scales, (B,)."""
+        check_images(x, self.channels)
         quarters = x.chunk(4, 1)
         z, log_det = [quarters[0]], x.new_zeros(x.shape[0])
         for n, network in enumerate(self.networks, 1):
             log_scale, shift = affine(network(torch.cat(quarters[:n], 1)), self.scale)
             z.append(quarters[n] * log_scale.exp() + shift)
-            log_det = log_det + log_scale.flatten(1).sum(1)
+            log_det = log_det + log_scale.sum((1, 2, 3))
         return torch.cat(z, 1), log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, (B, C, H, W)."""
+        check_images(z, self.channels, "z")
         quarters = z.chunk(4, 1)
         x = quarters[0]
         for n, network in enumerate(self.networks, 1):
@@ -172,11 +187,12 @@ class PlainSplit(nn.Module):
 
     def __init__(self, stays: int) -> None:
         super().__init__()
-        self.stays = stays
+        self.stays = check_count(stays, "stays", 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The channels that stay, those that leave, and a log_det of zeros, (B,)."""
-        return x[:, : self.stays], x[:, self.stays :], x.new_zeros(len(x))
+        check_image_tensor(x)
+        return x[:, : self.stays], x[:, self.stays :], x.new_zeros(x.shape[0])
 
     def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
         """x, (B, C, H, W)."""

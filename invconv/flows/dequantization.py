@@ -4,6 +4,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,20 @@ from invconv.conv import Shape
 from invconv.flows.conditional import ConditionalCouplings
 from invconv.flows.conditional_macow import ConditionalMaCow
 from invconv.flows.preprocessing import PREPROCESSINGS, Preprocessing
+from invconv.modes import is_recording
 from invconv.validation import check_choice, check_options
+
+INTEGERS = (
+    torch.bool,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+)
 
 
 class Dequantization(nn.Module, ABC):
@@ -44,15 +58,18 @@ class Dequantization(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Real-valued (B, C, H, W) of ``dtype``, and log|det dy/du| − log q(u|x), (B,).
 
+        Half precision has no numbers between a pixel's value and the next: x + u is computed in
+        float32 at least, and so is the second result.
+
         Args:
             images: (B, C, H, W) integers, of any dtype.
-            dtype: the dtype to compute in.
+            dtype: of y.
             generator: the source of the noise.
         """
-        x = images.to(dtype)
-        u, log_q = self.noise(x, generator)
+        u, log_q = self.noise(images.to(dtype), generator)
+        x = images.to(torch.promote_types(dtype, torch.float32))
         y, log_det = self.preprocessing(x + u)
-        return y, log_det - log_q
+        return y.to(dtype), log_det - log_q
 
     def inverse(self, y: Tensor) -> Tensor:
         """uint8 images, (B, C, H, W)."""
@@ -70,8 +87,8 @@ class UniformDequantization(Dequantization):
 
     def noise(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """See `Dequantization.noise`."""
-        u = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-        return u, x.new_zeros(len(x))
+        u = draw_like(x, torch.rand, generator)
+        return u, x.new_zeros(x.shape[0])
 
 
 class VariationalDequantization(Dequantization):
@@ -97,7 +114,7 @@ class VariationalDequantization(Dequantization):
         log_normal = -0.5 * (epsilon.square() + math.log(2 * math.pi))
         # log σ'(v) = −softplus(v) − softplus(−v)
         log_q = log_normal + F.softplus(v) + F.softplus(-v)
-        return torch.sigmoid(v), log_q.flatten(1).sum(1) - log_det
+        return torch.sigmoid(v), log_q.sum((1, 2, 3)) - log_det
 
     def initialize(
         self, images: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None
@@ -107,10 +124,18 @@ class VariationalDequantization(Dequantization):
         self.flow.initialize(self._epsilon(x, generator), self._scaled(x))  # type: ignore[operator]
 
     def _epsilon(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+        return draw_like(x, torch.randn, generator)
 
     def _scaled(self, x: Tensor) -> Tensor:
         return 2 * x / self.bins - 1
+
+
+def draw_like(x: Tensor, draw: Callable[..., Tensor], generator: torch.Generator | None) -> Tensor:
+    """Numbers by `torch.rand` or `torch.randn` in the shape, dtype and place of ``x``."""
+    how: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
+    if generator is not None:  # torch.compile and torch.export take no such argument
+        how["generator"] = generator
+    return draw(x.shape, **how)
 
 
 FLOWS: dict[str, Callable[..., nn.Module]] = {
@@ -147,3 +172,29 @@ def build_dequantization(
     known = list(inspect.signature(FLOWS[name]).parameters)[1:]
     check_options(options, known, f"{name} dequantisation")
     return VariationalDequantization(fixed, FLOWS[name](shape, **options))
+
+
+def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:
+    """Raises unless ``images`` is (B, *shape) with integers from 0 to bins − 1.
+
+    The values are looked at on the CPU alone, so that no device is synchronised.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a torch.Tensor, not {type(images).__name__}")
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        raise ValueError(
+            f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(images.shape)}"
+        )
+    if images.dtype not in INTEGERS or images.layout is not torch.strided:
+        kind = (
+            f"{images.dtype}, {images.layout}" if images.layout != torch.strided else images.dtype
+        )
+        raise TypeError(f"images must be integers from 0 to {bins - 1}, not {kind}")
+    if images.device.type == "cpu" and images.numel() and not is_recording():
+        large = images.dtype in (torch.uint16, torch.uint32, torch.uint64)  # aminmax knows none
+        low, high = (int(value) for value in (images.double() if large else images).aminmax())
+        if low < 0 or high >= bins:
+            raise ValueError(
+                f"images must be integers from 0 to {bins - 1}, not from {low} to {high}: give "
+                "the flow as many bins as the data have levels, or the pixels fewer bits"
+            )

@@ -3,20 +3,25 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invconv.about import Options
 from invconv.conv import Shape
+from invconv.flows.actnorm import warn_uninitialized
 from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
-from invconv.flows.dequantization import build_dequantization
-from invconv.validation import check_finite, check_shape
+from invconv.flows.dequantization import build_dequantization, check_pixels
+from invconv.validation import check_count, check_finite, check_shape, lists_its_options
 
 
 class LevelFlow(nn.Module):
     """A flow on integer images whose levels send latents away; a subclass fills the levels.
+
+    Called as a module, it is `log_prob`.
 
     Args:
         shape: (C, H, W) of the images.
@@ -50,6 +55,14 @@ class LevelFlow(nn.Module):
         )
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        lists_its_options(cls)
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """`log_prob`."""
+        return self.log_prob(images, generator)
 
     def encode(self, y: Tensor) -> tuple[list[Tensor], Tensor]:
         """Real-valued images to latents.
@@ -92,8 +105,8 @@ class LevelFlow(nn.Module):
         shapes = [tuple(latent.shape[1:]) for latent in latents]
         if shapes != self.latent_shapes:
             raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
-        if len({len(latent) for latent in latents}) != 1:
-            sizes = [len(latent) for latent in latents]
+        sizes = [latent.shape[0] for latent in latents]
+        if any(size != sizes[0] for size in sizes):
             raise ValueError(f"latents must have one batch size, not {sizes}")
         if check:
             for latent in latents:
@@ -114,12 +127,17 @@ class LevelFlow(nn.Module):
         Args:
             images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
             generator: the source of the noise.
+
+        Raises:
+            TypeError: if the images are no tensor of integers.
+            ValueError: if their shape or a value does not fit.
         """
+        warn_uninitialized(self)
         y, log_prob = self._dequantize(images, generator)
         latents, log_det = self.encode(y)
         for latent in latents:
             normal = -0.5 * (latent.square() + math.log(2 * math.pi))
-            log_prob = log_prob + normal.flatten(1).sum(1)
+            log_prob = log_prob + normal.sum((1, 2, 3))
         return log_prob + log_det
 
     def bits_per_dim(
@@ -137,8 +155,7 @@ class LevelFlow(nn.Module):
         Raises:
             ValueError: if samples is below 1.
         """
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, not {samples}")
+        check_count(samples, "samples")
         bound = self.log_prob(images, generator)
         for _ in range(samples - 1):
             bound = torch.logaddexp(bound, self.log_prob(images, generator))
@@ -176,6 +193,7 @@ class LevelFlow(nn.Module):
                 how many of how many, and in which layer that began.
         """
         latents = self.draw(n, temperature, generator)
+        n = len(latents[0])
         right = torch.ones(n, dtype=torch.bool, device=latents[0].device)
         y = self._decode(latents, invert_judging(right) if check else invert)
         finite = torch.isfinite(y).flatten(1).all(1)
@@ -196,9 +214,15 @@ class LevelFlow(nn.Module):
     def draw(
         self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> list[Tensor]:
-        """``n`` draws of every latent from N(0, temperature²·I)."""
-        if n < 0:
-            raise ValueError(f"n must be at least 0, not {n}")
+        """``n`` draws of every latent from N(0, temperature²·I).
+
+        Raises:
+            ValueError: if n is no integer of at least 0, or the temperature no number of at
+                least 0.
+        """
+        n = check_count(n, "n", 0)
+        if not isinstance(temperature, Real | Tensor) or not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature must be at least 0 and finite, not {temperature!r}")
         like = self._parameter
         return [
             temperature
@@ -222,23 +246,3 @@ class LevelFlow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         check_pixels(images, self.shape, self.dequantization.bins)
         return self.dequantization(images, self._parameter.dtype, generator)
-
-
-def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:
-    """Raises unless ``images`` is (B, *shape) with integers from 0 to bins − 1.
-
-    The values are looked at on the CPU alone, so that no device is synchronised.
-    """
-    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
-        raise ValueError(
-            f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(images.shape)}"
-        )
-    if images.is_floating_point() or images.is_complex():
-        raise TypeError(f"images must be integers from 0 to {bins - 1}, not {images.dtype}")
-    if images.device.type == "cpu" and images.numel() and not torch.compiler.is_compiling():
-        low, high = (int(value) for value in images.aminmax())
-        if low < 0 or high >= bins:
-            raise ValueError(
-                f"images must be integers from 0 to {bins - 1}, not from {low} to {high}: give "
-                "the flow as many bins as the data have levels, or the pixels fewer bits"
-            )

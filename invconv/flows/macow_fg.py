@@ -10,6 +10,7 @@ from invconv.flows.coupling import PlainSplit
 from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_steps import macow_step, mixing_step
 from invconv.flows.squeeze import Squeeze, check_halvings
+from invconv.validation import check_count
 
 
 class MaCowFG(LevelFlow):
@@ -50,7 +51,7 @@ class MaCowFG(LevelFlow):
     ) -> None:
         super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         channels, height, width = self.shape
-        groups = [[entry] if isinstance(entry, int) else list(entry) for entry in steps]
+        groups = [list(entry) if isinstance(entry, Sequence) else [entry] for entry in steps]
         _check_plan(self.shape, groups, widths, factor)
         options = dict(conv_options or {})
         for level, (counts, hidden) in enumerate(zip(groups, widths, strict=True)):
@@ -72,6 +73,12 @@ class MaCowFG(LevelFlow):
 
 
 def _check_plan(shape: Shape, groups: list[list[int]], widths: Sequence[int], factor: int) -> None:
+    check_count(factor, "factor")
+    for counts in groups:
+        for count in counts:
+            check_count(count, "steps")
+    for width in widths:
+        check_count(width, "widths")
     inner = groups[1:-1]
     if len(groups) < 2 or any(len(entry) != 1 for entry in (groups[0], groups[-1])):
         raise ValueError("steps must have at least two levels, the first and the last one number")
@@ -82,6 +89,4 @@ def _check_plan(shape: Shape, groups: list[list[int]], widths: Sequence[int], fa
         )
     if len(widths) != len(groups):
         raise ValueError(f"widths must have one entry per level, {len(groups)}, not {len(widths)}")
-    if any(count < 1 for counts in groups for count in counts) or any(w < 1 for w in widths):
-        raise ValueError(f"steps and widths must be at least 1, not {groups} and {list(widths)}")
     check_halvings(shape, len(groups), len(groups) - 1)

@@ -10,6 +10,7 @@ from invconv.flows.coupling import with_context
 from invconv.layers.macow import MaCow
 from invconv.layers.masked_conv import MaskedConv
 from invconv.layers.weight_norm import WeightNormConv2d
+from invconv.validation import check_count, check_images, no_pixels
 
 
 class GatedCoupling(nn.Module):
@@ -29,7 +30,8 @@ class GatedCoupling(nn.Module):
         self, channels: int, width: int, factor: int = 2, context_channels: int = 0
     ) -> None:
         super().__init__()
-        if channels < factor:
+        check_count(width, "width")
+        if check_count(channels, "channels") < check_count(factor, "factor"):
             raise ValueError(f"a coupling needs at least {factor} channels, not {channels}")
         moving = channels // factor
         self.sizes = (channels - moving, moving)
@@ -40,13 +42,15 @@ class GatedCoupling(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and Σ log s, (B,); context: (B, context_channels, H, W)."""
+        check_images(x, sum(self.sizes))
         x1, x2 = x.split(self.sizes, 1)
         shift, logit = self._shift_and_logit(with_context(x1, context))
         z = torch.cat([x1, torch.addcmul(shift, x2, torch.sigmoid(logit))], 1)
-        return z, F.logsigmoid(logit).flatten(1).sum(1)
+        return z, F.logsigmoid(logit).sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, (B, C, H, W), of a coupling without a context."""
+        check_images(z, sum(self.sizes), "z")
         z1, z2 = z.split(self.sizes, 1)
         shift, logit = self._shift_and_logit(z1)
         return torch.cat([z1, (z2 - shift) / torch.sigmoid(logit)], 1)
@@ -61,6 +65,9 @@ class GatedCoupling(nn.Module):
         self.last.initialize(F.elu(self.second(hidden)), std=0.0)
 
     def _shift_and_logit(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        if no_pixels(seen):
+            zeros = seen.new_zeros(seen.shape[0], self.sizes[1], *seen.shape[2:])
+            return zeros, zeros
         hidden = F.elu(self.second(F.elu(self.first(seen))))
         shift, logit = self.last(hidden).chunk(2, 1)
         return shift, logit + 2
@@ -88,7 +95,7 @@ class ConditionalMaskedConvs(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s, (B,); context: (B, context_channels, H, W)."""
-        log_det = x.new_zeros(len(x))
+        log_det = x.new_zeros(x.shape[0])
         for conv, seen in self._pairs:
             x, change = self._masked(conv, seen, x, context)
             log_det = log_det + change
@@ -110,7 +117,7 @@ class ConditionalMaskedConvs(nn.Module):
         hidden = F.elu(conv.masked(conv.pad(x)) + seen(context))
         shift, logit = conv.output(hidden).chunk(2, 1)
         z = torch.addcmul(shift, x, torch.sigmoid(logit + 2))
-        return z, F.logsigmoid(logit + 2).flatten(1).sum(1)
+        return z, F.logsigmoid(logit + 2).sum((1, 2, 3))
 
     @property
     def _pairs(self) -> list[tuple[MaskedConv, WeightNormConv2d]]:

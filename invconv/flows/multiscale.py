@@ -4,10 +4,12 @@ from torch import nn
 
 from invconv.about import Options
 from invconv.conv import Shape, layer_class
+from invconv.flows.common_numbers import common_numbers, drawn
 from invconv.flows.coupling import Split
 from invconv.flows.level_flow import LevelFlow
 from invconv.flows.squeeze import Squeeze, check_halvings
 from invconv.flows.steps import build_step
+from invconv.validation import check_count
 
 MOST_LEVELS = 30
 """More would halve any image away; 2^levels is computed."""
@@ -17,7 +19,9 @@ class MultiScaleFlow(LevelFlow):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
 
     Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base
-    N(0, I).
+    N(0, I). Flows of one size, built after the same ``torch.manual_seed``, have the same initial
+    couplings, splits and 1×1 convolutions, whatever their convolution
+    (`invconv.flows.common_numbers`).
 
     Args:
         conv: the registered name of the convolution.
@@ -65,25 +69,38 @@ class MultiScaleFlow(LevelFlow):
     ) -> None:
         super().__init__(shape, bins, dequantization, preprocessing, dequantization_options)
         layer_class(conv)
-        if levels < 1 or steps < 1 or width < 1:
-            raise ValueError(
-                f"levels, steps and width must be at least 1, not {levels}, {steps}, {width}"
-            )
+        for name, size in {"levels": levels, "steps": steps, "width": width}.items():
+            check_count(size, name)
         if levels > MOST_LEVELS or max(steps, width) >= 2**31:
             raise ValueError(
                 f"levels must be at most {MOST_LEVELS}, steps and width below 2^31, not "
                 f"{levels}, {steps}, {width}"
             )
         check_halvings(self.shape, levels, levels)
+        with common_numbers():
+            self._build(conv, levels, steps, width, conv_options or {}, mixing, step)
+
+    def _build(
+        self,
+        conv: str,
+        levels: int,
+        steps: int,
+        width: int,
+        options: Options,
+        mixing: str,
+        step: str,
+    ) -> None:
         channels, height, width_pixels = self.shape
         for level in range(levels):
             channels, height, width_pixels = 4 * channels, height // 2, width_pixels // 2
             inside = (channels, height, width_pixels)
             parts: list[nn.Module] = [Squeeze()]
-            for _ in range(steps):
-                parts += build_step(step, conv, inside, width, conv_options or {}, mixing)
+            for i in range(steps):
+                with drawn(f"level {level}, step {i}"):
+                    parts += build_step(step, conv, inside, width, options, mixing)
             if level < levels - 1:
-                parts.append(Split(channels, width))
+                with drawn(f"level {level}, split"):
+                    parts.append(Split(channels, width))
                 channels //= 2
             self.levels.append(nn.ModuleList(parts))
             self.latent_shapes.append((channels, height, width_pixels))

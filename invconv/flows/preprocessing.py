@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.validation import whole
+
 LARGEST = 256
 
 
@@ -22,9 +24,9 @@ class Preprocessing(nn.Module, ABC):
 
     def __init__(self, bins: int) -> None:
         super().__init__()
-        if not 2 <= bins <= LARGEST:
-            raise ValueError(f"bins must be between 2 and {LARGEST}, not {bins}")
-        self.bins = bins
+        if not 2 <= (whole(bins) or 0) <= LARGEST:
+            raise ValueError(f"bins must be between 2 and {LARGEST}, not {bins!r}")
+        self.bins = int(bins)
 
     @abstractmethod
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,11 +48,13 @@ class Logit(Preprocessing):
 
     Args:
         bins: as in `Preprocessing`.
-        alpha: α.
+        alpha: α, positive and below 1/2.
     """
 
     def __init__(self, bins: int, alpha: float = 1e-6) -> None:
         super().__init__(bins)
+        if not 0 < alpha < 0.5:
+            raise ValueError(f"alpha must be positive and below 1/2, not {alpha}")
         self.alpha = alpha
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +64,7 @@ class Logit(Preprocessing):
         y = torch.log(p) - torch.log1p(-p)
         # log dy/dp = −log p(1 − p) = softplus(y) + softplus(−y)
         slope = F.softplus(y) + F.softplus(-y) + math.log((1 - 2 * self.alpha) / self.bins)
-        return y, slope.flatten(1).sum(1)
+        return y, slope.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> Tensor:
         """See `Preprocessing.inverse`."""
@@ -77,7 +81,7 @@ class Scale(Preprocessing):
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """See `Preprocessing.forward`."""
         log_det = -math.prod(values.shape[1:]) * math.log(self.bins)
-        return values / self.bins - 0.5, values.new_full((len(values),), log_det)
+        return values / self.bins - 0.5, values.new_full((values.shape[0],), log_det)
 
     def inverse(self, y: Tensor) -> Tensor:
         """See `Preprocessing.inverse`."""

@@ -1,8 +1,12 @@
 """A monotone spline applied to every element."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from invconv.validation import check_count, check_image_tensor
 
 SMALLEST = 1e-3
 
@@ -20,14 +24,15 @@ class SplineActivation(nn.Module):
         bound: where the spline ends; its slope there is 1.
 
     Raises:
-        ValueError: if bins is below 1 or above 500, or bound is not positive.
+        ValueError: if bins is below 1 or above 500, or bound is not positive and finite.
     """
 
     def __init__(self, bins: int = 10, bound: float = 20.0) -> None:
         super().__init__()
-        if not 1 <= bins <= 0.5 / SMALLEST or not bound > 0:
+        check_count(bins, "bins")
+        if bins > 0.5 / SMALLEST or not 0 < bound < math.inf:
             raise ValueError(
-                f"bins must be from 1 to {0.5 / SMALLEST:.0f} and bound positive, "
+                f"bins must be from 1 to {0.5 / SMALLEST:.0f} and bound positive and finite, "
                 f"not {bins} and {bound}"
             )
         self.bins, self.bound = bins, bound
@@ -52,6 +57,7 @@ class SplineActivation(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-slopes, (B,)."""
+        check_image_tensor(x)
         knots, _, table = self._pieces()
         inside = x.clamp(-self.bound, self.bound)
         x0, y0, width, height, left, right = table[:, torch.bucketize(inside, knots)]
@@ -62,7 +68,7 @@ class SplineActivation(nn.Module):
         slope = (right * t * t + 2 * chord * u + left * (1 - t) ** 2) * (chord / below) ** 2
         outside = x.abs() > self.bound
         log_slope = torch.where(outside, 0.0, slope.log())
-        return torch.where(outside, x, z), log_slope.flatten(1).sum(1)
+        return torch.where(outside, x, z), log_slope.sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, the root of a quadratic per element."""

@@ -4,6 +4,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.conv import Shape
+from invconv.modes import is_tracing
+from invconv.validation import check_image_tensor
+
+
+def squeeze(x: Tensor) -> Tensor:
+    """Every 2×2 block of pixels as channels: (B, C, H, W) to (B, 4C, H/2, W/2).
+
+    `F.pixel_unshuffle` returns a tensor without values as it is, of the old shape.
+    """
+    if not is_tracing() and (x.shape[2] % 2 or x.shape[3] % 2):
+        raise ValueError(f"H and W must be even to be halved, not {x.shape[2]}x{x.shape[3]}")
+    blocks = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 class Squeeze(nn.Module):
@@ -15,7 +28,8 @@ class Squeeze(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and a log_det of zeros."""
-        return F.pixel_unshuffle(x, 2), x.new_zeros(x.shape[0])
+        check_image_tensor(x)
+        return squeeze(x), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         """x, (B, C, H, W)."""

@@ -1,12 +1,14 @@
 """The steps of a flow around a convolution: one for all, and each paper's own."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from invconv.about import Options
-from invconv.conv import Shape, build
+from invconv.conv import Shape, build, layer_class
 from invconv.flows.actnorm import ActNorm
+from invconv.flows.common_numbers import drawn
 from invconv.flows.coupling import AffineCoupling, QuadCoupling
 from invconv.flows.macow_steps import macow_step
 from invconv.flows.spline import SplineActivation
@@ -32,17 +34,28 @@ def common_step(
         mixing: parametrisation of the 1×1 that follows a convolution other than Glow's.
     """
     channels = shape[0]
-    layer = build(conv, shape, **options)
-    parts: list[nn.Module] = [ActNorm(channels), layer]
-    if not isinstance(layer, Glow1x1):
-        parts = [layer, ActNorm(channels), build("glow", shape, parametrization=mixing)]
-    return [*parts, AffineCoupling(channels, width)]
+    if issubclass(layer_class(conv), Glow1x1):
+        return [ActNorm(channels), _mixing(shape, conv, **options), _coupling(shape, width)]
+    with drawn("convolution"):
+        layer = build(conv, shape, **options)
+    mixing_layer = _mixing(shape, parametrization=mixing)
+    return [layer, ActNorm(channels), mixing_layer, _coupling(shape, width)]
+
+
+def _mixing(shape: Shape, conv: str = "glow", **options: Any) -> nn.Module:
+    with drawn("1x1"):
+        return build(conv, shape, **options)
+
+
+def _coupling(shape: Shape, width: int, scale: str = "tanh") -> nn.Module:
+    with drawn("coupling"):
+        return AffineCoupling(shape[0], width, scale)
 
 
 def _glow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     """Glow (arXiv 1807.03039, figure 2): ActNorm → 1×1 → coupling."""
-    layer = build("glow", shape, **{"parametrization": "plain", **options})
-    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+    layer = _mixing(shape, **{"parametrization": "plain", **options})
+    return [ActNorm(shape[0]), layer, _coupling(shape, width, "sigmoid")]
 
 
 def _finc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
@@ -53,7 +66,7 @@ def _finc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
 def _emerging(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     """Emerging (arXiv 1901.11137, section 4): ActNorm → 1×1 → two convolutions → coupling."""
     layer = build("emerging", shape, **{"pointwise": True, "bias": True, **options})
-    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+    return [ActNorm(shape[0]), layer, _coupling(shape, width, "sigmoid")]
 
 
 def _cinc(shape: Shape, width: int, options: Options) -> list[nn.Module]:
@@ -69,25 +82,25 @@ def _inverse_flow(shape: Shape, width: int, options: Options) -> list[nn.Module]
     by default. Its runs leave out the ActNorm, and other scripts the 1×1.
     """
     layer = build("inverse_flow", shape, **options)
-    mixing = build("glow", shape, parametrization="plain")
-    return [ActNorm(shape[0]), layer, SplineActivation(), mixing, AffineCoupling(shape[0], width)]
+    mixing = _mixing(shape, parametrization="plain")
+    return [ActNorm(shape[0]), layer, SplineActivation(), mixing, _coupling(shape, width)]
 
 
 def _woodbury(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     """Woodbury (arXiv 2002.12229, section 4): Glow's step with it in place of the 1×1."""
     layer = build("woodbury", shape, **options)
-    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+    return [ActNorm(shape[0]), layer, _coupling(shape, width, "sigmoid")]
 
 
 def _me_woodbury(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     layer = build("me_woodbury", shape, **options)
-    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+    return [ActNorm(shape[0]), layer, _coupling(shape, width, "sigmoid")]
 
 
 def _periodic(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     """Periodic (arXiv 1901.11137, section 4): Glow's step with it in place of the 1×1."""
     layer = build("periodic", shape, **options)
-    return [ActNorm(shape[0]), layer, AffineCoupling(shape[0], width, "sigmoid")]
+    return [ActNorm(shape[0]), layer, _coupling(shape, width, "sigmoid")]
 
 
 def _macow(shape: Shape, width: int, options: Options) -> list[nn.Module]:

@@ -1,10 +1,18 @@
 """A layer in the flows of nflows, and nflows' 1×1 convolution as a layer."""
 
+import warnings
+
 from nflows.transforms import OneByOneConvolution, Transform
 from torch import Tensor, nn
 
+from invconv.cache import EvalCache
 from invconv.conv import About, InvertibleConv, Variant
-from invconv.integrations.inverse import inverse_and_log_det
+from invconv.integrations.inverse import check_default_dtype, inverse_and_log_det
+
+# nflows' own calls, about which its users can do nothing
+warnings.filterwarnings(
+    "ignore", r"torch\.(triangular_solve|lu) is deprecated", UserWarning, r"nflows\."
+)
 
 
 class NflowsTransform(Transform):
@@ -32,7 +40,8 @@ class NflowsOneByOne(InvertibleConv):
 
     Args:
         channels: C.
-        using_cache: whether W and W⁻¹ are kept in eval mode, nflows' own cache.
+        using_cache: whether W and W⁻¹ are kept in eval mode, nflows' own cache, which is dropped
+            here whenever `invconv.cache.EvalCache` would drop it.
         identity_init: whether L·U starts as the identity.
 
     Attributes:
@@ -54,17 +63,29 @@ class NflowsOneByOne(InvertibleConv):
         self, channels: int, using_cache: bool = False, identity_init: bool = True
     ) -> None:
         super().__init__(channels)
+        check_default_dtype("nflows")
         self.using_cache, self.identity_init = using_cache, identity_init
         self.transform = OneByOneConvolution(channels, using_cache, identity_init)
+        self._cache = EvalCache()
+
+    def _drop_what_is_old(self) -> None:
+        state = tuple(self.transform.state_dict().values())
+        self._cache.get("W", state, self.training, self._drop)
+
+    def _drop(self) -> None:
+        self._cache.clear()  # what is computed now may hold a graph or be recorded
+        self.transform.cache.invalidate()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and nflows' log-determinant, H·W·Σ log diag U."""
         self.check_input(x)
+        self._drop_what_is_old()
         return self.transform(x)
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by nflows' two triangular solves, or by its cached W⁻¹."""
         self.check_input(z, "z")
+        self._drop_what_is_old()
         x = self.transform.inverse(z)[0]
         if check:
             self.check_inverse(x, z)

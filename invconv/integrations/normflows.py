@@ -4,7 +4,8 @@ from normflows.flows import Flow, Invertible1x1Conv
 from torch import Tensor, nn
 
 from invconv.conv import About, InvertibleConv, Variant
-from invconv.integrations.inverse import inverse_and_log_det
+from invconv.integrations.inverse import check_default_dtype, inverse_and_log_det
+from invconv.validation import no_pixels
 
 
 class NormflowsFlow(Flow):
@@ -52,19 +53,22 @@ class Normflows1x1(InvertibleConv):
 
     def __init__(self, channels: int, use_lu: bool = False) -> None:
         super().__init__(channels)
+        check_default_dtype("normflows")
         self.use_lu = use_lu
         self.flow = Invertible1x1Conv(channels, use_lu)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and normflows' log-determinant, H·W·log|det W|."""
         self.check_input(x)
+        if no_pixels(x):
+            return x.clone(), x.new_zeros(len(x))
         z, log_det = self.flow.inverse(x)
-        return z, log_det.repeat(len(x))
+        return z, log_det.repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by a convolution with W⁻¹, made anew in every call."""
         self.check_input(z, "z")
-        x = self.flow(z)[0]
+        x = z.clone() if no_pixels(z) else self.flow(z)[0]
         if check:
             self.check_inverse(x, z)
         return x

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Emerging(InvertibleConv):
             channels in float64, "raster_serial".
         max_growth: g > 1 keeps the ∞-norm of the inverse of each of the two at most
             g / min|diagonal|, see `TriangularConv`.
+        std: of the initial taps, as in `TriangularConv`.
 
     Attributes:
         first, second: the two convolutions, each a `TriangularConv` with a weight of
@@ -88,6 +89,7 @@ class Emerging(InvertibleConv):
         dilation: int = 1,
         inverse_method: str = "auto",
         max_growth: float | None = None,
+        std: float | Literal["fan_in"] = 0.02,
     ) -> None:
         super().__init__(channels)
         self.kernel_size = k = check_kernel_size(kernel_size)
@@ -108,13 +110,18 @@ class Emerging(InvertibleConv):
                 anchor=(rows - 1, rows - 1),
                 upper=upper,
                 diagonal="learned",
-                std=0.02,
+                std=std,
                 bias=bias and upper,
                 inverse_method=inverse_method,
                 max_growth=max_growth,
             )
             for corner, upper in (("br", False), ("tl", True))
         )
+
+    @classmethod
+    def kernel_options(cls, k: int) -> dict[str, Any] | None:
+        """Return the options of a k×k receptive field; k is odd."""
+        return super().kernel_options(k) if k % 2 else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and H·W·Σ log|diagonal|, with that of the 1×1 convolution where there is one."""

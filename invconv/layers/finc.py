@@ -1,5 +1,7 @@
 """FInC: four corner convolutions on four quarters of the channels."""
 
+from typing import Literal
+
 from invconv.conv import About, Variant, register
 from invconv.layers.triangular import TriangularConv
 from invconv.solvers.problem import CORNERS
@@ -21,6 +23,7 @@ class FInC(TriangularConv):
         inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's algorithm 1, "diagonal_channel".
         max_growth: g > 1 keeps the ∞-norm of the inverse at most g, see `TriangularConv`.
+        std: of the initial taps, as in `TriangularConv`.
 
     Attributes:
         weight: the free parameter, (C, C/4, k, k). `triangular_weight` is the constrained kernel
@@ -71,6 +74,7 @@ class FInC(TriangularConv):
         kernel_size: int = 3,
         inverse_method: str = "auto",
         max_growth: float | None = None,
+        std: float | Literal["fan_in"] = 0.05,
     ) -> None:
         k = check_kernel_size(kernel_size)
         super().__init__(
@@ -79,5 +83,6 @@ class FInC(TriangularConv):
             corners=CORNERS,
             inverse_method=inverse_method,
             max_growth=max_growth,
+            std=std,
         )
         self.kernel_size = k

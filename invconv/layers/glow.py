@@ -117,7 +117,7 @@ class Glow1x1(InvertibleConv):
         self.check_input(x)
         z = F.conv2d(x, self.matrix()[:, :, None, None])
         pixels = x.shape[2] * x.shape[3]
-        return z, (pixels * self.log_abs_det()).to(log_det_dtype(x)).repeat(len(x))
+        return z, (pixels * self.log_abs_det()).to(log_det_dtype(x)).repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x = W⁻¹ z at every pixel."""

@@ -78,7 +78,9 @@ def transpose(terms: Terms) -> Terms:
 
 def multiply_left(terms: Terms, x: Tensor) -> Tensor:
     """M·x over the last but one dimension of x, (B, size, N)."""
-    batched = [term.expand(len(x), -1, -1) for term in terms]  # `@` would copy x for a Parameter
+    batched = [
+        term.expand(x.shape[0], -1, -1) for term in terms
+    ]  # `@` would copy x for a Parameter
     if len(batched) == 1:
         return torch.bmm(batched[0], x)
     u, v = batched

@@ -1,12 +1,14 @@
 """MaCow: masked convolutions that are autoregressive over rows or columns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.layers.masked_conv import MaskedConv
+from invconv.modes import no_autocast
 from invconv.validation import check_choice
 
 INVERSE_METHODS = ("auto", "published")
@@ -88,13 +90,18 @@ class MaCow(InvertibleConv):
             MaskedConv(channels, order, self.kernel_size, hidden_channels) for order in orders
         )
 
+    @classmethod
+    def kernel_options(cls, k: int) -> dict[str, Any] | None:
+        """Return the options of a kernel k across and ⌈k/2⌉ rows before; k is odd."""
+        return {"kernel_size": ((k + 1) // 2, k)} if k % 2 else None
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s over all masked convolutions."""
         self.check_input(x)
         dtype = log_det_dtype(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             x = x.to(next(self.parameters()).dtype)
-            log_det = x.new_zeros(len(x))
+            log_det = x.new_zeros(x.shape[0])
             for conv in self.convs:
                 x, change = conv(x)
                 log_det = log_det + change
@@ -115,9 +122,9 @@ class MaCow(InvertibleConv):
 
     def _inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
         published, dtype = self.inverse_method == "published", log_det_dtype(z)
-        with torch.autocast(z.device.type, enabled=False):
+        with no_autocast(z.device):
             z = z.to(next(self.parameters()).dtype)
-            log_det = z.new_zeros(len(z))
+            log_det = z.new_zeros(z.shape[0])
             for conv in self.convs[::-1]:
                 z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
                 log_det = log_det + change

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.layers.weight_norm import WeightNormConv2d
+from invconv.modes import is_recording
 from invconv.solvers.operator import needs_formulas
 
 HIDDEN_VALUES_PER_PART = 2**20
@@ -46,13 +47,14 @@ class MaskedConv(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and Σ log s, (B,)."""
         if not x.shape[2] * x.shape[3]:  # torch convolves no images without pixels
-            return x.clone(), x.new_zeros(len(x))
+            return x.clone(), x.new_zeros(x.shape[0])
         weights = self._cached("weights", self._weights)
+        if torch.is_grad_enabled() or is_recording():
+            return self._forward(x, weights)
         hidden_values = len(weights[0]) * x.shape[2] * x.shape[3]
-        size = len(x) if torch.is_grad_enabled() else HIDDEN_VALUES_PER_PART // hidden_values
-        parts = [self._forward(part, weights) for part in x.split(max(1, size))]
-        z, log_det = zip(*parts, strict=True)
-        return (torch.cat(z), torch.cat(log_det)) if len(parts) > 1 else parts[0]
+        size = max(1, HIDDEN_VALUES_PER_PART // hidden_values)
+        z, log_det = zip(*(self._forward(part, weights) for part in x.split(size)), strict=True)
+        return (torch.cat(z), torch.cat(log_det)) if len(z) > 1 else (z[0], log_det[0])
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -64,7 +66,7 @@ class MaskedConv(nn.Module):
     def _forward(self, x: Tensor, weights: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         shift, logit = self._shift_and_logit(self.pad(x), weights)
         z = torch.addcmul(shift, x, torch.sigmoid(logit))
-        return z, F.logsigmoid(logit).flatten(1).sum(1)
+        return z, F.logsigmoid(logit).sum((1, 2, 3))
 
     def pad(self, x: Tensor) -> Tensor:
         """Zeros before the first row and beside the rows; the last row is seen by no other."""
@@ -86,7 +88,7 @@ class MaskedConv(nn.Module):
     def inverse(self, z: Tensor, published: bool, with_log_det: bool) -> tuple[Tensor, Tensor]:
         """x, and −Σ log s, (B,), if ``with_log_det``; otherwise zeros."""
         if not z.shape[2] * z.shape[3]:
-            return z.clone(), z.new_zeros(len(z))
+            return z.clone(), z.new_zeros(z.shape[0])
         if published or any(needs_formulas(z, parameter) for parameter in self.parameters()):
             return self._inverse_by_convolutions(z, published, with_log_det)
         vertical = self.order in "AB"
@@ -105,14 +107,14 @@ class MaskedConv(nn.Module):
         forwards = self.order in "AC"
         rows = z.split(1, axis)
         before = F.pad(torch.zeros_like(rows[0]), beside).repeat_interleave(self.before, axis)
-        found, log_det = [], z.new_zeros(len(z))
+        found, log_det = [], z.new_zeros(z.shape[0])
         for row in rows if forwards else reversed(rows):
             if published:
                 weights = self._weights()
             shift, logit = self._shift_and_logit(before, weights)
             found.append((row - shift) / torch.sigmoid(logit))
             if with_log_det:
-                log_det = log_det - F.logsigmoid(logit).flatten(1).sum(1)
+                log_det = log_det - F.logsigmoid(logit).sum((1, 2, 3))
             new = F.pad(found[-1], beside)
             if forwards:
                 before = torch.cat([before.narrow(axis, 1, self.before - 1), new], axis)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
+from invconv.modes import is_recording
 from invconv.numerical import solved
 from invconv.validation import check_choice, check_kernel_size
 
@@ -72,7 +73,8 @@ class Periodic(InvertibleConv):
         self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
         self._anchor = (kernel_size - 1) // 2
         weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size)
-        rotation = torch.linalg.qr(torch.randn(channels, channels))[0]
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # none is made in half precision
+        rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=dtype))[0]
         weight[:, :, self._anchor, self._anchor] += rotation
         self.weight = nn.Parameter(weight)
         self._cache = EvalCache()
@@ -91,7 +93,7 @@ class Periodic(InvertibleConv):
         else:
             z = self._multiply(x, self._cached("spectrum", height, width, self._matrices))
         log_det = self._cached("log_det", height, width, self._log_det)
-        return z, log_det.to(log_det_dtype(x)).repeat(len(x))
+        return z, log_det.to(log_det_dtype(x)).repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, with Ŵ⁻¹ at every frequency."""
@@ -159,12 +161,16 @@ class Periodic(InvertibleConv):
         """
         if not x.numel():
             return x.clone()
-        size = x.shape[2:]
-        parts = x.to(self._real_dtype).split(max(1, VALUES_PER_PART // x[0].numel()))
+        size, real = x.shape[2:], x.to(self._real_dtype)
+        count = VALUES_PER_PART // x[0].numel() or 1
+        parts = (real,) if is_recording() else real.split(count)
         x_hat = torch.cat([torch.fft.rfft2(part).permute(2, 3, 0, 1) for part in parts], 2)
         z_hat = torch.bmm(x_hat.flatten(0, 1), matrices.mT).view(x_hat.shape)
-        images = [part.permute(2, 3, 0, 1).contiguous() for part in z_hat.split(len(parts[0]), 2)]
-        z = torch.cat([torch.fft.irfft2(image, s=size) for image in images])
+        parts = (z_hat,) if is_recording() else z_hat.split(count, 2)
+        images = [
+            torch.fft.irfft2(part.permute(2, 3, 0, 1).contiguous(), s=size) for part in parts
+        ]
+        z = torch.cat(images)
         return z.to(self.weight.dtype)
 
     @property

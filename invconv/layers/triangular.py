@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import InvertibleConv, log_det_dtype
+from invconv.modes import is_autocast
 from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.operator import needs_formulas
-from invconv.solvers.problem import Problem, parse_anchor, parse_corners
+from invconv.solvers.problem import Problem, keep_structure, parse_anchor, parse_corners
 from invconv.validation import check_choice, check_kernel_size
 
 DIAGONALS = ("unit", "learned")
+GAIN = 0.25
+"""How much random taps of std = "fan_in" amplify; FInC's as released do so on 12 channels."""
 
 
 class TriangularConv(InvertibleConv):
@@ -30,7 +34,9 @@ class TriangularConv(InvertibleConv):
         anchor: the tap that meets the current pixel, as in `triangular_conv2d`.
         upper: whether the anchor tap is upper triangular in channels.
         diagonal: "unit" or "learned".
-        std: the standard deviation of the initial taps, and of a learned diagonal around 1.
+        std: the standard deviation of the initial taps, and of a learned diagonal around 1;
+            "fan_in": `GAIN` / √(taps of an output channel), so that what an inverse amplifies
+            does not depend on C and k.
         bias: whether to add one free number per channel.
         inverse_method: how the system is solved, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's own algorithm.
@@ -65,8 +71,6 @@ class TriangularConv(InvertibleConv):
     published: ClassVar[str] = "raster_serial"
 
     sign: Tensor
-    _free: Tensor
-    _on_diagonal: Tensor
 
     def __init__(
         self,
@@ -77,18 +81,18 @@ class TriangularConv(InvertibleConv):
         anchor: tuple[int, int] | None = None,
         upper: bool = False,
         diagonal: Literal["unit", "learned"] = "unit",
-        std: float = 0.05,
+        std: float | Literal["fan_in"] = 0.05,
         bias: bool = False,
         inverse_method: str = "auto",
         max_growth: float | None = None,
     ) -> None:
         super().__init__(channels)
         groups = 1 if isinstance(corners, str) else max(1, len(corners))
-        parse_corners(corners, groups)
+        codes = parse_corners(corners, groups)
         for side in kernel:
             check_kernel_size(side)
-        if not std >= 0:
-            raise ValueError(f"std must be at least 0, not {std}")
+        if std != "fan_in" and (isinstance(std, str) or not std >= 0):
+            raise ValueError(f'std must be at least 0, or "fan_in", not {std}')
         if max_growth is not None and not 1 < max_growth < math.inf:
             raise ValueError(f"max_growth must be above 1 and finite, or None, not {max_growth}")
         if channels % groups:
@@ -99,26 +103,21 @@ class TriangularConv(InvertibleConv):
         self.kernel, self.corners, self.upper, self.bias = kernel, corners, upper, bias
         self.max_growth = max_growth
         self.anchor = parse_anchor(anchor, *kernel)
+        self._problem = Problem(self.anchor, codes, upper)
         self.diagonal = check_choice(diagonal, DIAGONALS, "diagonal")
         known = ("published", *known_methods())
         self.inverse_method = check_choice(inverse_method, known, "inverse_method")
 
         per_group = channels // groups
-        square = torch.ones(groups, per_group, per_group, dtype=torch.bool)
-        strict = square.triu(1) if upper else square.tril(-1)
         row, column = self.anchor
-        before = torch.arange(kernel[0] * kernel[1]).view(kernel) < row * kernel[1] + column
-        free = before.expand(channels, per_group, *kernel).clone()
-        free[:, :, row, column] = strict.view(channels, per_group)
-        on_diagonal = torch.zeros_like(free)
-        identity = torch.eye(per_group, dtype=torch.bool).repeat(groups, 1)
-        on_diagonal[:, :, row, column] = identity
-        self.register_buffer("_free", free, persistent=False)
-        self.register_buffer("_on_diagonal", on_diagonal, persistent=False)
-        taps = std * torch.randn(channels, per_group, *kernel)
+        fan_in = (row * kernel[1] + column) * per_group + (per_group - 1) / 2
+        scale = GAIN / max(1.0, fan_in) ** 0.5 if isinstance(std, str) else std
+        taps = scale * torch.randn(channels, per_group, *kernel)
+        initial = self._diagonal_of(taps)
         if diagonal == "learned":
-            self.register_buffer("sign", self._diagonal_of(1 + taps).sign())
-        self.weight = nn.Parameter(torch.where(on_diagonal, (1 + taps).abs().log(), taps))
+            self.register_buffer("sign", (1 + initial).sign())
+        taps = taps - self._at_anchor(initial) + self._at_anchor((1 + initial).abs().log())
+        self.weight = nn.Parameter(taps)
         self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
         self._cache = EvalCache()
 
@@ -128,22 +127,24 @@ class TriangularConv(InvertibleConv):
         return self._cache.get("weight", tensors, self.training, self._constrain)
 
     def _constrain(self) -> Tensor:
-        taps = torch.where(self._free, self.weight, 0.0)
-        if self.diagonal == "unit":
-            return torch.where(self._on_diagonal, 1.0, self._bounded(taps, 1.0))
-        diagonal = torch.where(self._on_diagonal, self.weight, 0.0).exp()
-        taps = self._bounded(taps, diagonal)
-        return torch.where(self._on_diagonal, diagonal * self.sign[:, None, None, None], taps)
+        unit = self.diagonal == "unit"
+        diagonal = torch.ones_like(self._log_diagonal()) if unit else self._log_diagonal().exp()
+        taps = self._bounded(keep_structure(self.weight, self._problem, strict=True), diagonal)
+        return taps + self._at_anchor(diagonal if unit else diagonal * self.sign)
 
-    def _bounded(self, taps: Tensor, diagonal: Tensor | float) -> Tensor:
+    def _bounded(self, taps: Tensor, diagonal: Tensor) -> Tensor:
         if self.max_growth is None:
             return taps
-        if isinstance(diagonal, Tensor):  # exp(0) = 1 wherever it is not
-            diagonal = torch.where(self._on_diagonal, diagonal, 0.0).sum((1, 2, 3), keepdim=True)
-        allowed = (1 - 1 / self.max_growth) * diagonal
+        allowed = (1 - 1 / self.max_growth) * diagonal[:, None, None, None]
         total = taps.abs().sum((1, 2, 3), keepdim=True)
         small = total <= allowed  # both are 0 where exp underflows and there are no taps
         return taps * torch.where(small, 1.0, allowed / torch.where(small, 1.0, total))
+
+    def _at_anchor(self, diagonal: Tensor) -> Tensor:
+        """A kernel, (C, C/G, kh, kw), with this diagonal in its anchor tap and zeros elsewhere."""
+        (kh, kw), (row, column) = self.kernel, self.anchor
+        square = diagonal.view(self._problem.groups, -1).diag_embed().flatten(0, 1)
+        return F.pad(square[:, :, None, None], (column, kw - 1 - column, row, kh - 1 - row))
 
     def _log_diagonal(self) -> Tensor:
         return self._diagonal_of(self.weight)
@@ -195,7 +196,7 @@ class TriangularConv(InvertibleConv):
 
     def dependent_steps(self, height: int, width: int) -> int:
         """The wavefront's, slope·(H−1) + W."""
-        return Problem(self.anchor, (0,), self.upper).steps(height, width, self.kernel[1])
+        return self._problem.steps(height, width, self.kernel[1])
 
     def _geometry(self) -> dict[str, Any]:
         return {"anchor": self.anchor, "corners": self.corners, "upper": self.upper}
@@ -206,6 +207,6 @@ class TriangularConv(InvertibleConv):
 
 
 def _can_be_written(x: Tensor, weight: Tensor) -> bool:
-    promoted = x.itemsize < 4 and torch.is_autocast_enabled(x.device.type)
+    promoted = x.itemsize < 4 and is_autocast(x.device)
     same = x.dtype == weight.dtype and not promoted
     return same and x.is_contiguous() and not needs_formulas(x, weight)

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.validation import check_finite
+
 
 class WeightNormConv2d(nn.Module):
     """A convolution with the weight g·v/‖v‖ of each output channel, and a bias.
@@ -54,7 +56,8 @@ class WeightNormConv2d(nn.Module):
         Does nothing if it was called before; the flag is part of the state_dict.
 
         Raises:
-            ValueError: if a channel has less than two values, which have no deviation.
+            ValueError: if a channel has less than two values, which have no deviation, or a value
+                is not finite; nothing is set then.
         """
         if self.initialized:
             return
@@ -64,6 +67,7 @@ class WeightNormConv2d(nn.Module):
                 "a deviation needs two values of each channel, and there is "
                 f"B·H·W = {y[:, 0].numel()}: initialise with more or larger images"
             )
+        check_finite(y, "what the convolution makes of x")
         deviation, mean = torch.std_mean(y, dim=(0, 2, 3))
         factor = std / (deviation + 1e-6)
         self.g.mul_(factor)

@@ -47,7 +47,7 @@ class _LowRankConv(InvertibleConv):
         z = self._multiply(x, lambda update: update.terms(inverse=False))
         numel = math.prod(self.shape)
         log_det = sum(numel // len(part.u) * part.log_abs_det() for part in self._updates())
-        return z, torch.as_tensor(log_det).to(log_det_dtype(x)).repeat(len(x))
+        return z, torch.as_tensor(log_det).to(log_det_dtype(x)).repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
         """x, by the same products as the forward pass with other factors."""

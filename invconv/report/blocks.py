@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -10,7 +11,8 @@ from invconv.methods import method
 from invconv.numerical import TRUSTED
 from invconv.report import entries as en
 from invconv.report.entries import Entry, Form, Grid, Measured
-from invconv.rows import newest
+from invconv.report.published import LABELS
+from invconv.rows import block_of, newest
 
 Called = Callable[[pd.Series], str]
 """What a row is called in a sentence."""
@@ -37,15 +39,34 @@ def blocks(rows: pd.DataFrame, *apart: str) -> list[pd.DataFrame]:
 def origin(rows: pd.DataFrame) -> dict[str, object]:
     """Where ``rows``, of one machine, come from; minutes is "" where one does not know them."""
     threads, machine = rows["threads"].map("{:g}".format), str(rows["machine"].iloc[0])
+    cells = rows.assign(cell=block_of(rows["cell"])).drop_duplicates(["cell", "date"])
     known = "duration_s" in rows and not rows["duration_s"].isna().any()
     return {
         "torch": ", ".join(sorted(set(map(str, rows["torch"])))),
         "threads": ", ".join(sorted(set(threads))),
         "machine": machine,
+        "environment": sorted(set(rows["environment"].dropna())) if "environment" in rows else [],
         "device": where(", ".join(sorted(set(map(str, rows["device"])))), machine),
         "commits": sorted(set(_commits(rows))),
-        "minutes": en.number(rows["duration_s"].sum() / 60, 2) if known else "",
+        "minutes": en.number(cells["duration_s"].sum() / 60, 2) if known else "",
         "memory": memory(rows),
+        **_clock(rows),
+    }
+
+
+def _clock(rows: pd.DataFrame) -> dict[str, object]:
+    """How many processes and rounds the times are of; nothing if rows of no block are there."""
+    named = ("processes", "rounds")
+    if any(name not in rows or rows[name].isna().all() for name in named):
+        return {}
+    timed = rows[rows["processes"].notna()]
+    return {
+        "processes": en.listed(timed["processes"]),
+        "rounds": f"{timed['rounds'].min():g}"
+        + (f" to {timed['rounds'].max():g}" if timed["rounds"].nunique() > 1 else ""),
+        "hardware": ", ".join(sorted(set(timed["hardware"].dropna())))
+        if "hardware" in timed
+        else "",
     }
 
 
@@ -100,12 +121,12 @@ def provenance(rows: pd.DataFrame) -> Grid:
 
 
 def published_entry(figures: pd.DataFrame, form: Form | None = None, **labels: object) -> Entry:
-    """A published figure, as printed or in ``form``; (R) where it was read off a plot."""
+    """A published figure, as printed or in ``form``, with its label where that is R or S."""
     row = only(figures, **labels)
     if row is None:
         return Entry(en.ABSENT)
     text = form(float(row["value"])) if form else row["value"]
-    mark = " (R)" if row["label"] == "R" else ""
+    mark = f" ({row['label']})" if row["label"] in ("R", "S") else ""
     return Entry(text + mark, (en.Source(published=f"{row['source']} [{row['label']}]"),))
 
 
@@ -141,17 +162,32 @@ def lossy(rows: pd.DataFrame, called: Called = cell_name) -> list[dict[str, obje
     found = {
         "error": [row for row in known if row.get("round_trip_error", 0) > TRUSTED],
         "overflows": [row for row in known if row.get("round_trip_overflows")],
-        "not_finite": [row for row in known if row.get("samples_not_finite", 0) > 0],
+        "not_finite": [row for row in known if _overflowed(row)],
     }
     lines = [(kind, row) for kind, lost in found.items() for row in lost]
     return [{**row, "name": called(row), "kind": kind} for kind, row in lines]
 
 
-def sampling_time(row: Measured, name: str = "st", error: str = "round_trip_error") -> Entry:
-    """``name_s`` with its quartiles, and in the same cell whether the model does not invert."""
-    entry = en.quartiles(row, name)
-    if row is None or row["status"] != "ok" or entry.text == en.ABSENT:
+def sampling_time(
+    row: Measured,
+    name: str = "st",
+    error: str = "round_trip_error",
+    scale: float = 1,
+    brief: bool = False,
+) -> Entry:
+    """``name_s`` with its quartiles, and in the same cell whether the model does not invert.
+
+    Without the time where samples were not finite: then it is of no samples. ``brief``: the
+    median alone.
+    """
+    if brief:
+        entry = en.value(row, f"{name}_s", scale=scale)
+        return entry.saying("not valid") if _overflowed(row) else entry
+    entry = en.quartiles(row, name, scale)
+    if row is None or row["status"] not in en.CARRYING or entry.text == en.ABSENT:
         return entry
+    if _overflowed(row):
+        return Entry("not valid: samples not finite", (en.source(row, "samples_not_finite"),))
     lost, why = row.get(error), f"round trip {en.number(row.get(error), 2)}"
     if row.get("round_trip_overflows") == True:  # noqa: E712 - an object
         lost, error, why = math.inf, "round_trip_overflows", "overflows"
@@ -161,10 +197,57 @@ def sampling_time(row: Measured, name: str = "st", error: str = "round_trip_erro
     return entry.saying(text, en.source(row, error))
 
 
-def published_notes(figures: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """Published figures by their source, and those that need a footnote by that note."""
+def sampling_ratio(row: Measured, name: str) -> Entry:
+    """A ratio of sampling times; `ABSENT` where samples were not finite."""
+    return Entry(en.ABSENT) if _overflowed(row) else en.ratio(row, name)
+
+
+def _overflowed(row: Measured) -> bool:
+    """Whether samples of the row were not finite, so that its sampling times are of no samples."""
+    return row is not None and bool(row.get("samples_not_finite", 0) > 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a page's ratios to one reference say, of rows that are ok.
+
+    Attributes:
+        ratios: how many.
+        below: in how many the ratio is below 1.
+        faster: those whose simultaneous interval is below 1, "FInC on digits 8×8".
+        together: for how many ratios the simultaneous intervals hold.
+    """
+
+    ratios: int
+    below: int
+    faster: list[str]
+    together: int
+
+
+def verdict(rows: pd.DataFrame, ratios: Iterable[str], called: Called) -> Verdict:
+    """Count the ``ratios`` of ``rows`` that are below 1, raw and by simultaneous intervals."""
+    good, found, below, faster = rows[rows["status"] == "ok"], 0, 0, list[str]()
+    for _, row in good.iterrows():
+        for name in ratios:
+            valid = not en.is_noisy(row) and not (_overflowed(row) and name.startswith("st"))
+            if valid and not pd.isna(row.get(name)):
+                found, below = found + 1, below + (row[name] < 1)
+                faster += [called(row)] if row.get(f"{name}_high_all", math.inf) < 1 else []
+    together = good["compared"].max() if found and "compared" in good else 0
+    return Verdict(found, int(below), faster, int(together))
+
+
+def around_one(rows: pd.DataFrame, ratio: str) -> pd.Series:
+    """Whether the 95 % interval of a ratio contains 1, of those rows that are ok and have one."""
+    ends = rows[rows["status"] == "ok"].reindex(columns=[f"{ratio}_low", f"{ratio}_high"]).dropna()
+    return (ends[f"{ratio}_low"] <= 1) & (ends[f"{ratio}_high"] >= 1)
+
+
+def published_notes(figures: pd.DataFrame) -> dict[str, object]:
+    """Published figures by source and label, those with a footnote by note, and all labels."""
     noted = figures[figures["note"] != ""]
     return {
-        "sources": [group for _, group in figures.groupby("source", sort=False)],
+        "labels": LABELS,
+        "sources": [group for _, group in figures.groupby(["source", "label"], sort=False)],
         "notes": [group for _, group in noted.groupby("note", sort=False)],
     }

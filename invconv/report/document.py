@@ -12,6 +12,7 @@ import pandas as pd
 
 from invconv.files import write_atomically, write_text_atomically
 from invconv.report.entries import Grid
+from invconv.style import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,9 +75,10 @@ class Document:
         """Writes the page and its pictures below ``results``, and returns the page's path."""
         path, text = results / f"{self.name}.md", self.markdown()
         for name, draw in self.pictures.items():
-            figure = draw()
-            for suffix in formats:
-                save(figure, results / "figures" / f"{name}{suffix}")
+            with plain():
+                figure = draw()
+                for suffix in formats:
+                    save(figure, results / "figures" / f"{name}{suffix}")
         write_text_atomically(text, path)
         return path
 
@@ -122,9 +124,7 @@ def save(figure: "Figure", path: Path) -> None:
     if path.suffix not in METADATA:
         other = repr(path.suffix or path.name)
         raise ValueError(f"a figure is written as {', '.join(METADATA)}, not {other}")
-    import matplotlib  # not at the top: every job of a sweep would load it
-
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "invconv"}):
+    with plain():
         figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=METADATA[path.suffix])
     write_atomically(buffer.getvalue(), path)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 ABSENT = "–"
-MISSING = "missing"
 Measured = pd.Series | None
 """A measured row, if there is one."""
 Form = Callable[[float], str]
@@ -73,20 +72,33 @@ def source(row: pd.Series, field: str) -> Source:
 def value(row: Measured, field: str, form: Form | None = None, scale: float = 1) -> Entry:
     """One field of a row that may be missing or not ok, times ``scale``, in ``form``."""
     if row is None:
-        return Entry(MISSING)
-    if row["status"] != "ok":
+        return Entry(ABSENT)
+    if row["status"] not in CARRYING:
         return Entry(str(row["status"]), (source(row, "status"),))
     return _computed(lambda found: (form or number)(scale * found), (row, field))
 
 
+CARRYING = ("ok", "noisy")
+"""The statuses of rows that have numbers."""
+
+
 def _computed(form: Callable[..., str], *places: tuple[Measured, str]) -> Entry:
-    """``form`` of fields of rows; `ABSENT` unless all rows are ok and have theirs."""
-    found = []
+    """``form`` of fields of rows; `ABSENT` unless all rows carry numbers and have theirs.
+
+    A time of a row that is noisy says so.
+    """
+    found, mark = [], ""
     for row, field in places:
-        if row is None or row["status"] != "ok" or pd.isna(row.get(field)):
+        if row is None or row["status"] not in CARRYING or pd.isna(row.get(field)):
             return Entry(ABSENT)
         found.append((row[field], source(row, field)))
-    return Entry(form(*(number for number, _ in found)), tuple(place for _, place in found))
+        mark = " (noisy)" if field.endswith("_s") and is_noisy(row) else mark
+    return Entry(form(*(number for number, _ in found)) + mark, tuple(place for _, place in found))
+
+
+def is_noisy(row: pd.Series) -> bool:
+    """Whether others computed while the row was measured."""
+    return bool(row["status"] == "noisy" or row.get("noisy") == True)  # noqa: E712 - an object
 
 
 def quartiles(row: Measured, name: str, scale: float = 1) -> Entry:
@@ -96,9 +108,31 @@ def quartiles(row: Measured, name: str, scale: float = 1) -> Entry:
     return entry if entry.sources else value(row, f"{name}_s", scale=scale)
 
 
+def ratio(row: Measured, name: str) -> Entry:
+    """A ratio of times of one block with its 95 % interval; `ABSENT` of a row that is noisy."""
+    if row is None or row["status"] != "ok" or is_noisy(row):
+        return Entry(ABSENT)
+    places = [(row, f"{name}{end}") for end in ("", "_low", "_high")]
+    return _computed(lambda *found: with_interval(*found), *places)
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """``value [low, high]``, as many decimals as two digits of the smallest need."""
+    digits = 2 if low >= 0.1 else 3
+    digits = 0 if low >= 100 else 1 if low >= 10 else digits
+    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+
+
 def over_rows(text: str, rows: pd.DataFrame, *fields: str) -> Entry:
     """``text``, computed from the ``fields`` of all ``rows``."""
     return Entry(text, tuple(source(r, field) for _, r in rows.iterrows() for field in fields))
+
+
+def mean_bits(rows: pd.DataFrame) -> Entry:
+    """The mean of ``bpd`` over rows, with its standard deviation where there are several."""
+    bpd = rows["bpd"]
+    spread = f" ± {bpd.std():.3f}" if len(bpd) > 1 else ""
+    return over_rows(f"{bpd.mean():.3f}{spread}", rows, "bpd")
 
 
 def quotient(
@@ -106,16 +140,6 @@ def quotient(
 ) -> Entry:
     """A field of one row ÷ a field of another, where both are ok."""
     return _computed(lambda a, b: form(a / b) if b else ABSENT, (row, field), (other, other_field))
-
-
-def against(row: Measured, field: str, published: Entry, *conditions: str) -> Entry:
-    """A field of a row ÷ a published figure; ``conditions``: the fields that let one compare."""
-    if published.text == ABSENT:
-        return published
-    figure = float(published.text.replace(",", ""))
-    places = [(row, name) for name in (field, *conditions)]
-    entry = _computed(lambda measured, *_: f"{measured / figure:.2f}", *places)
-    return entry.saying(entry.text, *published.sources) if entry.sources else entry
 
 
 def bits_with_interval(row: Measured) -> Entry:

@@ -18,11 +18,12 @@ CELLS: Mapping[str, Callable[[Measured], Entry]] = {
     "histogram": lambda row: en.value(row, "histogram_bpd", en.bits),
     "FT s": lambda row: en.quartiles(row, "ft"),
     "ST s": bl.sampling_time,
-    "ST/FT": lambda row: en.quotient(row, "st_s", row, "ft_s"),
+    "ST ÷ FT": lambda row: bl.sampling_ratio(row, "st_vs_ft"),
+    "FT cold ÷ FT": lambda row: en.ratio(row, "ft_cold_vs_ft"),
+    "paper's ST ÷ ST": lambda row: bl.sampling_ratio(row, "st_published_vs_st"),
     "ST s, paper's algorithm": lambda row: en.quartiles(row, "st_published"),
     "train step s": lambda row: en.value(row, "train_step_s"),
     "memory MB": lambda row: en.value(row, "train_step_extra_bytes", scale=1e-6),
-    "A/A": lambda row: en.value(row, "aa_spread", "{:.1%}".format),
     "images": lambda row: en.value(row, "timed_images", en.whole),
     "round trip": lambda row: en.value(row, "round_trip_error", lambda e: en.number(e, 2)),
     "stored": lambda row: en.value(row, "parameters", en.whole),
@@ -39,16 +40,6 @@ def swept() -> dict[str, str]:
 def cells(row: Measured, *titles: str) -> dict[str, Entry]:
     """The cells of a row in these columns of `CELLS`."""
     return {title: CELLS[title](row) for title in titles}
-
-
-def compared(
-    row: Measured, title: str, field: str, stated: Entry, measured: Entry, full: bool
-) -> dict[str, Entry]:
-    """A published and a measured time, and their ratio where the row is of ``full`` size."""
-    line = {f"{title} published": stated, f"{title} measured": measured}
-    if full:  # "FT s, published" and "FT ratio": a ratio has no unit
-        line[f"{title.removesuffix(' s,')} ratio"] = en.against(row, field, stated)
-    return line
 
 
 def sections(
@@ -75,7 +66,7 @@ def page_of_blocks(
     apart: Iterable[str],
     rows: pd.DataFrame,
 ) -> Document:
-    """A page with a section for each block of rows, or the published figures alone.
+    """A page with a section for each block of rows.
 
     The template is named after the table; ``lines``, of a grid, are given a block and the figures.
     """
@@ -84,7 +75,6 @@ def page_of_blocks(
     found = sections(bl.blocks(rows, *apart), lambda block: Grid(lines(block, figures)))
     context = {
         "blocks": found,
-        "empty": None if found else Grid(lines(rows, figures)),
         "full": WIDTH,
         "published": bl.published_notes(figures),
     }

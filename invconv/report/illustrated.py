@@ -25,7 +25,7 @@ class Picture:
         from matplotlib.figure import Figure  # not at the top: every job of a sweep would load it
 
         self.figure = Figure(figsize=size, layout="constrained")
-        self.panels = list(self.figure.subplots(lines, columns, sharey=sharey).flat)
+        self.panels = list(self.figure.subplots(lines, columns, sharey=sharey, squeeze=False).flat)
         for panel in self.panels:
             panel.grid(alpha=0.3)
 

@@ -1,7 +1,4 @@
-"""Published figures as data: `figures_published/*.csv`, each with its label and source.
-
-Labels: V, read in the primary source; R, read off a plot (±10 %); I, inferred or computed.
-"""
+"""Published figures as data: `figures_published/*.csv`, each with its label and source."""
 
 from importlib.resources import files
 from io import StringIO
@@ -11,7 +8,13 @@ import pandas as pd
 
 from invconv.files import brief
 
-LABELS = ("V", "R", "I")
+LABELS = {
+    "V": "read in the primary source",
+    "R": "read off a plot, ±10 %",
+    "I": "inferred or computed",
+    "S": "secondary, known through another paper or page only",
+}
+"""Label of a figure → what it says of it. Pages mark R and S beside the number."""
 COLUMNS = ("table", "model", "dataset", "metric", "value", "label", "source", "note")
 
 
@@ -35,7 +38,7 @@ def read_published(file: IO[str], table: str) -> pd.DataFrame:
     if tuple(figures.columns) != COLUMNS:
         raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}")
     good = {name: figures[name] != "" for name in ("model", "metric", "value", "source")}
-    good |= {"table": figures["table"] == table, "label": figures["label"].isin(LABELS)}
+    good |= {"table": figures["table"] == table, "label": figures["label"].isin(list(LABELS))}
     if table != "table1":
         good["value"] = pd.to_numeric(figures["value"], errors="coerce").abs() < float("inf")
     for column, fine in good.items():

@@ -1,28 +1,8 @@
-"""Rows: what a measurement leaves behind, where it comes from, and where it is kept."""
+"""Rows: what a measurement leaves behind, where it comes from, and where it is kept.
 
-from invconv.rows.provenance import provenance
-from invconv.rows.row import CellError, Row, RowsError, Value, Values, cell_id, read_row, write_row
-from invconv.rows.status import Incorrect, Status, Unsupported
-from invconv.rows.store import add, collect, merge, newest, read_rows, read_table, table_of
+Names are imported when they are first asked for: listing cells needs neither torch nor pandas.
+"""
 
-__all__ = [
-    "CellError",
-    "Incorrect",
-    "Row",
-    "RowsError",
-    "Status",
-    "Unsupported",
-    "Value",
-    "Values",
-    "add",
-    "cell_id",
-    "collect",
-    "merge",
-    "newest",
-    "provenance",
-    "read_row",
-    "read_rows",
-    "read_table",
-    "table_of",
-    "write_row",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

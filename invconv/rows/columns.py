@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -64,6 +66,13 @@ class Seconds(Number):
 
 
 @dataclass(frozen=True)
+class Ratio(Number):
+    """A ratio of two times of one block, with its 95 % interval, alone and with all others."""
+
+    ends = ("", "_low", "_high", "_low_all", "_high_all")
+
+
+@dataclass(frozen=True)
 class Bits(Number):
     """Bits per dimension; more than 64 are a mistake."""
 
@@ -98,20 +107,67 @@ class Truth(Column):
 
 
 COMMON: tuple[Column, ...] = (
-    Name("cell table status device machine torch commit python date cuda isa"),
-    Sentence("reason *_reason config"),
+    Name("cell table status device machine hardware torch commit python date cuda isa"),
+    Sentence("reason *_reason config environment"),
     Truth("dirty tf32"),
     Number("threads duration_s load_average"),
 )
 """What every table's rows may hold."""
 
+TEXT = (*COMMON, Name("method dataset preset"))
+"""What is text whatever it looks like is a `Name` or a `Sentence` among these."""
+
+BLOCK: tuple[Column, ...] = (
+    Number("processes rounds compared discarded_windows foreign_cpu steal_s clock_mhz"),
+    Number("involuntary_switches"),
+    Truth("memory_kept noisy"),
+)
+"""What rows hold that were timed in one block."""
+
 FLOW: tuple[Column, ...] = (
-    Number("parameters aa_spread repeats timed_images samples_not_finite peak_memory_bytes"),
-    Error("round_trip_error* part_round_trip_error published_round_trip"),
-    Truth("memory_kept round_trip_overflows"),
+    Number("parameters timed_images samples_not_finite verified_scale"),
+    Error("round_trip_error* part_round_trip_error published_round_trip*"),
+    Error("perturbed_* log_det_error"),
+    Truth("round_trip_overflows"),
     Name("solver dequantization"),
+    *BLOCK,
 )
 """What rows of whole models hold."""
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """The columns of a file, none guessed: what is `TEXT` is, as what else is not all numbers.
+
+    A number, or a truth, is what prints as it is written there: neither 007 nor NA nor 1e3.
+    """
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    typed = {}
+    for name, column in rows.items():
+        text = isinstance(column_of(str(name), TEXT), Name | Sentence)
+        typed[name] = column if text else _as_written(column)
+    return pd.DataFrame(typed, index=rows.index)
+
+
+def _as_written(column: pd.Series) -> pd.Series:
+    texts = column.dropna().unique()
+    if not len(texts):
+        return column.astype(float)
+    for kind in (_truth, _number):
+        with suppress(ValueError):
+            return column.map({text: kind(text) for text in texts})
+    return column
+
+
+def _truth(text: str) -> bool:
+    return bool(("False", "True").index(text))
+
+
+def _number(text: str) -> int | float:
+    for kind in (int, float):
+        with suppress(ValueError):
+            if str(found := kind(text)) == text != "nan":
+                return found
+    raise ValueError(text)
 
 
 def column_of(name: str, columns: Iterable[Column]) -> Column | None:

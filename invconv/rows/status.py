@@ -3,13 +3,12 @@
 import subprocess
 from enum import StrEnum
 
-from invconv.numerical import NumericalError
-
 
 class Status(StrEnum):
-    """How a cell ended; only `OK` carries values."""
+    """How a cell ended; `OK` and `NOISY` carry values, and only those of `OK` are compared."""
 
     OK = "ok"
+    NOISY = "noisy"
     UNSUPPORTED = "unsupported"
     INCORRECT = "incorrect"
     OOM = "oom"
@@ -21,6 +20,10 @@ class Unsupported(Exception):
     """The cell asks for what the method cannot do; the message says why."""
 
 
+class NotBegun(Exception):
+    """The cell measured nothing, since what it asks for is not there; the message says what."""
+
+
 class Incorrect(ArithmeticError):
     """The cell's result failed its check, so its speed means nothing."""
 
@@ -29,10 +32,13 @@ def classify(error: Exception) -> Status:
     """The status that an exception stands for."""
     import torch  # not at the top: whoever only reads rows does without
 
+    from invconv.numerical import NumericalError
+    from invconv.validation import UnsupportedShape
+
     allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     if allocator or isinstance(error, torch.OutOfMemoryError | MemoryError):
         return Status.OOM
-    if isinstance(error, Unsupported | NotImplementedError):
+    if isinstance(error, Unsupported | UnsupportedShape | NotImplementedError):
         return Status.UNSUPPORTED
     if isinstance(error, Incorrect | NumericalError):
         return Status.INCORRECT
@@ -42,6 +48,16 @@ def classify(error: Exception) -> Status:
     return Status.ERROR
 
 
+REFUSALS = (ValueError, TypeError, LookupError, OSError, ImportError)
+"""What is raised of data that are not there, and of names and options that nothing has."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an exception says nothing of a method: what was asked for could not be begun."""
+    return isinstance(error, REFUSALS) and classify(error) == Status.ERROR
+
+
 def describe(error: Exception) -> str:
-    """The exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """The exception in one line, in characters that a file can hold."""
+    said = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+    return " ".join(said.split())

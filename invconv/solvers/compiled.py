@@ -1,7 +1,10 @@
 """The C++ kernels of `kernels/`, if they were built when the package was installed."""
 
 import importlib
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -9,16 +12,32 @@ from torch import Tensor
 
 from invconv.solvers.problem import Problem, as_lower_corner
 
+
+def _why(error: ImportError) -> str:
+    """Why there is no extension, and what to do."""
+    package = Path(__file__).parents[1]
+    with suppress(PackageNotFoundError):
+        installed = Path(str(distribution("invconv").locate_file("invconv"))).resolve()
+        if installed != package.resolve() and (installed / "__init__.py").exists():
+            return (
+                f"the folder {package.parent} hides the package that is installed in "
+                f"{installed.parent}: run Python in another folder, or install this one with "
+                f"pip install -e {package.parent}"
+            )
+    if built := next(package.glob("solvers/_compiled*.so"), None):
+        return f"{built} cannot be loaded ({error}); install again with this Python"
+    return (
+        f"the C++ extension was not built ({error}); install again where a compiler is found, "
+        "g++ 12 or newer, or clang"
+    )
+
+
 _kernels: ModuleType | None
 try:
     _kernels = importlib.import_module("invconv.solvers._compiled")
     _reason = ""
 except ImportError as error:
-    _kernels = None
-    _reason = (
-        f"the C++ extension was not built ({error}); install again where a compiler is found, "
-        "g++ 12 or newer, or clang"
-    )
+    _kernels, _reason = None, _why(error)
 
 
 forced = {"isa": "", "lanes": ""}

@@ -10,10 +10,13 @@ from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
 from invconv.solvers.problem import FLIPS, Problem, keep_structure
+from invconv.validation import no_pixels
 
 
 def convolve_torch(x: Tensor, weight: Tensor, problem: Problem) -> Tensor:
     """Convolves with one padded `F.conv2d` per corner: faster than one grouped call."""
+    if no_pixels(x):
+        return x.clone()
     parts = []
     weight = keep_structure(weight, problem)
     for run in _runs(weight, problem):

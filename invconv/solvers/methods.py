@@ -8,8 +8,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from invconv.modes import is_autocast, no_autocast
 from invconv.solvers import compiled, cuda
 from invconv.solvers.convolution import convolve_torch
+from invconv.solvers.jacobi import solve_jacobi
 from invconv.solvers.problem import Problem
 from invconv.solvers.reference import solve_reference
 from invconv.solvers.wavefront import solve_wavefront
@@ -69,6 +71,9 @@ METHODS: dict[str, Method] = {
         _by_device(compiled.solve, cuda.solve),
         "C++ on the CPU, a batch in the lanes of a register; CUDA on a GPU, one launch",
         _missing,
+    ),
+    "jacobi": Method(
+        _into(solve_jacobi), "torch's convolutions alone, repeated until nothing changes"
     ),
     "diagonal_channel": Method(
         _by_device(_into(compiled.solve_diagonal_channel), _into(cuda.solve_diagonal_channel)),
@@ -145,7 +150,7 @@ def run_method(
 ) -> Tensor:
     """Runs a resolved method, outside autocast and without gradients."""
     run = (METHODS if inverse else FORWARD_METHODS)[method].run
-    if not torch.is_autocast_enabled(x.device.type):
+    if not is_autocast(x.device):
         return run(x, weight, problem, out)
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device):
         return run(x, weight, problem, out)

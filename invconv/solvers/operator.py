@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
+from invconv.modes import is_recording
 from invconv.solvers import compiled, convolution
 from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.problem import Problem, transpose_channels
@@ -164,7 +165,7 @@ def triangular(
     method: str,
 ) -> Tensor:
     """Either direction, differentiable in both tensors, of arguments that were checked before."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    if is_recording():
         return triangular_op(x, weight, anchor, corners, upper, inverse, method)
     return _Triangular.apply(x, weight, anchor, corners, upper, inverse, method)
 
@@ -188,8 +189,7 @@ def needs_formulas(x: Tensor, weight: Tensor) -> bool:
     return (
         (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
+        or is_recording()
         or type(x) is not Tensor
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None

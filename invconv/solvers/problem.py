@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from invconv.validation import check_choice, check_image_tensor
+from invconv.validation import check_choice, check_image_tensor, whole
 
 CORNERS = ("tl", "tr", "bl", "br")
 """Corner names; a name's position is its code: bit 0 from the right, bit 1 from the bottom."""
@@ -87,6 +87,8 @@ def parse_problem(
         raise ValueError(
             f"{name} and weight must be on one device, not {x.device} and {weight.device}"
         )
+    if upper not in (True, False):
+        raise ValueError(f"upper must be True or False, not {upper!r}")
     return Problem(
         parse_anchor(anchor, kh, kw), parse_corners(corners, channels // per_group), bool(upper)
     )
@@ -102,10 +104,10 @@ def parse_anchor(anchor: tuple[int, int] | str | None, kh: int, kw: int) -> tupl
         if kh % 2 == 0 or kw % 2 == 0:
             raise ValueError(f"a kernel of {kh}x{kw} taps has no centre; give odd sizes")
         return kh // 2, kw // 2
-    places: list[Any] = list(anchor) if isinstance(anchor, Sequence) else []
-    if [type(place) for place in places] != [int, int]:
+    places = [whole(place) for place in anchor] if isinstance(anchor, Sequence) else []
+    if len(places) != 2 or None in places:
         raise ValueError(f'anchor must be None, "center" or (row, column), not {anchor!r}')
-    row, column = places
+    row, column = cast(list[int], places)
     if not (0 <= row < kh and 0 <= column < kw):
         raise ValueError(
             f"anchor must lie inside the {kh}x{kw} kernel: row 0 to {kh - 1}, "
@@ -127,13 +129,17 @@ def parse_corners(corners: str | Sequence[str], groups: int) -> tuple[int, ...]:
     return codes
 
 
-def keep_structure(weight: Tensor, problem: Problem) -> Tensor:
-    """``weight`` with every entry that must not be read set to zero, NaN included."""
+def keep_structure(weight: Tensor, problem: Problem, strict: bool = False) -> Tensor:
+    """``weight`` with every entry that must not be read set to zero, NaN included.
+
+    With ``strict`` the diagonal of the anchor tap, too.
+    """
     _, per_group, _, kw = weight.shape
     anchor = problem.anchor[0] * kw + problem.anchor[1]
     taps = weight.flatten(2)
     square = taps[:, :, anchor].reshape(problem.groups, per_group, per_group)
-    triangle = (square.triu() if problem.upper else square.tril()).reshape(-1, per_group, 1)
+    triangle = square.triu(int(strict)) if problem.upper else square.tril(-int(strict))
+    triangle = triangle.reshape(-1, per_group, 1)
     after = torch.zeros_like(taps[:, :, anchor + 1 :])
     return torch.cat([taps[:, :, :anchor], triangle, after], 2).view(weight.shape)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from invconv.modes import is_autocast
 from invconv.numerical import check_inverse
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.methods import resolve, run_method
@@ -87,12 +88,16 @@ def solve_triangular_conv2d(
     arXiv 2301.09266, section 3.3). Differentiable in z and weight; the backward pass is the same
     solve from the opposite corners with the weight transposed in channels.
 
+    On a CPU its threads do not survive `os.fork`, as those of torch's own operators do not: a
+    process that was forked afterwards waits for them for ever. Start it with "spawn".
+
     Args:
         z: (B, C, H, W), floating point.
         weight: (C, C', kh, kw) as in `triangular_conv2d`; what that does not read is not read.
         anchor, corners, upper: as in `triangular_conv2d`.
         method: which code runs, never what is computed: "auto", "compiled" (C++ on a CPU, CUDA
-            on a GPU), "wavefront" (torch), "reference" (plain loops), or a published algorithm:
+            on a GPU), "wavefront" (torch), "jacobi" (torch's convolutions, repeated; see
+            `invconv.solvers.jacobi`), "reference" (plain loops), or a published algorithm:
             "diagonal_channel" and, on a GPU, "diagonal_channel_4" (FInC's algorithms 1 and 2),
             "raster_serial" (Emerging's and CInC's loop, on a CPU).
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
@@ -153,7 +158,7 @@ def _apply(
 
 def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under autocast, the tensors in float32: a recurrence does not survive half precision."""
-    if isinstance(tensors[0], Tensor) and torch.is_autocast_enabled(tensors[0].device.type):
+    if isinstance(tensors[0], Tensor) and is_autocast(tensors[0].device):
         return tuple(
             t.float() if t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors
         )

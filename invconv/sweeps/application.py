@@ -2,27 +2,34 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path
+from signal import SIGINT
 from typing import Any, NoReturn
 
 import hydra
 import pandas as pd
 import torch
-from hydra.core.singleton import Singleton
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from invconv.rows import RowsError, Status, Values, cell_id, collect
+from invconv.bench.quiet import busy_machine
+from invconv.files import user_path
+from invconv.rows import Block, RowsError, Status, Value, Values, cell_id
 from invconv.rows.provenance import ROOT, revision
-from invconv.sweeps import cluster, states
-from invconv.sweeps.cells import run_cell
+from invconv.rows.status import NotBegun
+from invconv.sweeps import checks, cluster, progress, states
+from invconv.sweeps.cells import Cell, run_cell
 from invconv.sweeps.config import Preset, Sweep, identity
-from invconv.sweeps.locks import Held, LocksRefused, check_locks
+from invconv.sweeps.ending import Stopped, finish, stopped_by_signals
+from invconv.sweeps.locks import Held, LocksRefused
+from invconv.sweeps.overrides import check_choices
 from invconv.training.distributed import local_device, process_group, world
 
 CONF = ROOT / "reproductions" / "conf"
@@ -39,20 +46,24 @@ class Application:
     name: str
     config: type[Sweep] | None = None
     """None for rows that no sweep makes."""
-    measure: Callable[[Any, torch.device, Path], Values] | None = None
-    """Makes a row's values; the folder is the cell's own, for checkpoints."""
+    measure: Callable[[Any, torch.device, Path], Values | Block] | None = None
+    """Makes a row's values, or a block's; the folder is the cell's own, for checkpoints."""
     cell: str = ""
     """The readable part of a cell's name, a format of the configuration's fields."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """By which a reader finds a row: its columns, and where the configuration has them."""
+    parts: str = ""
+    """The label that the parts of a cell have, where a cell is a block of several."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """With "tiny", whose rows stay out of results/, and "default" among them."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """The options that Hydra's groups have where nothing else is said."""
     groups: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Options of groups that only this table has."""
+    """Groups that only this table has: options, and what each sets."""
     times: Callable[[Any], bool] = lambda _: True
     """Whether a cell times something, so that it should be alone."""
+    shared: Callable[[Sequence[Sequence[str]]], list[str]] = lambda _: []
+    """What each cell is told of the whole sweep: overrides, from those of all cells."""
     headline: str = ""
     """The columns of an ok row that the terminal shows; * stands for any characters."""
     after: Callable[[Any], None] = lambda _: None
@@ -84,33 +95,12 @@ class Application:
             )
         found = OmegaConf.to_object(merged)
         assert isinstance(found, Sweep)
+        found.runs, found.results = (str(user_path(path)) for path in (found.runs, found.results))
         return found
 
     def cell_of(self, config: Sweep) -> str:
         """The name of the configuration's cell; CellError if it cannot be that of a folder."""
         return cell_id(self.cell.format(**vars(config)), identity(config))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One configuration of a sweep: what Hydra composed, and of that the table's part, typed."""
-
-    name: str
-    number: int
-    overrides: list[str]
-    composed: DictConfig
-    config: Sweep
-
-    @property
-    def folder(self) -> Path:
-        """The cell's own."""
-        return Path(self.config.runs) / self.name
-
-    @property
-    def arguments(self) -> tuple[list[str], str, int, str, dict[type, Singleton]]:
-        """What its job calls the launcher with, as hydra-submitit-launcher has it."""
-        job = f"cell_{self.number}"
-        return self.overrides, "hydra.sweep.dir", self.number, job, Singleton.get_state()
 
 
 @contextmanager
@@ -130,21 +120,28 @@ class Task:
         self.application, self.code = application, 0
         self.cells = dict[str, Cell]()  # the wanted ones by name, once a launcher has them
         self.detached = False  # whether they were left to themselves, or only listed
+        self.took: list[float] | None = None  # of cells that run one after the other, seconds
 
-    def check_folder(self, runs: Path) -> None:
-        """Raises SweepError if the sweep's folder cannot be written, or has no locks."""
+    def check(self, config: DictConfig, jobs: bool) -> None:
+        """Raises SweepError for what no cell could be measured with, see `checks.check_start`."""
         with one_sentence(self.application.name):
-            cluster.check_writable(runs)
-            check_locks(runs)
+            checks.check_start(self.application.name, config.runs, config.results, jobs)
+
+    def warn_if_busy(self) -> None:
+        """Says on stderr that others compute, if a cell is going to be timed."""
+        timed = [cell for cell in self.cells.values() if self.application.times(cell.config)]
+        if timed and (words := busy_machine()):
+            print(f"{self.application.name}: {words}", file=sys.stderr)
 
     def note(
-        self, composed: Sequence[tuple[int, list[str], DictConfig]], records: bool
+        self, composed: Sequence[tuple[int, list[str], DictConfig]], records: bool, here: bool
     ) -> dict[str, Cell]:
-        """The wanted cells by name; with ``records`` also noted in the sweep's folder."""
-        table, cells = self.application, {}
+        """The wanted cells by name, see `checks.check_cells`; ``records`` notes them in a file."""
+        table, cells = self.application, dict[str, Cell]()
         with one_sentence(table.name):
-            for number, overrides, config in composed:
-                typed = table.typed(config)
+            every = [table.typed(config) for *_, config in composed]
+            checks.check_cells(every, table.labels, here)
+            for (number, overrides, config), typed in zip(composed, every, strict=True):
                 name = table.cell_of(typed)
                 cells[name] = Cell(name, number, overrides, config, typed)
             if records and not world().rank:
@@ -154,13 +151,16 @@ class Task:
 
     def __call__(self, composed: DictConfig) -> None:
         """Runs one cell; of several processes that torchrun started, all together."""
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            raise SweepError(f"{self.application.name}: hydra.mode=RUN collects no row: omit it")
         config = self.application.typed(composed)
-        device = local_device(pick_device(config.device))
+        with one_sentence(self.application.name):
+            device = local_device(config.device)
         measure = self.application.measure
         assert measure is not None
         with process_group(device) as processes:
 
-            def together(folder: Path) -> Values:
+            def together(folder: Path) -> Values | Block:
                 processes.broadcast(str(folder))
                 return measure(config, device, folder)
 
@@ -172,72 +172,77 @@ class Task:
             else:
                 processes.broadcast("")
 
-    def _run(self, config: Sweep, device: torch.device, measure: Callable[[Path], Values]) -> bool:
+    def _run(
+        self, config: Sweep, device: torch.device, measure: Callable[[Path], Values | Block]
+    ) -> bool:
         """Whether the cell was measured now."""
         table, cell = self.application, self.application.cell_of(config)
         folder = Path(config.runs) / cell
+        if cell in states.collected(table.name, config):
+            print(f"{self._place(cell)}: skipped, its row is in {config.results}", flush=True)
+            return False
         labels = {name: attrgetter(place)(config) for name, place in table.labels.items()}
         what, force = (cell, table.name, labels, identity(config)), states.forced(config, folder)
         try:
             row, measured = run_cell(*what, folder, device, measure, force)
         except Held as held:
-            print(f"{cell}: left to {held}")
+            print(f"{self._place(cell)}: left to {held}", flush=True)
             return False
-        except (RowsError, LocksRefused) as error:
-            print(f"{cell}: {error}", file=sys.stderr)
+        except (RowsError, LocksRefused, NotBegun) as error:
+            print(f"{self._place(cell)}: {error}", file=sys.stderr, flush=True)
             return False
         fine = row.status == Status.OK
-        text = table.summary(row.values) if fine else f"{row.status}: {row.reason}"
+        said = ", ".join(row.parts) or table.summary(row.values)
+        text = said if fine else f"{row.status}: {row.reason}"
         if not measured:
             made, now = row.provenance["commit"], revision()[0]
             by = f" by commit {made} (now {now}; force_changed=true)" if made != now else ""
             text = f"skipped, done before{by}: {text}"
-        print(f"{cell}: {text}", flush=True)
+        seconds = row.values["duration_s"] if measured else None
+        print(f"{self._place(cell)}: {text}{self._times(cell, seconds)}", flush=True)
         return measured
 
-    def finish(self) -> int:
-        """Waits for cells of other sweeps, collects, says what is not ok; 0 if every cell is."""
-        table, first = self.application, next(iter(self.cells.values()))
-        runs, results = first.folder.parent, Path(first.config.results)
-        with suppress(KeyboardInterrupt):
-            states.wait_for_others(runs, list(self.cells))
-        try:
-            found = {cell: states.state(runs, cell) for cell in self.cells}
-            data = results / "data" / f"{table.name}.csv"
-            collect(runs, data, table.name, table.write_page)
-        except RowsError as error:
-            print(f"{table.name}: nothing was collected: {error}", file=sys.stderr)
-            return 1
-        bad = {cell: state for cell, state in found.items() if state.status != Status.OK}
-        page = results / f"{table.name}.md"
-        print(f"{len(found) - len(bad)} of {len(found)} cells ok; the table is in {page}")
-        for cell, state in bad.items():
-            print(f"  {cell}: {state}", file=sys.stderr)
-        return 1 if bad else 0
+    def _place(self, cell: str) -> str:
+        """The cell, "[10/20]" before it where it is one of several."""
+        cells = list(self.cells)
+        number = f"[{cells.index(cell) + 1}/{len(cells)}] " if cell in cells else ""
+        return f"{number}{cell}"
+
+    def _times(self, cell: str, seconds: Value) -> str:
+        """How long a cell took, and about how long those behind it will take in all."""
+        if not isinstance(seconds, float) or self.took is None:
+            return ""
+        self.took.append(seconds)
+        behind = list(self.cells.values())[list(self.cells).index(cell) + 1 :]
+        left = [one for one in behind if states.row_status(one.folder) != Status.OK]
+        all_left = progress.duration(len(left) * sum(self.took) / len(self.took))
+        return f"; took {progress.duration(seconds)}" + f", about {all_left} left" * bool(left)
 
 
 def run(application: Application) -> int:
     """Lets Hydra read the command line and launch the cells, and ends the sweep.
 
     Returns the exit code: 0 if every wanted cell is "ok", and where no sweep was started
-    (``--help``, ``--cfg job``); 130 after Ctrl-C. What Hydra refuses ends the process itself.
+    (``--help``, ``--cfg job``); 130 after Ctrl-C, 143 after SIGTERM. What Hydra refuses ends the
+    process itself.
     """
     from invconv.sweeps.groups import register
 
     register(application)
     task = Task(application)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=application.name)(task)()
-    except KeyboardInterrupt:
-        task.code = 130
+        check_choices(sys.argv[1:], CONF)
+    except ValueError as error:
+        print(f"{application.name}: {error}", file=sys.stderr)
+        return 1
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=application.name)
+    stopped = False
+    try:
+        with stopped_by_signals():
+            main(task)()
+    except KeyboardInterrupt as signal:
+        stopped = True
+        task.code = 128 + (signal.args[0] if isinstance(signal, Stopped) else SIGINT)
     if not task.cells or task.detached or world().rank:  # processes of one cell finish as one
         return task.code
-    return max(task.code, task.finish())
-
-
-def pick_device(name: str) -> torch.device:
-    """The named device, "auto" being the GPU if there is one; TF32 is switched off."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return max(task.code, finish(application, task.cells, stopped))

@@ -1,13 +1,10 @@
 """What a sweep asks SLURM, and what it says to a user whose cluster cannot take it."""
 
-import getpass
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 STARTING_S = 90
@@ -50,18 +47,6 @@ def check(options: Mapping[str, Any]) -> None:
             )
 
 
-def check_writable(folder: Path) -> None:
-    """Raises ClusterError if no file can be made in ``folder``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ClusterError(
-            f"the sweep directory {folder} cannot be written ({error.strerror}): choose another "
-            "one with runs=..., on a file system that all nodes share"
-        ) from error
-
-
 def queue() -> dict[str, str] | None:
     """State and reason of this user's jobs by number (of arrays: array_task).
 
@@ -69,11 +54,13 @@ def queue() -> dict[str, str] | None:
     """
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K|%T|%r"]
     try:
-        asked = _ask(*command, f"--user={getpass.getuser()}")
+        asked = _ask(*command, f"--user={os.getuid()}")
     except ClusterError:
         return None
     found = {}
     for line in asked.splitlines():
+        if line.startswith("CLUSTER:"):  # with SLURM_CLUSTERS in the environment
+            continue
         array, task, state, reason = line.split("|")
         job = array if task in ("N/A", "") else f"{array}_{task}"
         found[job] = state if reason in ("None", "") else f"{state} ({reason})"
@@ -123,10 +110,17 @@ def _complaint(*command: str) -> str:
 
 
 def _ask(*command: str) -> str:
-    plain = {**os.environ, "LC_ALL": "C"}
+    filters = ("SQUEUE_", "SINFO_")  # variables that hide jobs and partitions
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(filters)}
+    text: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
     try:
         asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=ANSWER_S, env=plain, check=True
+            command,
+            capture_output=True,
+            timeout=ANSWER_S,
+            env={**mine, "LC_ALL": "C"},
+            check=True,
+            **text,
         )
     except subprocess.CalledProcessError as error:
         raise ClusterError(f"{command[0]} does not answer: {_first_line(error.stderr)}") from error

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from invconv.bench.clock import Clock
+from invconv.files import user_path
 
 T = TypeVar("T")
 IDENTITY = "identity"
+
+
+# where Hydra itself makes a sweep's folder; in jobs, too, which import this
+OmegaConf.register_new_resolver("user_path", lambda text: str(user_path(text)), replace=True)
 
 
 def aside(default: T) -> T:
@@ -74,7 +81,13 @@ class Sweep:
     """Whether to measure again what is done."""
     force_changed: bool = aside(False)
     """The same, where another version of the code measured it."""
+    skip_collected: bool = aside(False)
+    """Whether a cell with an ok row in ``results``, of any machine, is done: for trainings, which
+    may go on elsewhere."""
     launch: Launch = field(default_factory=Launch, metadata={IDENTITY: "aside"})
+
+    def check_paths(self) -> None:
+        """Raises OSError if the cell's own paths do not exist."""
 
 
 @dataclass
@@ -82,9 +95,12 @@ class ModelTiming(Sweep):
     """A whole model with random weights, whose couplings have ``width`` hidden channels."""
 
     width: int = MISSING
-    warmup: int = 1
-    repeats: int = 5
     seed: int = 0
+    clock: Clock = field(default_factory=Clock)
+
+
+QUICK = {"rounds": 2, "warmup": 1, "processes": 1, "window": 0.0}
+"""The clock of "tiny" presets, whose times mean nothing."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from invconv.rows import Status
 from invconv.sweeps import cluster, states
-from invconv.sweeps.application import Cell, SweepError, Task, one_sentence
+from invconv.sweeps.application import SweepError, Task, one_sentence
+from invconv.sweeps.cells import Cell
 from invconv.sweeps.config import Launch
 
 Options = Mapping[str, Any]  # what `hydra.launcher` is configured to
@@ -68,24 +69,30 @@ class Jobs:
     def run_locally(self) -> None:
         """Runs each in a process of its own, ``launch.side_by_side`` at a time.
 
-        Raises SweepError if something would be timed while something else computes.
+        Cells that time something come last, and each is alone.
         """
         table, launch = self.task.application, self.launch
-        timed = sum(table.times(cell.config) for cell in self.cells.values())
         if launch.detach:
             raise SweepError(f"{table.name}: launch.detach=true needs a cluster: launch=slurm")
-        if timed and launch.side_by_side > 1:
-            raise SweepError(
-                f"{table.name}: {timed} cells would be timed while others compute: "
-                "launch=basic, or launch.side_by_side=1, or do not time (timing.repeats=0)"
-            )
         executor = self._executor("local")
-        waiting, running = list(self.cells.values()), list[submitit.Job[object]]()
-        while waiting or running:
-            running = [job for job in running if not job.done()]
-            while waiting and len(running) < launch.side_by_side:
-                running.append(executor.submit(self.call, *waiting.pop(0).arguments))
-            time.sleep(0.2)
+        timed = [cell for cell in self.cells.values() if table.times(cell.config)]
+        others = [cell for cell in self.cells.values() if not table.times(cell.config)]
+        done = 0
+        for waiting, most in ((others, launch.side_by_side), (timed, 1)):
+            if waiting is timed:
+                self.task.warn_if_busy()
+            running = list[tuple[str, submitit.Job[object]]]()
+            while waiting or running:
+                over = [name for name, job in running if job.done()]
+                for name in over:
+                    done, state = done + 1, states.state(self.runs, name)
+                    print(f"[{done}/{len(self.cells)}] {name}: {state}", flush=True)
+                running = [one for one in running if one[0] not in over]
+                while waiting and len(running) < most:
+                    cell = waiting.pop(0)
+                    job = executor.submit(self.call, *cell.arguments)
+                    running.append((cell.name, job))
+                time.sleep(0.2)
 
     def run_on_slurm(self) -> None:
         """Submits those that no earlier launch has, and waits for all unless ``launch.detach``.

@@ -43,6 +43,10 @@ class Attempt:
     date: str = ""
     process: str = ""
     outcome: str = ""
+    reason: str = ""
+    """Why it was refused."""
+    ended: str = ""
+    """When."""
 
     def __str__(self) -> str:
         job = f", SLURM job {self.job}" if self.job else ""
@@ -55,13 +59,13 @@ class Lock:
     Raises Held on entering, if another process keeps the lock for ``patience`` seconds, or for
     `REQUEUED_S` if that may be this job on its former node.
 
-    Set ``outcome``, which is recorded on leaving. It is ``requeued`` if this is a SLURM job,
-    started again, that made the last attempt, too.
+    Set ``outcome``, and ``reason`` where there is one; they are recorded on leaving. It is
+    ``requeued`` if this is a SLURM job, started again, that made the last attempt, too.
     """
 
     def __init__(self, folder: Path, patience: float = 2.0) -> None:
         self.folder, self.patience = folder, patience
-        self.outcome, self.requeued = "interrupted", False
+        self.outcome, self.reason, self.requeued = "interrupted", "", False
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,8 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         with self._stack:
-            _append(self.folder, {"outcome": self.outcome, "date": now()})
+            why: Values = {"reason": self.reason} if self.reason else {}
+            _append(self.folder, {"outcome": self.outcome, **why, "date": now()})
 
 
 def attempts(folder: Path) -> list[Attempt]:
@@ -116,7 +121,8 @@ def check_locks(folder: Path) -> None:
 def slurm_job() -> str:
     """The SLURM job (of an array: array_task) that this process belongs to, or ""."""
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", "")
-    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+    task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    return f"{array}_{task}" if array and task else job
 
 
 def _refresh(folder: Path) -> None:
@@ -155,7 +161,9 @@ def _read(folder: Path) -> list[Attempt]:
         with suppress(ValueError, TypeError, LookupError, RecursionError):
             entry = json.loads(line)
             if "outcome" in entry:
-                found[-1] = replace(found[-1], outcome=str(entry["outcome"]))
+                reason, date = str(entry.get("reason", "")), str(entry.get("date", ""))
+                outcome = str(entry["outcome"])
+                found[-1] = replace(found[-1], outcome=outcome, reason=reason, ended=date)
             else:
                 found.append(Attempt(**entry))
     return found

@@ -4,19 +4,23 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from invconv.files import locked, write_text_atomically
 from invconv.rows.provenance import revision
-from invconv.rows.row import RowsError, now, read_json, read_row
+from invconv.rows.row import Row, RowsError, now, read_json, read_row
 from invconv.rows.status import Status
-from invconv.sweeps import cluster, locks
-from invconv.sweeps.config import Sweep
+from invconv.sweeps import cluster, locks, progress
 
-GRID = "grid.json"
+if TYPE_CHECKING:
+    from invconv.sweeps.config import Sweep
+
+GRID, ROW = "grid.json", "row.json"
+OTHERS = ("running", "queued", "refused", "interrupted", "died", "missing")
+"""What a cell without a row is; one that was refused began to measure nothing."""
 
 
 class Grid(TypedDict):
@@ -29,13 +33,15 @@ class Grid(TypedDict):
 
 @dataclass(frozen=True)
 class State:
-    """A cell's `Status`, or "running", "queued" or "missing", and why, who or since when."""
+    """A cell's `Status`, or one of `OTHERS`, why or who, and since when where that is known."""
 
     status: str
     words: str = ""
+    date: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.status}: {self.words}" if self.words else self.status
+        between = " " if self.words.startswith("at step") else ": "
+        return f"{self.status}{between}{self.words}" if self.words else self.status
 
 
 def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> State:
@@ -46,7 +52,9 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
     if of_row.status == Status.OK:
         return of_row
     if working:
-        return State("running", working)
+        step, tried = progress.reached(folder), locks.attempts(folder)
+        words = ", ".join(part for part in (step, working) if part)
+        return State("running", words, tried[-1].date if tried else "")
     job = read_grid(runs)["jobs"].get(cell, "")
     words = (queue or {}).get(job, "COMPLETED")
     if not cluster.ended(words):
@@ -58,8 +66,14 @@ def state(runs: Path, cell: str, queue: Mapping[str, str] | None = None) -> Stat
         log = runs / ".submitit" / job
         return State("missing", f"SLURM job {job} is gone; its log, if any: {log}" if job else "")
     last = tried[-1]
+    date, step = last.ended or last.date, progress.reached(folder)
+    if last.outcome == "refused":
+        return State("refused", last.reason, date)
     by = f"SLURM job {last.job}" if last.job else f"process {last.pid}"
-    return State("missing", f"attempt {len(tried)}, {by} on {last.host}, {last.outcome}")
+    words = f"attempt {len(tried)}, {by} on {last.host}"
+    if last.outcome not in ("interrupted", "died"):
+        return State("missing", f"{words}, {last.outcome}", date)
+    return State(last.outcome, f"at {step}, {words}" if step else words, date)
 
 
 def row_status(folder: Path) -> str:
@@ -69,22 +83,37 @@ def row_status(folder: Path) -> str:
 
 def _of_row(folder: Path) -> State:
     try:
-        row = read_row(folder / "row.json")
+        row = read_row(folder / ROW)
     except RowsError as error:
         return State(Status.ERROR, str(error))
     if row is None or row.status != Status.OK:
-        return State(row.status, row.reason) if row else State("missing")
+        return State(row.status, row.reason, _date(row)) if row else State("missing")
     made, here = row.provenance["commit"], revision()[0]
-    return State(Status.OK, f"by commit {made}, here is {here}" if made != here else "")
+    words = f"by commit {made}, here is {here}" if made != here else ""
+    return State(Status.OK, words, _date(row))
 
 
-def forced(config: Sweep, folder: Path) -> bool:
+def _date(row: Row) -> str:
+    return str(row.provenance["date"])
+
+
+def forced(config: "Sweep", folder: Path) -> bool:
     """Whether the cell is to be measured again whatever its row says."""
     try:
-        row = read_row(folder / "row.json") if config.force_changed else None
+        row = read_row(folder / ROW) if config.force_changed else None
     except RowsError:
         return True
     return config.force or (row is not None and row.provenance["commit"] != revision()[0])
+
+
+def collected(table: str, config: "Sweep") -> set[str]:
+    """Return the cells that are done because of ``skip_collected``."""
+    if not config.skip_collected:
+        return set()
+    from invconv.rows.store import read_table  # pandas, which listing does without
+
+    rows = read_table(Path(config.results) / "data" / f"{table}.csv")
+    return set(rows.loc[rows["status"] == Status.OK, "cell"])
 
 
 def attempts(folder: Path) -> list[str]:
@@ -108,6 +137,17 @@ def _note(runs: Path, jobs: Mapping[str, str], **more: object) -> None:
         grid = read_grid(runs)
         changed = {**grid, **more, "jobs": {**grid["jobs"], **jobs}}
         write_text_atomically(json.dumps(changed, indent=1) + "\n", runs / GRID)
+
+
+def drop(runs: Path, cells: Collection[str]) -> None:
+    """Takes ``cells`` out of what `record` noted; raises as that does."""
+    with locked(runs / GRID):
+        if (runs / GRID).exists():
+            grid = read_grid(runs)
+            jobs = {cell: job for cell, job in grid["jobs"].items() if cell not in cells}
+            left = [cell for cell in grid["cells"] if cell not in cells]
+            changed = {**grid, "cells": left, "jobs": jobs}
+            write_text_atomically(json.dumps(changed, indent=1) + "\n", runs / GRID)
 
 
 def read_grid(runs: Path) -> Grid:
@@ -134,13 +174,31 @@ def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
         pause = min(1.5 * pause, 10.0)
 
 
+def cells_below(runs: Path) -> list[str]:
+    """Return every cell below a folder by its path there: those of the last sweeps come first.
+
+    That is what `record` noted, and every folder that somebody worked in.
+    """
+    noted = [(path.parent, read_grid(path.parent)) for path in sorted(runs.glob(f"**/{GRID}"))]
+    found = [folder / cell for folder, grid in noted for cell in grid["cells"]]
+    for name in (locks.ATTEMPTS, ROW):
+        found += [path.parent for path in sorted(runs.glob(f"**/{name}"))]
+    return [str(folder.relative_to(runs)) for folder in dict.fromkeys(found)]
+
+
 def print_states(runs: Path, cells: Sequence[str]) -> int:
-    """Prints the state of every cell and how many there are of each; 0 if all are ok, else 1."""
+    """Prints the state of every cell and how many there are of each; 0 if all are ok, else 1.
+
+    ``cells`` are paths below ``runs``.
+    """
     queue = cluster.queue()
-    found = {cell: state(runs, cell, queue) for cell in cells}
+    places = {cell: (runs / cell).resolve() for cell in cells}
+    found = {cell: state(place.parent, place.name, queue) for cell, place in places.items()}
     width = max(map(len, found), default=0)
     for cell, one in found.items():
-        print(f"{cell:{width}}  {one}")
+        cell = places[cell].name if cell == "." else cell
+        past = f", {old} ago" if (old := progress.age(one.date)) else ""
+        print(f"{cell:{width}}  {one}{past}")
     counts = Counter(one.status for one in found.values())
     print(f"{len(found)} cells:", ", ".join(f"{n} {status}" for status, n in counts.items()))
     return 0 if set(counts) <= {Status.OK} else 1

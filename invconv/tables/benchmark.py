@@ -37,7 +37,7 @@ def rows_from_benchmarks(path: Path) -> tuple[list[Row], int]:
     value that no row can hold.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         benchmarks, commit = list(content["benchmarks"]), content["commit_info"]
         machine, date = content["machine_info"], f"{content['datetime'][:19]}Z"
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -126,6 +126,7 @@ TABLE = Table(
         Name("solver"),
     ),
     page=page,
+    made_by="pytest --benchmark-only --benchmark-json=runs/benchmark.json",
     plots=tuple(
         Plot(
             title=f"{{operation}}: time against {x}",

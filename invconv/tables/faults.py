@@ -25,7 +25,7 @@ def page(rows: pd.DataFrame) -> Document:
         }
         for _, row in kept[kept["status"] == "ok"].iterrows()
     ]
-    context = {"trials": trials, "empty": rows.empty, "failures": bl.failures(kept)}
+    context = {"trials": trials, "failures": bl.failures(kept)}
     return Document("faults", Path(__file__).with_suffix(".md.j2"), context)
 
 
@@ -76,5 +76,6 @@ TABLE = Table(
         Seconds("last_kill_to_table slurm basic", verified=False),
     ),
     page=page,
+    made_by="python slurm/faults.py",
     order=9,
 )

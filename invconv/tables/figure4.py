@@ -1,5 +1,6 @@
 """Figure 4 of the FInC Flow paper: sampling time against image size and batch."""
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -8,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from invconv.bench import spread, time_interleaved
-from invconv.bench.flow_timing import published_inverses, verify_published, verify_round_trip
-from invconv.bench.memory import keep_freed_memory
+from invconv.bench import Measured, Process, time_block
+from invconv.bench.blocks import guarded_parts
+from invconv.bench.flow_timing import FlowCalls, flow_ratios, time_together, verify_flow
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FIGURE4, WIDTH
 from invconv.methods import method
@@ -19,12 +20,13 @@ from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.illustrated import plot_times
 from invconv.report.published import published
-from invconv.rows import Values
-from invconv.rows.columns import FLOW, Number, Seconds
-from invconv.sweeps.config import Method, ModelTiming, Preset
+from invconv.rows import Block, Values
+from invconv.rows.columns import FLOW, Number, Ratio, Seconds
+from invconv.sweeps.config import QUICK, ModelTiming, Preset
 from invconv.tables.table import Table
 
-METHODS = ("glow", "finc", "emerging", "cinc", "macow")
+REFERENCE = "glow"
+METHODS = (REFERENCE, "finc", "emerging", "cinc", "macow")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 SIZES = ("16x16", "16x32", "32x32", "32x64", "64x64", "64x128", "128x128")
 RGB_BATCH, RGB_SIZES = 100, tuple(f"rgb-{size}" for size in ("8x8", "8x16", *SIZES[:5]))
@@ -40,12 +42,11 @@ LOUD, ASIDE = 0.15, 0.15
 
 @dataclass
 class Figure4(ModelTiming):
-    """One method at one size."""
+    """All methods at one size."""
 
-    method: Method = field(default_factory=Method)
+    methods: list[str] = field(default_factory=lambda: list(METHODS))
     size: str = "32x32"
     batches: list[int] = field(default_factory=lambda: list(BATCHES))
-    repeats: int = 3
 
 
 def image_shape(size: str) -> tuple[int, int, int]:
@@ -56,64 +57,77 @@ def image_shape(size: str) -> tuple[int, int, int]:
     return 3 if found[1] else 2, int(found[2]), int(found[3])
 
 
-def measure(config: Figure4, device: torch.device, _: Path) -> Values:
-    """Verify the round trip, then time sampling for every batch size."""
-    shape = image_shape(config.size)
+def measure(config: Figure4, device: torch.device, _: Path) -> Block:
+    """Verify all methods, and time sampling with each batch size in one block."""
+    batches = _batches(config)
+    ratios = [rule for batch in batches for rule in flow_ratios(REFERENCE, f"_{batch}")]
+    sizes = len(batches) * len(SIZES) + len(RGB_SIZES)
+    among = max(1, 2 * sizes * (len(config.methods) - 1))  # our inverse's ST, and the paper's
+    return time_block(time_sampling, config, device, config.clock, ratios, among)
+
+
+def _batches(config: Figure4) -> list[int]:
+    return config.batches if image_shape(config.size)[0] == 2 else [RGB_BATCH]
+
+
+def time_sampling(config: Figure4, device: torch.device, process: Process) -> Measured:
+    """Build a flow for each method with random weights, verify it, and time sampling."""
+    shape, batches = image_shape(config.size), _batches(config)
     levels, steps = FIGURE4[shape[0]]
-    conv, options, step = config.method.conv, config.method.options, config.method.step
-    torch.manual_seed(config.seed)
-    flow = MultiScaleFlow(conv, shape, levels, steps, config.width, options, step=step)
-    flow.to(device).eval()
     images = torch.randint(256, (INITIAL_IMAGES, *shape), device=device)
-    flow.initialize(images)
-    values: Values = {
-        "height": shape[1],
-        "image_width": shape[2],
-        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
-        "memory_kept": keep_freed_memory(device),
-    }
-    values |= verify_round_trip(flow, images) | verify_published(flow, images)
-    for batch in config.batches if shape[0] == 2 else [RGB_BATCH]:
-        calls = dict.fromkeys(("st", "again"), partial(flow.sample, batch))
-        times = time_interleaved(calls, device, config.warmup, config.repeats)
-        values[f"aa_spread_{batch}"] = spread(times["st"], times["again"])
-        with published_inverses(flow) as known:
-            if known:
-                once = time_interleaved({"st": calls["st"]}, device, 0, 1)["st"]
-                values[f"st_published_{batch}_s"] = once.median
-        values |= times["st"].values(f"st_{batch}")
-    return values | {"repeats": config.repeats}
+    flows = dict[str, MultiScaleFlow]()
+
+    def build(name: str) -> Values:
+        one = method(name)
+        torch.manual_seed(config.seed)
+        options, step = dict(one.options), one.step
+        flow = MultiScaleFlow(one.conv, shape, levels, steps, config.width, options, step=step)
+        flow.to(device).eval()
+        flow.initialize(images)
+        values = verify_flow(flow, images) if process.first else {}
+        flows[name] = flow
+        return values | {"parameters": sum(parameter.numel() for parameter in flow.parameters())}
+
+    parts = guarded_parts({name: {"method": name} for name in config.methods}, process, build)
+    timed, infinite = [], dict.fromkeys(flows, 0)
+    for batch in batches:
+        drawn = images[:1].expand(batch, *shape)
+        calls = {n: FlowCalls(flow, drawn, ("st", "st_published")) for n, flow in flows.items()}
+        end = f"_{batch}"
+        timed.append(time_together(calls, device, config.clock, process, REFERENCE, end))
+        infinite = {name: max(infinite[name], one.infinite) for name, one in calls.items()}
+    for name, count in infinite.items():
+        values = {**parts[name].values, "samples_not_finite": count}
+        parts[name] = replace(parts[name], values=values)
+    return Measured(timed, {"height": shape[1], "image_width": shape[2]}, parts)
 
 
 def page(rows: pd.DataFrame) -> Document:
     """The page, a function of the rows and the published figures."""
     figures = published("figure4")
-    blocks = bl.blocks(rows, "method", "size")
+    blocks = bl.blocks(rows, "size")
     return illustrated(
         Path(__file__).with_suffix(".md.j2"),
         blocks,
         "w{width:g}",
-        lambda block: {"noise": _noise(block), **_grids(block, figures)},
+        partial(_section, figures=figures),
         draw,
-        empty=None if blocks else _grids(rows, figures),
         full=WIDTH,
         rgb_batch=RGB_BATCH,
         published=bl.published_notes(figures),
     )
 
 
-def _noise(block: pd.DataFrame) -> dict[str, str] | None:
-    """How often a call was timed, and how much one call differs from itself."""
-    good = block[block["status"] == "ok"]
-    spreads = good.filter(regex=r"^aa_spread_\d+$").stack().dropna()
-    if spreads.empty:
-        return None
+def _section(block: pd.DataFrame, figures: pd.DataFrame) -> dict[str, object]:
+    """The tables of a block, and what its ratios and its twins say."""
+    ratios = [str(name) for name in block if re.fullmatch(r"st_\d+_vs_" + REFERENCE, str(name))]
+    twins = [str(name) for name in block if re.fullmatch(r"aa_st_\d+", str(name))]
+    around = [one for name in twins for one in bl.around_one(block, name)]
     return {
-        "repeats": en.listed(good["repeats"]),
-        "median": f"{spreads.median():.1%}",
-        "loud": f"{LOUD:.0%}",
-        "louder": f"{(spreads > LOUD).sum()} of {len(spreads)}",
-        "most": f"{spreads.max():.0%}",
+        "verdict": bl.verdict(block, ratios, bl.cell_name),
+        "twins": len(around),
+        "around": sum(around),
+        **_grids(block, figures),
     }
 
 
@@ -121,7 +135,12 @@ def _grids(block: pd.DataFrame, figures: pd.DataFrame) -> dict[str, Grid]:
     """The tables of the two models."""
     line = partial(_line, block, figures)
     two = [{"batch": str(batch), **line(batch, size)} for batch in BATCHES for size in SIZES]
-    return {"two": Grid(two), "rgb": Grid([line(RGB_BATCH, size) for size in RGB_SIZES])}
+    rgb = [line(RGB_BATCH, size) for size in RGB_SIZES]
+    return {"two": Grid(filter(_has_time, two)), "rgb": Grid(filter(_has_time, rgb))}
+
+
+def _has_time(line: Line) -> bool:
+    return any(str(v) != en.ABSENT for name, v in line.items() if name not in ("batch", "size"))
 
 
 def _line(block: pd.DataFrame, figures: pd.DataFrame, batch: int, size: str) -> Line:
@@ -129,19 +148,29 @@ def _line(block: pd.DataFrame, figures: pd.DataFrame, batch: int, size: str) -> 
     stated = partial(bl.published_entry, figures, dataset=size, metric=PANELS[batch][0])
     for name in METHODS:
         title, row = bl.title(name), bl.only(block, method=name, size=size)
-        own = {title: en.value(row, f"st_{batch}_s")}
-        paper = {f"{title}, paper's algorithm": en.value(row, f"st_published_{batch}_s")}
-        line |= own if name == "glow" else {f"{title} p": stated(model=title), **own, **paper}
+        time = bl.sampling_time(row, f"st_{batch}", scale=1e3, brief=True)
+        if name == REFERENCE:
+            line[title] = time
+            continue
+        line[f"{title} p"] = stated(model=title)
+        line[title] = time
+        line[f"{title} ÷ Glow"] = bl.sampling_ratio(row, f"st_{batch}_vs_{REFERENCE}")
+        line[f"{title}, paper's ÷ ours"] = bl.sampling_ratio(row, f"st_published_{batch}_vs_st")
     return line
 
 
 def draw(block: pd.DataFrame) -> Picture:
-    """One panel per batch size, and one for the older run's model."""
+    """One panel per batch size that was measured or published, the older run's model last."""
     from matplotlib.lines import Line2D
 
     good, figures = block[block["status"] == "ok"], published("figure4")
-    picture = Picture(3, 3, (9, 9.6))
-    for panel, (batch, (metric, sizes)) in zip(picture.panels, PANELS.items(), strict=True):
+    known = {name for name in block if block[name].notna().any()} | set(figures["metric"])
+    chosen = {b: found for b, found in PANELS.items() if {f"st_{b}_s", found[0]} & known}
+    lines = math.ceil(len(chosen) / 3)
+    picture = Picture(lines, 3, (9, 0.6 + 3 * lines))
+    for panel in picture.panels[len(chosen) :]:
+        panel.set_axis_off()
+    for panel, (batch, (metric, sizes)) in zip(picture.panels, chosen.items(), strict=False):
         place, paper = {size: i for i, size in enumerate(sizes)}, f"st_published_{batch}_s"
         for name in METHODS:
             members = good[(good["method"] == name) & good["size"].isin(sizes)]
@@ -194,27 +223,31 @@ AGAINST_BATCH = replace(
     order={},
     where={"size": SIZES},
 )
-SWEEP = {"size": ",".join((*SIZES, *RGB_SIZES)), "method": ",".join(METHODS)}
-TINY = {"size": "16x16,rgb-8x8", "method": "finc,macow"}
+SWEEP = {"size": ",".join((*SIZES, *RGB_SIZES))}
+TINY = {"size": "16x16,rgb-8x8"}
 TABLE = Table(
     name="figure4",
     title="Figure 4: sampling time against image size and batch",
     config=Figure4,
     measure=measure,
-    cell="{method.name}-{size}-w{width}",
-    labels={"method": "method.name", "size": "size", "width": "width"},
+    cell="{size}-w{width}",
+    labels={"size": "size", "width": "width"},
+    parts="method",
     columns=(
         Seconds("st_[0-9]* st_published_[0-9]*"),
-        Number("height image_width aa_spread_[0-9]*"),
+        Ratio("st_[0-9]*_vs_* st_published_[0-9]*_vs_* aa_st_[0-9]*"),
+        Number("height image_width"),
         *FLOW,
     ),
     presets={
-        "default": Preset({"width": 16}, SWEEP, minutes=12),
-        "tiny": Preset({"width": 4, "repeats": 2, "batches": [1, 2]}, TINY),
-        "paper": Preset({"width": WIDTH}, SWEEP),
+        "default": Preset({"width": 16, "batches": [1, 4, 16, 64]}, SWEEP, minutes=40),
+        "tiny": Preset(
+            {"width": 4, "batches": [1, 2], "methods": ["glow", "finc", "macow"], "clock": QUICK},
+            TINY,
+        ),
+        "paper": Preset({"width": WIDTH, "clock": {"rounds": 6}}, SWEEP),
     },
-    choices={"method": "finc"},
-    headline="st_*[0-9]_s",
+    headline="parameters",
     page=page,
     plots=(*PLOTS, AGAINST_BATCH),
     match=Match(columns={"st_s": f"st_{RGB_BATCH}_s"}, dataset="size"),

@@ -10,23 +10,26 @@ from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.grids import CELLS
 from invconv.rows import newest
-from invconv.rows.columns import FLOW, Error, Name, Number, Seconds, Truth
-from invconv.tables.scaling import SERIES, Columns, fastest, grid
+from invconv.rows.columns import FLOW, Error, Name, Number, Ratio, Seconds, Truth
+from invconv.tables.scaling_page import SERIES, Columns, fastest, grid
 from invconv.tables.table import Table
 
 SHOWN = {name: SERIES[name] for name in ("inverse", "forward", "torch_forward", "pointwise")}
 SHOWN |= {name: SERIES[f"inverse_{name}"] for name in ("wavefront", "diagonal_channel")}
 SHOWN |= {"diagonal_channel_4": ("inverse, FInC's algorithm 2", "#44AA99", "P")}
 """Field → title, color and marker in the explorer."""
-LAYER = "inverse forward fresh inverse_eager forward_eager torch_forward torch pointwise 1x1_*"
-LAYER += " four four_* grouped dense dense_* wavefront diagonal_channel* raster_serial"
-MODEL = "ft st train_step graph_ft graph_st convolutions"
+LAYER = "inverse inverse_again forward fresh torch_forward torch pointwise 1x1_* four four_*"
+LAYER += " inverse_eager forward_eager inverse_hot forward_hot"
+LAYER += " grouped dense dense_* wavefront diagonal_channel* raster_serial"
+MODEL = "ft ft_cold st st_published train_step graph_ft graph_ft_again graph_st convolutions"
 LAYERS: Columns = {
     "inverse": lambda row: en.quartiles(row, "inverse", 1e6),
-    "A/A": CELLS["A/A"],
+    "inverse, hot": lambda row: en.quartiles(row, "inverse_hot", 1e6),
     "our forward": "forward",
+    "forward, hot": "forward_hot",
     "torch forward": lambda row: fastest(row, 1e6),
-    "inverse ÷ torch forward": lambda row: en.quotient(row, "inverse_s", row, "torch_forward_s"),
+    "inverse ÷ torch forward": lambda row: en.ratio(row, "inverse_vs_torch_forward"),
+    "inverse ÷ itself": lambda row: en.ratio(row, "aa_inverse"),
     "1×1": "pointwise",
     "inverse eager": "inverse_eager",
     "wavefront": "wavefront",
@@ -39,20 +42,18 @@ LAYERS: Columns = {
 MODELS: Columns = {
     "FT": "ft",
     "ST": "st",
-    "ST/FT": CELLS["ST/FT"],
+    "ST ÷ FT": CELLS["ST ÷ FT"],
     "FT, graph": "graph_ft",
     "ST, graph": "graph_st",
-    "ST/FT, graph": lambda row: en.quotient(row, "graph_st_s", row, "graph_ft_s"),
-    "convolutions' share of ST": lambda row: en.quotient(
-        row, "convolutions_s", row, "graph_st_s", "{:.1%}".format
-    ),
+    "ST ÷ FT, graph": lambda row: en.ratio(row, "graph_st_vs_graph_ft"),
+    "convolutions ÷ ST, graph": lambda row: en.ratio(row, "convolutions_vs_graph_st"),
+    "FT ÷ itself, graph": lambda row: en.ratio(row, "aa_graph_ft"),
     "train step": "train_step",
-    "A/A": lambda row: en.value(row, "graph_aa_spread", "{:.1%}".format),
     "round trip": lambda row: en.value(row, "round_trip_error", "{:.1e}".format),
     "parameters": CELLS["stored"],
 }
 LAYER_NAMES = {"layer": "{kind}", "C, n": "{channels:.0f}, {n:.0f}", "images": "{batch:.0f}"}
-MODEL_NAMES = {"model": "{kind}", "images": "{batch:.0f}"}
+MODEL_NAMES = {"model": "{kind}", "images": "{batch:.0f}", "TF32": "{tf32_block}"}
 LAUNCHES = {"compiled": "launch_and_wait", "python": "python_launch_and_wait"}
 """Where the loop of launches ran → the field with its time."""
 
@@ -69,7 +70,8 @@ def _block(block: pd.DataFrame) -> dict[str, object]:
     named = ["kind", "batch", "channels", "n", "tf32_block"]
     block = block.reindex(columns=[*dict.fromkeys([*block, *named])])
     layers = block[block["part"] == "layer"].sort_values(named, kind="stable")
-    models = block[block["part"] == "model"].sort_values(["batch", "kind"], kind="stable")
+    order = ["batch", "kind", "tf32_block"]
+    models = block[block["part"] == "model"].sort_values(order, kind="stable")
     machine = bl.only(block, part="machine")
     fields = "inverse_bytes_per_s", machine, "copy_bytes_per_s", "{:.0%}".format
     columns = {**LAYERS, "of copy": lambda row: en.quotient(row, *fields)}
@@ -99,7 +101,8 @@ TABLE = Table(
     title="Layers and whole models on a GPU",
     labels={"part": "part"},
     columns=(
-        Number("*_per_s channels n batch *_bytes launches* graph_aa_spread"),
+        Ratio("inverse_vs_* inverse_hot_vs_* st_vs_ft graph_st_vs_* convolutions_vs_* aa_*"),
+        Number("*_per_s channels n batch *_bytes launches*"),
         Seconds(" ".join(LAUNCHES.values()), verified=False),
         Seconds(f"{LAYER} {MODEL}"),
         Error("*_error"),
@@ -108,6 +111,7 @@ TABLE = Table(
         *FLOW,
     ),
     page=page,
+    made_by="python -m invconv bench gpu --out runs/gpu",
     plots=tuple(
         Plot(
             title=f"{{kind}}: time against {x}",

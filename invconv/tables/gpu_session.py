@@ -7,22 +7,26 @@ On a CPU, with tiny shapes, the same code runs without graphs and events.
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from invconv.bench.baselines import corner_weight, flops
-from invconv.bench.flow_timing import time_flow
+from invconv.bench import Clock, Measured, Process, Ratio, medians, time_block, time_calls
+from invconv.bench.baselines import corner_weight, flops, tuned
+from invconv.bench.clock import Call
+from invconv.bench.flow_timing import RARE, FlowCalls, verify_flow
 from invconv.bench.gpu_tools import captured, launch_costs, tf32
-from invconv.bench.layer_timing import Layer, time_layer
-from invconv.bench.timing import row_values, spread, time_interleaved
+from invconv.bench.layer_timing import HOT, Layer, layer_calls, layer_ratios, with_fastest
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
 from invconv.layers import FInC
-from invconv.rows import RowsError, Values, cell_id, collect
+from invconv.rows import Block, RowsError, Values, cell_id, collect
 from invconv.solvers import METHODS
 from invconv.solvers.cuda import published
 from invconv.solvers.problem import CORNERS
@@ -36,6 +40,14 @@ LARGE = [(12, 128), (12, 256), (12, 512), (48, 128)]
 OTHERS = [(12, 16), (12, 32), (48, 16), (48, 32), (48, 64)]
 """The same of CInC's and Emerging's layers."""
 WITH_TF32 = [(12, 32), (48, 32), (48, 64)]
+DIVIDED = [("inverse", "torch_forward"), ("inverse", "forward"), ("inverse_hot", "forward_hot")]
+"""The ratios of one layer."""
+OF_MODELS = [
+    Ratio("st_vs_ft", "st", "ft"),
+    Ratio("graph_st_vs_graph_ft", "graph_st", "graph_ft"),
+    Ratio("convolutions_vs_graph_st", "convolutions", "graph_st"),
+    Ratio("aa_graph_ft", "graph_ft_again", "graph_ft"),
+]
 
 
 class Cell(NamedTuple):
@@ -43,7 +55,7 @@ class Cell(NamedTuple):
 
     label: str
     labels: Values
-    measure: Callable[[], Values]
+    measure: Callable[[], Values | Block]
 
 
 def session(
@@ -119,11 +131,11 @@ def cells(device: torch.device, tiny: bool) -> Iterator[Cell]:
 
     yield Cell("machine", {"part": "machine"}, partial(measure_machine, device, tiny))
     yield from (layer("finc", *shape, many) for shape in small)
-    for images in (many,) if tiny else (100, 1):
-        for conv in ("glow", "finc"):
-            labels: Values = {"part": "model", "kind": conv, "batch": images, "tf32_block": False}
-            measure = partial(time_model, device, conv, images, tiny)
-            yield Cell(f"model-{conv}-b{images}", labels, measure)
+    with_tf32 = (False, True) if device.type == "cuda" else (False,)
+    for images, conv, on in product((many,) if tiny else (100, 1), ("glow", "finc"), with_tf32):
+        labels: Values = {"part": "model", "kind": conv, "batch": images, "tf32_block": on}
+        label = f"model-{conv}-b{images}{'-tf32' if on else ''}"
+        yield Cell(label, labels, partial(time_model, device, conv, images, tiny, on))
     yield from (layer("finc", *shape, many) for shape in large)
     yield from (layer("finc", *shape, 1) for shape in (*small, *large))
     yield from (layer(kind, *s, many) for kind in ("cinc", "emerging raster") for s in others)
@@ -136,7 +148,7 @@ def measure_machine(device: torch.device, tiny: bool) -> Values:
     size = 1 << 16 if tiny else 1 << 30
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     copy = partial(torch.empty_like(source).copy_, source)
-    seconds = time_interleaved({"copy": copy}, device, 3, 20)["copy"].median
+    seconds = medians({"copy": copy}, device, 20, 3)["copy"]
     copied: Values = {"copy_bytes": 2.0 * size, "copy_bytes_per_s": 2 * size / seconds}
     return copied | (launch_costs(device) if device.type == "cuda" else {})
 
@@ -147,9 +159,9 @@ def measure_layer(
     channels: int,
     n: int,
     batch: int,
-    repeats: int,
+    rounds: int,
     with_tf32: bool = False,
-) -> Values:
+) -> Block:
     """Time one layer with weights as published, from graph replays and plain calls.
 
     ``with_tf32`` lets torch's baselines use TF32 while they are timed; its other inverses are
@@ -157,35 +169,57 @@ def measure_layer(
     """
     torch.manual_seed(0)
     finc, emerging = kind == "finc", kind.startswith("emerging")
-    omitted = ("reference", "diagonal_channel") if emerging else ("reference",)
+    # no graph records Jacobi's loop, which looks at values
+    omitted = "reference", "jacobi", *(["diagonal_channel"] if emerging else [])
     methods = [m for m in METHODS if not m.startswith(omitted) and not METHODS[m].missing(device)]
     methods = [m for m in methods if m == "compiled" or not with_tf32]
     groups, anchor = 4 if finc else 1, 1 if emerging else 2
     weight = corner_weight(channels, 3, groups=groups, anchor=anchor).to(device)
     x = torch.randn(batch, channels, n, n, device=device)
-    layer = Layer(x, weight, (anchor, anchor), CORNERS if finc else "tl")
-    timed = time_layer(layer, methods, repeats, graphs=True, allow_tf32=with_tf32)
-    values: Values = {f"{method}_error": error for method, error in timed.errors.items()}
-    values |= timed.values | row_values(timed.times)
-    inverse = timed.times["inverse"].median
-    values["inverse_bytes_per_s"] = 2 * x.nbytes / inverse
-    values["inverse_flop_per_s"] = flops(x, weight) / inverse
+
+    def measure(_: None, device: torch.device, process: Process) -> Measured:
+        layer = Layer(x, weight, (anchor, anchor), CORNERS if finc else "tl")
+        with tf32(with_tf32), tuned(device) as settings:
+            found = layer_calls(layer, methods, graphs=True)
+            timed = time_calls(found.calls, device, _clock(rounds))
+        hot = timed.samples["call"].str.endswith("_hot")
+        timed.samples.loc[hot, "seconds"] /= HOT
+        return Measured([timed], {**found.values, **settings})
+
+    def ratios(samples: pd.DataFrame) -> list[Ratio]:
+        return layer_ratios(samples, DIVIDED)
+
+    clock = _clock(rounds)
+    block = with_fastest(time_block(measure, None, device, clock, ratios, fresh=False))
+    inverse = block.values["inverse_s"]
+    assert isinstance(inverse, float)
+    values: Values = {
+        "inverse_bytes_per_s": 2 * x.nbytes / inverse,
+        "inverse_flop_per_s": flops(x, weight) / inverse,
+    }
     if "diagonal_channel_4" in methods:
         for name, four in {"launches": False, "launches_4": True}.items():
             values[name] = published.launches(x.shape, weight.shape, four=four)
-    return values
+    return replace(block, values={**block.values, **values})
 
 
-def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Values:
-    """Time a whole model on 3×32×32, as FInC Flow publishes it for CIFAR-10, without TF32.
+def _clock(rounds: int) -> Clock:
+    """Of a GPU the driver says who else is on it; on a CPU these shapes test the command."""
+    return Clock(rounds, 3, window=0)
 
-    Beside what `time_flow` returns: graph_ft_s, graph_st_s and convolutions_s, the inverses of
-    all k×k convolutions of one sampling pass by themselves, from graph replays.
+
+def time_model(
+    device: torch.device, conv: str, images: int, tiny: bool, with_tf32: bool = False
+) -> Block:
+    """Time a whole model on 3×32×32, as FInC Flow publishes it for CIFAR-10.
+
+    Beside what `FlowCalls` has: graph_ft, graph_st and convolutions, the inverses of all k×k
+    convolutions of one sampling pass by themselves, from graph replays.
     """
     torch.manual_seed(0)
-    (levels, steps), width, size, repeats = FINC["cifar10"], WIDTH, 32, 20
+    (levels, steps), width, size, rounds = FINC["cifar10"], WIDTH, 32, 20
     if tiny:
-        levels, steps, width, size, repeats = 2, 1, 8, 8, 3
+        levels, steps, width, size, rounds = 2, 1, 8, 8, 3
     flow = MultiScaleFlow(conv, (3, size, size), levels, steps, width).to(device).eval()
     batch = torch.randint(0, 256, (images, 3, size, size), device=device)
     inverses = [
@@ -198,16 +232,28 @@ def time_model(device: torch.device, conv: str, images: int, tiny: bool) -> Valu
     def draw() -> Tensor:  # as `LevelFlow.sample`, whose look at the images no graph waits for
         return flow.dequantization.inverse(flow.decode(flow.draw(images)))
 
-    log_prob: Callable[[], object] = partial(flow.log_prob, batch)
-    calls = {"graph_ft": log_prob, "graph_st": draw}
+    graphs: dict[str, Call] = {"graph_ft": partial(flow.log_prob, batch), "graph_st": draw}
     if inverses:
-        calls["convolutions"] = lambda: [call() for call in inverses]
-    with tf32(False):
-        flow.initialize(batch)
-        values: Values = {"parameters": sum(p.numel() for p in flow.parameters())}
-        values |= time_flow(flow, batch, 2, repeats)
-        with torch.no_grad():
-            calls = {name: captured(call, device) for name, call in calls.items()}
-            times = time_interleaved(calls | {"again": calls["graph_ft"]}, device, 2, repeats)
-    values["graph_aa_spread"] = spread(times["graph_ft"], times.pop("again"))
-    return values | row_values(times)
+        graphs["convolutions"] = lambda: [call() for call in inverses]
+
+    def measure(_: None, device: torch.device, process: Process) -> Measured:
+        with tf32(False):
+            flow.initialize(batch)
+            values: Values = {"parameters": sum(p.numel() for p in flow.parameters())}
+            values |= verify_flow(flow, batch)
+        with tf32(with_tf32):
+            flows = FlowCalls(flow, batch)
+            calls = dict(flows.calls)
+            flows.before("ft")
+            with torch.no_grad():
+                calls |= {name: captured(call, device) for name, call in graphs.items()}
+                calls["graph_ft_again"] = calls["graph_ft"]
+
+            def before(name: str) -> None:
+                flows.before(name if name in flows.calls else "ft")
+
+            few = [name for name in calls if name in RARE]
+            timed = time_calls(calls, device, _clock(rounds), few=few, before=before)
+        return Measured([timed], values | flows.after())
+
+    return time_block(measure, None, device, _clock(rounds), OF_MODELS, fresh=False)

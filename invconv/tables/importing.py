@@ -12,7 +12,8 @@ import pandas as pd
 from invconv.data import DATASETS
 from invconv.methods import methods
 from invconv.rows import CellError, RowsError, Status, add, cell_id, read_table
-from invconv.rows.columns import COMMON, Column, Name, Seconds, column_of
+from invconv.rows.columns import COMMON, Column, Name, Number, Seconds, column_of
+from invconv.rows.row import check_name
 from invconv.rows.store import KEY
 from invconv.tables.table import Table, tables
 
@@ -33,7 +34,7 @@ def check_rows(rows: pd.DataFrame, known: Mapping[str, Table]) -> None:
     needed = (*REQUIRED.split(), *table.labels)
     if missing := [name for name in needed if name not in rows.columns]:
         raise RowsError(f"columns are missing: {', '.join(missing)}")
-    columns = (Name(" ".join(table.labels)), *table.columns, *COMMON)
+    columns = _columns(table)
     patterns = ", ".join(sorted({pattern for column in columns for pattern in column.patterns}))
     kinds = {str(name): column_of(str(name), columns) for name in rows.columns}
     unknown = [name for name, kind in kinds.items() if kind is None]
@@ -48,14 +49,16 @@ def check_rows(rows: pd.DataFrame, known: Mapping[str, Table]) -> None:
         raise RowsError("\n".join(wrong))
 
 
+def _columns(table: Table) -> tuple[Column, ...]:
+    return (Name(" ".join(table.labels)), *table.columns, Name(table.parts), *COMMON)
+
+
 def _fields(row: pd.Series, table: Table, kinds: Mapping[str, Column | None]) -> Iterator[str]:
     """What is wrong with single columns: what they may hold, and what they hold."""
     if row["status"] not in list(Status):
         yield f"status must be one of {', '.join(Status)}, not {str(row['status'])!r:.60}"
     if str(row["commit"]) == "unknown":
         yield "the commit is unknown: measure from a git checkout, or set INVCONV_COMMIT"
-    if pd.isna(pd.to_datetime(row["date"], errors="coerce", utc=True)):
-        yield f"date must be a time such as 2026-01-31T12:00:00Z, not {str(row['date'])!r:.60}"
     given = {name: kind for name, kind in kinds.items() if kind and not pd.isna(row[name])}
     for name, kind in given.items():
         if must := kind.refusal(row[name]):
@@ -69,7 +72,7 @@ def _fields(row: pd.Series, table: Table, kinds: Mapping[str, Column | None]) ->
 
 def _identity(row: pd.Series, table: Table) -> Iterator[str]:
     """Whether cell, labels and configuration belong together, and to layers and data of ours."""
-    cell, config = str(row["cell"]), None
+    (cell, _, part), config = str(row["cell"]).partition("/"), None
     with suppress(TypeError, ValueError, RecursionError):
         config = json.loads(row["config"])
     if not isinstance(config, dict):
@@ -84,6 +87,8 @@ def _identity(row: pd.Series, table: Table) -> Iterator[str]:
     for label, places in table.labels.items():
         found = (_asked(table.config, config, place) for place in places.split("|"))
         asked, said = next((value for value in found if value is not None), None), row[label]
+        if label == table.parts and part:
+            asked = part
         if not isinstance(asked, str | int | float) or asked not in (said, str(said)):
             yield f"{label} must be what config says, {asked!r:.60}, not {str(said)!r:.60}"
     data, conv = (_asked(None, config, place) for place in ("dataset.name", "method.conv"))
@@ -92,6 +97,8 @@ def _identity(row: pd.Series, table: Table) -> Iterator[str]:
     layers = {one.conv for one in methods().values()}
     if "layer" in table.labels:
         conv, layers = row["layer"], {*layers, "solver"}
+    if part and table.parts == "method":
+        conv, layers = part, set(methods())
     if conv is not None and str(conv) not in layers:
         yield f"method must be of a layer, one of {', '.join(sorted(layers))}, not {conv!r:.60}"
 
@@ -106,6 +113,9 @@ def _asked(kind: object, config: object, place: str) -> object:
         return _asked(inner, config.get(name), rest)
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return config.get(name)
+    defaults = {part.name: part.default for part in fields(kind)}
+    if name in defaults:
+        return config.get(name, defaults[name])
     try:
         known = {part.name: config[part.name] for part in fields(kind) if part.name in config}
         return getattr(kind(**known), name)
@@ -122,15 +132,16 @@ def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFram
     too. Returns the table's name, and all of its rows; raises `RowsError`, and changes nothing,
     if the file or the label cannot be taken.
     """
-    if not label.strip() or not label.isprintable() or set(":<>|`") & set(label):
-        allowed = "a name without a colon, <, >, | and `"
-        raise RowsError(f"the contributor's label must be {allowed}, not {label!r}")
+    check_name(label, "the contributor's label")
     if not path.exists():
         raise RowsError(f"there is no file {path}")
     rows = read_table(path)
     check_rows(rows, tables())
     table = tables()[str(rows["table"].iloc[0])]
     stored = results / "data" / f"{table.name}.csv"
+    for name in rows.columns:  # which a spreadsheet may have written in another form
+        if isinstance(column_of(str(name), _columns(table)), Number):
+            rows[name] = pd.to_numeric(rows[name])
 
     def theirs() -> pd.DataFrame:
         both = (frame[[*KEY, "date"]] for frame in (read_table(stored), rows))

@@ -34,7 +34,9 @@ PARAMETERS = {"published": "parameters", "counted": "parameters_exact"}
 Columns = Mapping[str, tuple[str, str]]
 """Title of a column → the metric and the data set of the figures in it."""
 BITS = {data.title: ("bpd", name) for name, data in DATASETS.items() if data.published}
-RUN_TIMES = {"training step, ms": ("train_ms", "mnist"), "one sample, ms": ("sample_ms", "mnist")}
+SNF = {"training step, ms": ("train_ms", "mnist"), "one sample, ms": ("sample_ms", "mnist")}
+SNF |= {"nats": ("nats", "mnist"), "bits per dimension, computed": ("nats_bpd", "mnist")}
+CORE = {"100 samples, s": ("st_cpu_s", "")}
 LOOP = {"ST, ms": ("st_ms", "cifar10"), "FT, ms": ("ft_ms", "cifar10")}
 LOOP |= {"bits per dimension": ("bpd", "cifar10")}
 LAUNCHES = {
@@ -55,7 +57,8 @@ def page() -> Document:
     counted = partial(bl.published_entry, parameters, en.whole)
     context = {
         "bits": Grid(_lines(figures, models["bpd"], BITS)),
-        "run_times": Grid(_lines(figures, models["train_ms"], RUN_TIMES)),
+        "self_normalizing": Grid(_lines(figures, models["train_ms"], SNF)),
+        "cpu": Grid(_lines(figures, models["st_cpu_s"], CORE)),
         "inverse_flow": Grid(_lines(figures, figures[loop]["model"], LOOP)),
         "counts": Grid(
             {"model": title}

@@ -9,23 +9,20 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.files import write_text_atomically
-from invconv.numerical import TRUSTED
 from invconv.report import Document
 from invconv.report import blocks as bl
+from invconv.report import entries as en
 from invconv.report.grids import swept
-from invconv.report.published import published
-from invconv.report.ranking import called, data_title, verdicts
+from invconv.report.naming import called, data_title
 from invconv.rows import newest
-from invconv.tables import figure4, scaling
+from invconv.tables import figure4, ranking_page
+from invconv.tables import scaling_page as scaling
 from invconv.tables import table2_page as table2
-
-LAYER = {"channels": 12, "batch": 100}
-"""Of the layer that the README has a sentence about."""
 
 
 def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
     """Update the README in place, atomically, from the rows of every table."""
-    write_text_atomically(with_rows(path.read_text(), rows), path)
+    write_text_atomically(with_rows(path.read_text(encoding="utf-8"), rows), path)
 
 
 def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
@@ -47,20 +44,30 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
     ours = {table: frame[bl.labels(frame) == ""] for table, frame in rows.items()}
     shown = table2.in_order(ours["table2"])
     shown = shown[shown["method"].isin(swept())]
-    embedded = _latest_machine(table2.quick(shown[~shown["dataset"].isin(table2.PAPER)]))
+    embedded = _latest_machine(shown[~shown["dataset"].isin(table2.PAPER)])
+    blocks = table2.timing_blocks(embedded)
     context = {
-        "origin": None if embedded.empty else bl.origin(embedded),
-        "budgets": table2.budgets(embedded),
-        "table": table2.quick_grid(embedded, swept(), brief=True),
+        "origin": bl.origin(pd.concat(blocks)) if blocks else None,
+        "budgets": table2.budgets(embedded[embedded["bpd"].notna()]),
+        "table": table2.brief_grid(embedded, swept()),
         "failures": bl.failures(embedded),
         "lossy": bl.lossy(embedded, called),
-        "sampling": _sampling(shown),
+        "sampling": [_sampling(block) for block in blocks],
         "layer": _layer(ours["scaling"]),
-        "verdicts": list(verdicts(shown[shown["preset"] == table2.RANKED])),
-        "scaling": _picture(scaling.page, ours["scaling"], "point"),
-        "figure4": _picture(figure4.page, ours["figure4"], "method", "size"),
+        "studies": _studies(ours["ranking"]),
+        "scaling": _picture(scaling.page, ours["scaling"]),
+        "figure4": _picture(figure4.page, ours["figure4"], "size"),
     }
     return Document("README", Path(__file__).with_suffix(".md.j2"), context)
+
+
+def _studies(rows: pd.DataFrame) -> list[object]:
+    """What the ranking resolved, of each data set; nothing of quick runs."""
+    if rows.empty:
+        return []
+    studies = ranking_page.page(rows).context["studies"]
+    assert isinstance(studies, list)
+    return [study for study in studies if study["first"]["preset"] == ranking_page.STUDY]
 
 
 def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
@@ -68,41 +75,38 @@ def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["machine"].isin(rows.sort_values("date", kind="stable")["machine"].tail(1))]
 
 
-def _sampling(rows: pd.DataFrame) -> dict[str, object] | None:
-    """ST ÷ FT of table 2, published and measured at the same sizes."""
-    figures = published("table2").set_index(["model", "dataset", "metric"])["value"]
-    times = figures.astype(float).unstack()
-    stated = (times["st_s"] / times["ft_s"]).dropna()
-    timed = (rows["status"] == "ok") & rows["st_s"].notna()
-    same = rows[timed & (rows["preset"] == table2.UNTRAINED)]
-    same = same.set_index([same["method"].map(bl.title), "dataset"])
-    same = _latest_machine(same[same.index.isin(stated.index)])
-    if same.empty:
+def _extremes(rows: pd.DataFrame, ratio: str) -> tuple[pd.Series, pd.Series] | None:
+    """The rows with the smallest and the largest ratio, of those whose ratio is shown."""
+    shown = [bool(bl.sampling_ratio(row, ratio).sources) for _, row in rows.iterrows()]
+    found = rows[pd.Series(shown, index=rows.index, dtype=bool)]
+    if found.empty:
         return None
-    stated = stated[stated.index.isin(same.index)].sort_values()
-    model, dataset = stated.index.to_list()[-1]
-    inverts = same["round_trip_error"] <= TRUSTED
-    ratios = (same["st_s"] / same["ft_s"])[inverts]
-    return {
-        "published": stated.max(),
-        "model": model,
-        "data": data_title(dataset),
-        "device": same["device"].iloc[0],
-        "ratios": (ratios.min(), ratios.max()),
-        "lost": list(dict.fromkeys(f"{m} on {data_title(d)}" for m, d in same[~inverts].index)),
-    }
+    ordered = found.sort_values(ratio)
+    return ordered.iloc[0], ordered.iloc[-1]
+
+
+def _sampling(block: pd.DataFrame) -> dict[str, object]:
+    """How long sampling takes, against the forward pass and by the papers' algorithms."""
+    said: dict[str, object] = {"data": data_title(block["dataset"].iloc[0])}
+    for name, ratio in (("ours", "st_vs_ft"), ("papers", "st_published_vs_st")):
+        if found := _extremes(block, ratio):
+            ends = [
+                f"{bl.sampling_ratio(row, ratio)} ({bl.title(row['method'])})" for row in found
+            ]
+            said[name] = " to ".join(ends)
+    return said
 
 
 def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
     """Our inverse of one layer against torch's forward."""
-    rows = newest(rows).reindex(columns=list(dict.fromkeys([*rows.columns, *LAYER])))
-    same = (rows[list(LAYER)] == pd.Series(LAYER)).all(axis=1)
-    rows = _latest_machine(rows[same & (rows["status"] == "ok")])
-    if rows.empty:
+    rows = _latest_machine(newest(rows))
+    found = _extremes(rows, scaling.FRESH)
+    if found is None:
         return None
-    sizes = [f"{name} {rows[name].min():g} to {rows[name].max():g}" for name in "nk"]
-    ratios, device = rows["fresh_s"] / rows["torch_forward_s"], rows["device"].iloc[0]
-    return {**LAYER, "sizes": sizes, "ratios": (ratios.min(), ratios.max()), "device": device}
+    of = "{:g} channels, {:g} images, n = {:g}, k = {:g}"
+    named = ["channels", "batch", "n", "k"]
+    ends = [f"{en.ratio(row, scaling.FRESH)} ({of.format(*row.reindex(named))})" for row in found]
+    return {"ratios": " to ".join(ends), "points": len(rows), "device": rows["device"].iloc[0]}
 
 
 def _picture(make: Callable[[pd.DataFrame], Document], rows: pd.DataFrame, *apart: str) -> str:

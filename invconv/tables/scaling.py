@@ -1,222 +1,145 @@
 """Forward and inverse time of one FInC layer against image size n and kernel size k."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
-from invconv.bench.baselines import corner_weight, flops
-from invconv.bench.layer_timing import Layer, time_layer
+from invconv.bench import Clock, Measured, Process, Ratio, Timed, time_block, time_calls
+from invconv.bench.baselines import corner_weight, flops, tuned
+from invconv.bench.blocks import guarded_parts
+from invconv.bench.layer_timing import Layer, layer_calls, layer_ratios, with_fastest
 from invconv.bench.memory import peak_extra_bytes
-from invconv.bench.timing import row_values
-from invconv.report import Document, Entry, Grid, Line, Picture, Plot, illustrated
-from invconv.report import blocks as bl
-from invconv.report import entries as en
-from invconv.report.grids import CELLS
-from invconv.report.illustrated import label_ends, plot_times
-from invconv.rows import Values
-from invconv.rows.columns import Error, Name, Number, Seconds, Truth
+from invconv.report import Plot
+from invconv.rows import Block, Values
+from invconv.rows import columns as cl
 from invconv.solvers import METHODS
 from invconv.solvers.problem import CORNERS
-from invconv.sweeps.config import Preset, Sweep
+from invconv.sweeps.config import QUICK, Preset, Sweep
+from invconv.tables.scaling_page import AXES, CENTER, SERIES, page
 from invconv.tables.table import Table
 
 SHOWN = ("wavefront", "compiled", "diagonal_channel")
-SERIES = {
-    "torch_forward": ("torch's fastest forward", "#555555", "o"),
-    "pointwise": ("1×1 convolution", "#999999", "v"),
-    "forward": ("our forward, output reused", "#66A3D9", "s"),
-    "inverse": ("our inverse, output reused", "#E69F00", "D"),
-    "fresh": ("our inverse, output new", "#D55E00", "D"),
-    "inverse_wavefront": ("inverse, wavefront in torch", "#A6761D", "^"),
-    "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#7A4EA3", "x"),
-}
-"""Field → title, color and marker; none of the colors stands for a method elsewhere."""
-CENTER = {"n": 32, "k": 3}
-"""The point to which both axes belong."""
-AXES = {"n": ("image size n", "k"), "k": ("kernel size k", "n")}
-"""Axis → its title, and the other one."""
-CROWDED = 10
-"""A kernel size whose number would touch the next one's."""
-FIT_FROM = {"n": 16, "k": 2}
-Columns = Mapping[str, str | Callable[[pd.Series], Entry]]
-"""Title → the name of a time, or what makes the cell of a row."""
-TIMES: Columns = {
-    "torch forward": lambda row: fastest(row, 1e3),
-    "1×1": "pointwise",
-    "our forward": "forward",
-    "our inverse": "inverse",
-    "fresh": "fresh",
-    "A/A": CELLS["A/A"],
-    "fresh ÷ torch forward": lambda row: en.quotient(row, "fresh_s", row, "torch_forward_s"),
-    "inverse ÷ our forward": lambda row: en.quotient(row, "inverse_s", row, "forward_s"),
-    "GFLOP/s": lambda row: en.value(row, "gflops", "{:.0f}".format),
-    "wavefront": "inverse_wavefront",
-    "algorithm 1": "inverse_diagonal_channel",
-}
-COPIES = ("inverse", "inverse_wavefront", "inverse_diagonal_channel")
-"""What has its peak memory in the last table, in copies of the input."""
+COLUMNS = {name: f"inverse_{name}" for name in SHOWN if name != "compiled"}
+"""Method of the solver → what its call is named."""
+DIVIDED = [("fresh", "torch_forward"), ("inverse", "forward"), ("torch_forward", "pointwise")]
+"""The ratios of the page."""
+SETTINGS = 8
+"""The numbers of channels and images in the default sweep, whose ratios are compared together."""
+MOST = 2.5e9
+"""Multiply-adds beyond which the slow inverses are not timed."""
 
 
 @dataclass
 class Scaling(Sweep):
-    """One point."""
+    """All points of one number of channels and images."""
 
-    point: str = "n32"
+    points: list[str] = field(default_factory=list)
     channels: int = 12
     batch: int = 100
     std: float = 0.05
     seed: int = 0
-    repeats: int = 20
-    slow_repeats: int = 3
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        for point in self.points:
+            sizes(point)
 
 
 def sizes(point: str) -> dict[str, int]:
     """n and k of a point."""
     axis, number = point[:1], point[1:]
-    if axis not in CENTER or not number.isdigit() or not int(number):
-        raise ValueError(f"point must be n or k and a size, such as n64 or k5, not {point!r}")
+    if axis not in CENTER or not number.isdecimal() or not int(number):
+        raise ValueError(f"a point must be n or k and a size, such as n64 or k5, not {point!r}")
     return CENTER | {axis: int(number)}
 
 
-def measure(config: Scaling, device: torch.device, _: Path) -> Values:
-    """Measure each inverse's first call in memory, verify it and time it."""
-    size = sizes(config.point)
+def measure(config: Scaling, device: torch.device, _: Path) -> Block:
+    """Verify every point, then time each in rounds of its own, all in one block."""
+    among = max(1, len(DIVIDED) * len(config.points) * SETTINGS)
+
+    def ratios(samples: pd.DataFrame) -> list[Ratio]:
+        return layer_ratios(samples, DIVIDED)
+
+    block = with_fastest(time_block(time_points, config, device, config.clock, ratios, among))
+    parts = {}
+    for point, part in block.parts.items():
+        values = dict(part.values)
+        if "inverse_s" in values:
+            work = 2e-9 * values["work"]  # type: ignore[operator]
+            values["gflops"] = work / values["inverse_s"]  # type: ignore[operator]
+        parts[point] = replace(part, values=values)
+    return replace(block, parts=parts)
+
+
+def time_points(config: Scaling, device: torch.device, process: Process) -> Measured:
+    """Measure each inverse's first call in memory, verify it, and time it, point by point."""
+    timed = list[Timed]()
+    time = partial(_time_point, config, device, process, timed)
+    parts = guarded_parts({point: {"point": point} for point in config.points}, process, time)
+    return Measured(timed, parts=parts)
+
+
+def _time_point(
+    config: Scaling, device: torch.device, process: Process, timed: list[Timed], point: str
+) -> Values:
+    size = sizes(point)
     torch.manual_seed(config.seed)
-    weight = corner_weight(config.channels, size["k"], config.std).to(device)
+    fan_in = config.channels // 4 * size["k"] ** 2  # where an inverse would overflow, less
+    std = min(config.std, fan_in**-0.5)
+    weight = corner_weight(config.channels, size["k"], std).to(device)
     x = torch.randn(config.batch, config.channels, size["n"], size["n"]).to(device)
-    layer = Layer(x, weight, corners=CORNERS)
-    methods = {f"inverse_{name}": name for name in SHOWN if not METHODS[name].missing(device)}
-    values: Values = {**size}
-    layer.forward()  # what a process allocates once is not the inverse's
-    for name, method in {"inverse": "auto", **methods}.items():
-        values[f"{name}_extra_bytes"] = peak_extra_bytes(partial(layer.inverse, method), device)
-    timed = time_layer(layer, methods.values(), config.repeats, config.slow_repeats)
-    times = {name: timed.times[name] for name in SERIES if name in timed.times}
-    times |= {name: timed.times[m] for name, m in methods.items() if m in timed.times}
-    values |= {f"inverse_{method}_error": error for method, error in timed.errors.items()}
-    values |= timed.values | row_values(times)
-    return values | {"gflops": 1e-9 * flops(x, weight) / times["inverse"].median}
+    layer, work = Layer(x, weight, corners=CORNERS), flops(x, weight) / 2
+    methods = [name for name in SHOWN if not METHODS[name].missing(device)]
+    values: Values = {**size, "work": work}
+    if work > MOST:
+        methods = [name for name in methods if name == "compiled"]
+        values["omitted_reason"] = f"more than {MOST:.0e} multiply-adds: only our inverse is timed"
+    if process.first:
+        layer.forward()  # what a process allocates once is not the inverse's
+        for name in methods:
+            field = "inverse" if name == "compiled" else f"inverse_{name}"
+            call = partial(layer.inverse, "auto" if name == "compiled" else name)
+            values[f"{field}_extra_bytes"] = peak_extra_bytes(call, device)
+    with tuned(device):
+        found = layer_calls(layer, methods, verify=process.first)
+        calls = {f"{point}/{COLUMNS.get(name, name)}": run for name, run in found.calls.items()}
+        timed.append(time_calls(calls, device, config.clock, seed=process.number))
+    return values | found.values
 
 
-def page(rows: pd.DataFrame) -> Document:
-    """The page, a function of the rows."""
-    blocks = [block.sort_values("point", key=_places) for block in bl.blocks(rows, "point")]
-    template = Path(__file__).with_suffix(".md.j2")
-    return illustrated(template, blocks, "c{channels:g}-b{batch:g}", _section, draw)
-
-
-def _places(points: pd.Series) -> pd.Series:
-    """Along n first, where "k" would be first."""
-    return points.str[0].replace("k", "z") + points.str[1:].str.zfill(9)
-
-
-def _section(block: pd.DataFrame) -> dict[str, object]:
-    good = block[block["status"] == "ok"]
-    return {
-        "solvers": sorted(set(good["solver"].dropna())) if "solver" in good else [],
-        "times": grid(block, {"point": "{point}"}, TIMES, 1e3),
-        "exponents": None if good.empty else Grid(exponents(good)),
-        "memory": Grid([_memory_line(row) for _, row in good.iterrows()]),
-    }
-
-
-def grid(rows: pd.DataFrame, labels: Mapping[str, str], columns: Columns, scale: float) -> Grid:
-    """A line per row: formats of it, then cells, times × ``scale``; or the status alone."""
-    lines: list[Line] = []
-    for _, row in rows.iterrows():
-        line: dict[str, object] = {title: text.format_map(row) for title, text in labels.items()}
-        if row["status"] == "ok":
-            line |= {
-                title: cell(row) if callable(cell) else en.value(row, f"{cell}_s", scale=scale)
-                for title, cell in columns.items()
-            }
-        else:
-            line[next(iter(columns))] = en.value(row, "status")
-        lines.append(line)
-    return Grid(lines)
-
-
-def fastest(row: pd.Series, scale: float) -> Entry:
-    """The time of torch's fastest forward × ``scale``, and which one that is."""
-    time = en.value(row, "torch_forward_s", scale=scale)
-    return time.saying(f"{time} ({row['fastest_torch_forward']})")
-
-
-def _memory_line(row: pd.Series) -> Line:
-    size, per = en.value(row, "input_bytes", scale=1e-6), (row, "input_bytes")
-    copies = {SERIES[name][0]: en.quotient(row, f"{name}_extra_bytes", *per) for name in COPIES}
-    return {"point": row["point"], "input MB": size, **copies}
-
-
-def axis_rows(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The rows along one axis; the `CENTER` belongs to both."""
-    other = AXES[axis][1]
-    return rows[rows[other] == CENTER[other]].sort_values(axis)
-
-
-def exponents(rows: pd.DataFrame) -> list[Line]:
-    """The slope of log time against log size for every series and axis."""
-    lines: list[Line] = []
-    for name, (title, _, _) in SERIES.items():
-        line: dict[str, object] = {"method": title}
-        for axis, first in FIT_FROM.items():
-            points = axis_rows(rows, axis)
-            points = points[points[axis] >= first]
-            points = points[points[f"{name}_s"].notna()] if f"{name}_s" in rows else points[:0]
-            line[f"in {axis}"] = en.ABSENT
-            if len(points) > 1:
-                slope = np.polyfit(np.log(points[axis]), np.log(points[f"{name}_s"]), 1)[0]
-                line[f"in {axis}"] = en.over_rows(f"{slope:.2f}", points, f"{name}_s")
-            line[f"theory in {axis}"] = "0" if (name, axis) == ("pointwise", "k") else "2"
-        lines.append(line)
-    return lines
-
-
-def draw(block: pd.DataFrame) -> Picture:
-    """Two log-log panels, time against n and against k."""
-    rows = block[block["status"] == "ok"]
-    picture = Picture(1, 2, (10, 4.2))
-    for panel, (axis, (title, other)) in zip(picture.panels, AXES.items(), strict=True):
-        points = axis_rows(rows, axis) if len(rows) else rows
-        for name, (label, color, marker) in SERIES.items():
-            look = {"label": label, "color": color, "marker": marker}
-            plot_times(panel, [*points[axis]], points, name, 1e3, **look)
-        panel.set(xscale="log", yscale="log", xlabel=f"{title} ({other} = {CENTER[other]})")
-        ticks = sorted(set(points[axis].astype(int))) if len(points) else []
-        panel.set_xticks(ticks, ["" if tick == CROWDED else str(tick) for tick in ticks])
-        panel.minorticks_off()
-    picture.panels[0].set_ylabel("milliseconds")
-    if len(rows):
-        size = "{channels:g} channels, batch {batch:g}, {device}".format_map(rows.iloc[0])
-        picture.figure.suptitle(f"One FInC layer, {size}", fontsize=10)
-    label_ends(picture.panels[-1])
-    return picture
-
-
-POINTS = [*(f"n{n}" for n in (8, 16, 32, 64, 128, 256)), *(f"k{k}" for k in (2, *range(4, 12)))]
-TINY = {"channels": 4, "batch": 2, "repeats": 2, "slow_repeats": 1}
+POINTS = [f"n{n}" for n in (8, 16, 32, 64)] + [f"k{k}" for k in (2, 5, 7, 11)]
+TINY = {"channels": 4, "batch": 2, "points": ["n4", "k2"], "clock": QUICK}
+LAYER = (
+    "torch four four_fresh four_cropped grouped dense dense_channels_last 1x1_conv2d 1x1_matmul"
+)
 TABLE = Table(
     name="scaling",
     title="One FInC layer against image size and kernel size",
     config=Scaling,
     measure=measure,
-    cell="{point}-c{channels}-b{batch}",
-    labels={name: name for name in ("point", "channels", "batch")},
+    cell="c{channels}-b{batch}",
+    labels={name: name for name in ("channels", "batch")},
+    parts="point",
     columns=(
-        Seconds("torch_forward pointwise forward fresh inverse inverse_*"),
-        Error("inverse_*_error"),
-        Number("n k input_bytes inverse*_extra_bytes aa_spread gflops"),
-        Name("solver fastest_torch_forward fastest_pointwise"),
-        Truth("cudnn_benchmark"),
+        cl.Seconds(f"torch_forward pointwise forward fresh inverse inverse_* {LAYER}"),
+        cl.Ratio(" ".join(f"{above}_vs_{below}" for above, below in DIVIDED)),
+        cl.Ratio("aa_inverse"),
+        cl.Error("*_error"),
+        cl.Number("n k work input_bytes inverse*_extra_bytes gflops"),
+        cl.Name("solver fastest_torch_forward fastest_pointwise"),
+        cl.Truth("cudnn_benchmark"),
+        *cl.BLOCK,
     ),
     presets={
-        "default": Preset({}, {"point": ",".join(POINTS)}, minutes=5),
-        "tiny": Preset(TINY, {"point": "n4,k2"}),
+        "default": Preset(
+            {"points": POINTS, "clock": {"processes": 3}},
+            {"channels": "12,24,48,96", "batch": "1,100"},
+            minutes=40,
+        ),
+        "tiny": Preset(TINY),
     },
     headline="torch_forward_s forward_s inverse_s",
     page=page,

@@ -4,12 +4,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 
 import pandas as pd
 
 import invconv.tables
+from invconv.files import user_path
 from invconv.report import Document
 from invconv.report.document import FORMATS
 from invconv.report.explorer.tables import Shown
@@ -30,6 +31,11 @@ class Table(Application, Shown):
     """Whether a cell's name ends with the hash of its configuration."""
     order: int = 100
     """Its place among the others."""
+    made_by: str = ""
+    """The command that measures it, where no sweep does."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page", _or_one_sentence(self, self.page))
 
     def write_page(
         self, rows: pd.DataFrame, results: Path, formats: Iterable[str] = FORMATS
@@ -39,6 +45,21 @@ class Table(Application, Shown):
 
     def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
         return load, (self.name,)
+
+
+def _or_one_sentence(
+    table: Table, page: Callable[[pd.DataFrame], Document]
+) -> Callable[[pd.DataFrame], Document]:
+    """``page``, but one sentence of a table without rows."""
+    command = table.made_by or f"python reproductions/{table.name}.py -m"
+    context = {"title": table.title, "command": command}
+    empty = Document(table.name, Path(__file__).with_name("empty.md.j2"), context)
+
+    @wraps(page)
+    def made(rows: pd.DataFrame) -> Document:
+        return empty if rows.empty else page(rows)
+
+    return made
 
 
 def load(name: str) -> Table:
@@ -73,7 +94,7 @@ def results(table: str, folder: str | Path | None = None, every: bool = False) -
     """
     known = tables()[check_choice(table, tables(), "table")]
     near = Path("results")
-    folder = Path(folder or (near if (near / "data").is_dir() else ROOT / "results"))
+    folder = user_path(folder or (near if (near / "data").is_dir() else ROOT / "results"))
     rows = read_table(folder / "data" / f"{table}.csv")
     kept = rows if every else newest(rows)
     labels = [name for name in known.labels if name in kept]

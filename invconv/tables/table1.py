@@ -116,7 +116,9 @@ def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
     """A line for every method, and behind them every one that was published only."""
     size = rows.iloc[0][SIZE].tolist()
     figures = figures[figures["metric"] == metric]
-    models = {name: bl.title(name).partition(" (")[0] for name in (*swept(), *rows["method"])}
+    known = {*rows["method"]}
+    names = [name for name in dict.fromkeys((*swept(), *rows["method"])) if name in known]
+    models = {name: bl.title(name).partition(" (")[0] for name in names}
     only = [model for model in figures["model"] if model not in models.values()]
     lines: list[Line] = []
     for name, model in (models | dict(zip(only, only, strict=True))).items():

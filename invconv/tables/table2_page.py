@@ -8,35 +8,36 @@ from pathlib import Path
 import pandas as pd
 
 from invconv.data import DATASETS
-from invconv.flows.published import FINC, WIDTH
 from invconv.methods import methods
 from invconv.report import Document, Entry, Grid, Line
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.entries import Measured
-from invconv.report.grids import CELLS, cells, sections, swept
+from invconv.report.grids import CELLS, cells, swept
+from invconv.report.naming import budget, called, data_title
 from invconv.report.published import published
-from invconv.report.ranking import budget, called, data_title, ranking, verdicts
-from invconv.rows import newest
+from invconv.rows import block_of, newest
 
-RANKED = "embedded_long"
-UNTRAINED = "paper_timing"
-IMAGES = 100  # of the published times
+REFERENCE = "glow"
 METRICS = {"bpd": "bpd", "ft_s": "FT s,", "st_s": "ST s,"}
 """Published metric → its name on the page."""
-DETAILS = ("histogram", "images", "round trip")
-"""What the README does not show of a row."""
 EMBEDDED = [name for name, data in DATASETS.items() if data.embedded]
 PAPER = [name for name, data in DATASETS.items() if data.published]
 NEEDED = ["preset", "dataset", "method", "seed", "config", "bpd", "ft_s", "st_s", "timed_images"]
 """Columns that no row may have: nothing was measured yet, trained or timed."""
-TIMES = {
+TITLES = {
     "ft_s": "forward time FT",
     "st_s": "sampling time ST",
-    "st_published_s": "sampling time, own algorithm",
+    "st_published_s": "sampling time by the paper's algorithm",
     "train_step_s": "time of a training step",
 }
 """Column → its title in the explorer."""
+TO_GLOW = {
+    "FT ÷ Glow": f"ft_vs_{REFERENCE}",
+    "ST ÷ Glow": f"st_vs_{REFERENCE}",
+    "train step ÷ Glow": f"train_step_vs_{REFERENCE}",
+}
+"""Title of a column → the ratio in it."""
+TWINS = {"FT": "aa_ft", "ST": "aa_st"}
 
 
 def shown() -> dict[str, str]:
@@ -44,32 +45,24 @@ def shown() -> dict[str, str]:
     return swept() | {name: m.title for name, m in methods().items() if m.step == "paper"}
 
 
-def timed() -> dict[str, str]:
-    """Return the methods of the default sweeps of which the paper has figures."""
-    known = set(published("table2")["model"])
-    return {name: title for name, title in swept().items() if title in known}
-
-
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows and the published figures."""
     rows = in_order(rows)
     of_paper = rows["dataset"].isin(PAPER)
-    embedded, paper = quick(rows[~of_paper]), rows[of_paper]
-    seeds = rows[(rows["preset"] == RANKED) & (rows["status"] == "ok")]
-    blocks = [block for _, block in embedded.groupby("machine")]
+    embedded, paper = rows[~of_paper], rows[of_paper]
+    trained = embedded[embedded["bpd"].notna()]
     context = {
-        "machines": sections(blocks, lambda block: quick_grid(block, shown()), _called),
-        "budgets": [budgets(block) for block in blocks],
-        "empty": quick_grid(embedded, shown()) if embedded.empty else None,
-        "origins": [bl.origin(block) for _, block in seeds.groupby("machine")],
-        "ranking": None if seeds.empty else Grid(ranking(seeds)),
-        "verdicts": list(verdicts(seeds)),
-        "unranked": [data_title(name) for name in EMBEDDED if name not in set(seeds["dataset"])],
+        "blocks": [timing_section(block) for block in timing_blocks(embedded)],
+        "trained": [
+            {"origin": bl.origin(block), "budgets": budgets(block), "grid": bits_grid(block)}
+            for _, block in trained.groupby("machine")
+        ],
+        "missing": ", ".join(missing(embedded)),
+        "failed": bl.failures(embedded[~is_timing(embedded)], _called),
         "paper": Grid(_paper_lines(paper)),
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
         "published": bl.published_notes(published("table2")),
-        "memory": bl.memory(rows[rows["ft_s"].notna()]),
         "provenance": None if rows.empty else bl.provenance(rows),
     }
     return Document("table2", Path(__file__).with_name("table2.md.j2"), context)
@@ -83,9 +76,66 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("preset", kind="stable", ignore_index=True)
 
 
-def quick(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the quick runs, with one seed."""
-    return rows[~rows["preset"].isin([RANKED, UNTRAINED])]
+def timing_blocks(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows that were timed together: one frame for each block of each machine."""
+    block, timed = block_of(rows["cell"]), rows[is_timing(rows)]
+    return [part for _, part in timed.groupby(["machine", block], sort=False)]
+
+
+def is_timing(rows: pd.DataFrame) -> pd.Series:
+    """Return whether each row is of a timing cell, measured or failed, and not of a training."""
+    return rows["ft_s"].notna() | rows["cell"].str.contains("/")
+
+
+def timing_section(block: pd.DataFrame) -> dict[str, object]:
+    """Return what a page shows of one block."""
+    first, reference = block.iloc[0], bl.only(block, method=REFERENCE)
+    twins = {title: en.ratio(reference, name) for title, name in TWINS.items()}
+    return {
+        "data": data_title(first["dataset"]),
+        "first": first,
+        "size": budget(first),
+        "origin": bl.origin(block),
+        "grid": Grid(_timing_line(row) for _, row in block.iterrows()),
+        "twins": twins,
+        "verdict": bl.verdict(block, TO_GLOW.values(), called),
+        "failures": bl.failures(block, called),
+        "lossy": bl.lossy(block, called),
+    }
+
+
+def _timing_line(row: pd.Series) -> Line:
+    line: dict[str, object] = {"method": bl.title(row["method"])}
+    if row["status"] not in en.CARRYING:
+        return {**line, "FT ms": en.value(row, "status")}
+    ratio = {title: en.ratio(row, name) for title, name in TO_GLOW.items()}
+    ratio["ST ÷ Glow"] = bl.sampling_ratio(row, TO_GLOW["ST ÷ Glow"])
+    if row["method"] == REFERENCE:
+        ratio = dict.fromkeys(ratio, Entry("1"))
+    return {
+        **line,
+        "FT ms": en.quartiles(row, "ft", 1e3),
+        "ST ms": bl.sampling_time(row, scale=1e3),
+        **ratio,
+        **cells(row, "ST ÷ FT", "FT cold ÷ FT", "paper's ST ÷ ST", "memory MB", "stored", "free"),
+        "round trip": CELLS["round trip"](row),
+        "solver": en.ABSENT if pd.isna(row.get("solver")) else row["solver"],
+    }
+
+
+def missing(rows: pd.DataFrame) -> list[str]:
+    """Return the methods of the default sweep with rows of a data set, but no bpd or no times."""
+    lines = []
+    for dataset in EMBEDDED:
+        own = rows[rows["dataset"] == dataset]
+        for field, what in (("bpd", "bpd"), ("ft_s", "times")):
+            names = set(own.loc[own[field].notna(), "method"])
+            lines += [
+                f"{what} of {title} on {data_title(dataset)}"
+                for name, title in swept().items()
+                if name in set(own["method"]) - names
+            ]
+    return lines
 
 
 def budgets(rows: pd.DataFrame) -> dict[str, list[dict[str, int]]]:
@@ -99,33 +149,38 @@ def budgets(rows: pd.DataFrame) -> dict[str, list[dict[str, int]]]:
     return found
 
 
-def quick_grid(rows: pd.DataFrame, expected: Iterable[str], brief: bool = False) -> Grid:
-    """Return the table of the `quick` rows, a line for each missing one of ``expected`` included.
-
-    ``brief`` leaves out what is not about speed and quality.
-    """
-    lines: list[dict[str, object]] = []
-    data, names = ([*EMBEDDED, *rows["dataset"]], [*expected, *rows["method"]])
-    for dataset, name in product(dict.fromkeys(data), dict.fromkeys(names)):
-        found = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
-        missing: dict[str, object] = {"method": bl.title(name), "status": en.MISSING}
-        shown = [_quick_line(row, brief) for _, row in found.iterrows()] or [missing]
-        lines += [{"data": data_title(dataset), **line} for line in shown]
-    if brief and all(line["status"] == "ok" for line in lines):
-        for line in lines:
-            del line["status"]
+def bits_grid(rows: pd.DataFrame) -> Grid:
+    """Return the table of the bits per dimension of quick runs."""
+    lines: list[Line] = []
+    for _, row in rows.iterrows():
+        name = bl.named(bl.title(row["method"]), row)
+        line: dict[str, object] = {"data": data_title(row["dataset"]), "method": name}
+        line |= cells(row, "bpd", "histogram", "round trip")
+        lines.append({**line, "steps": str(budget(row)["training"])})
     return Grid(lines)
 
 
-def _quick_line(row: pd.Series, brief: bool) -> dict[str, object]:
-    name = bl.named(bl.title(row["method"]), row)
-    line: dict[str, object] = {"method": name, "status": str(row["status"])}
-    if row["status"] != "ok":
-        return line
-    if brief:
-        return line | cells(row, *(title for title in CELLS if title not in DETAILS))
-    solver = en.ABSENT if pd.isna(row.get("solver")) else row["solver"]
-    return line | cells(row, *CELLS) | {"steps": budget(row)["training"], "solver": solver}
+def brief_grid(rows: pd.DataFrame, expected: Iterable[str]) -> Grid:
+    """Return the README's table: bpd beside the times of one block, a line for each method."""
+    lines: list[Line] = []
+    for dataset, name in product(EMBEDDED, expected):
+        own = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
+        if own.empty:
+            continue
+        time, bits = bl.only(own[is_timing(own)]), bl.only(own[~is_timing(own)])
+        to_glow = bl.sampling_ratio(time, TO_GLOW["ST ÷ Glow"])
+        lines.append(
+            {
+                "data": data_title(dataset),
+                "method": bl.title(name),
+                "bpd": en.value(bits, "bpd", en.bits),
+                "FT ms": en.value(time, "ft_s", scale=1e3),
+                "ST ms": bl.sampling_time(time, scale=1e3, brief=True),
+                "ST ÷ Glow": Entry("1") if name == REFERENCE and time is not None else to_glow,
+                "paper's ST ÷ ST": CELLS["paper's ST ÷ ST"](time),
+            }
+        )
+    return Grid(lines)
 
 
 def _paper_lines(rows: pd.DataFrame) -> Iterator[Line]:
@@ -136,12 +191,12 @@ def _paper_lines(rows: pd.DataFrame) -> Iterator[Line]:
         figure = partial(bl.published_entry, figures, model=model, dataset=dataset)
         stated = {metric: figure(metric=metric) for metric in METRICS}
         same = rows[(rows["dataset"] == dataset) & (rows["method"].map(bl.title) == model)]
-        wanted = model in timed().values() or any(e.text != en.ABSENT for e in stated.values())
+        wanted = any(e.text != en.ABSENT for e in stated.values())
         for row in [row for _, row in same.iterrows()] or [None] * wanted:
             yield {"data": data_title(dataset), **_paper_line(model, row, stated)}
 
 
-def _paper_line(model: str, row: Measured, stated: Mapping[str, Entry]) -> dict[str, object]:
+def _paper_line(model: str, row: en.Measured, stated: Mapping[str, Entry]) -> dict[str, object]:
     size = () if row is None else tuple(budget(row)[name] for name in ("levels", "steps", "width"))
     line: dict[str, object] = {
         "model": model if row is None else bl.named(model, row),
@@ -150,17 +205,11 @@ def _paper_line(model: str, row: Measured, stated: Mapping[str, Entry]) -> dict[
     for metric, title in METRICS.items():
         line[f"{title} published"] = stated[metric]
         line[f"{title} measured"] = CELLS[title.removesuffix(",")](row)
-        line[f"{title} ratio"] = en.ABSENT
-        if row is None or size != (*FINC[row["dataset"]], WIDTH):
-            continue
-        if metric == "bpd" or row["timed_images"] == IMAGES:
-            more = [] if metric == "bpd" else ["timed_images"]
-            line[f"{title} ratio"] = en.against(row, metric, stated[metric], *more)
     if row is None:
         return line
-    line |= cells(row, "ST/FT", "ST s, paper's algorithm", "A/A", "images", "stored", "free")
+    line |= cells(row, "ST ÷ FT", "paper's ST ÷ ST", "images", "stored", "free")
     return line | {
-        "weights": "random" if pd.isna(row["bpd"]) else "trained",
+        "weights": "random" if "/" in str(row["cell"]) else "trained",
         "device": bl.where(str(row["device"]), str(row["machine"])),
         "commit": str(row["commit"]),
     }

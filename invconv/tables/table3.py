@@ -4,28 +4,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import MISSING
 
-from invconv.bench import time_flow
+from invconv.bench import Measured, Process, time_block
+from invconv.bench.flow_timing import KINDS, flow_ratios, time_flows
+from invconv.flows import LevelFlow
 from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
 from invconv.methods import method
 from invconv.report import Line, Match, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
-from invconv.report.grids import CELLS, cells, compared, page_of_blocks
-from invconv.rows import Values
-from invconv.rows.columns import FLOW, Seconds
-from invconv.sweeps.config import ModelTiming, Preset, neutral
+from invconv.report.grids import CELLS, cells, page_of_blocks
+from invconv.rows import Block, Values
+from invconv.rows.columns import FLOW, Ratio, Seconds
+from invconv.sweeps.config import QUICK, ModelTiming, Preset, neutral
 from invconv.tables.table import Table
-from invconv.tables.table2_page import IMAGES, TIMES
+from invconv.tables.table2_page import TITLES as TIMES
 from invconv.training import build_flow
+from invconv.validation import check_choice
 
 SHAPE = (3, 32, 32)
 INITIAL_IMAGES = 16
+REFERENCE = "finc_k28"
 
 
 @dataclass(frozen=True)
@@ -45,23 +47,15 @@ MODELS = {
     "finc_k28": Model("FInC", "uniform", "multiscale", FINC_K28, "finc"),
 }
 TITLES = {name: model.title for name, model in MODELS.items()}
-SWEEP = {"flow": ",".join(MODELS)}
-
-
-@dataclass
-class Flow:
-    """One of the models: its name, a kind of flow, and that flow's arguments."""
-
-    name: str = MISSING
-    kind: str = MISSING
-    architecture: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Table3(ModelTiming):
-    """One model; no coupling is wider than ``width``, no level has more than ``steps``."""
+    """The ``models`` in one block; no coupling is wider than ``width``, no level has more than
+    ``steps``.
+    """
 
-    flow: Flow = field(default_factory=Flow)
+    models: list[str] = field(default_factory=lambda: list(MODELS))
     images: int = 100
     steps: int = neutral(100)
 
@@ -79,41 +73,51 @@ def reduced(value: object, limits: Mapping[str, int], key: str = "") -> object:
     return min(limits[key], value) if key in limits and isinstance(value, int) else value
 
 
-def measure(config: Table3, device: torch.device, _: Path) -> Values:
-    """Build the flow with random weights, verify its round trip and time it."""
+def measure(config: Table3, device: torch.device, _: Path) -> Block:
+    """Verify and time all models in one block."""
+    among = 3 * (len(MODELS) - 1)  # FT, ST and the paper's ST
+    return time_block(time_models, config, device, config.clock, flow_ratios(REFERENCE), among)
+
+
+def time_models(config: Table3, device: torch.device, process: Process) -> Measured:
+    """Build the models with random weights, verify them, and time them."""
     limits = {"width": config.width, "widths": config.width, "steps": config.steps}
-    whole = {"kind": config.flow.kind, "shape": SHAPE, **config.flow.architecture}
-    torch.manual_seed(config.seed)
-    flow = build_flow({key: reduced(value, limits, key) for key, value in whole.items()})
-    flow.to(device)
     images = torch.randint(256, (max(INITIAL_IMAGES, config.images), *SHAPE), device=device)
-    flow.initialize(images[:INITIAL_IMAGES])
-    timed = images[: config.images]
-    return {
-        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
-        "dequantization": flow.dequantization_name,
-        **time_flow(flow, timed, config.warmup, config.repeats, training=False, published=1),
-    }
+
+    def build(name: str) -> tuple[LevelFlow, Values]:
+        model = MODELS[check_choice(name, MODELS, "model")]
+        whole = {"kind": model.kind, "shape": SHAPE, **model.architecture}
+        torch.manual_seed(config.seed)
+        flow = build_flow({key: reduced(value, limits, key) for key, value in whole.items()})
+        flow.to(device).initialize(images[:INITIAL_IMAGES])
+        stored = sum(parameter.numel() for parameter in flow.parameters())
+        return flow, {"parameters": stored, "dequantization": flow.dequantization_name}
+
+    kinds = [kind for kind in KINDS if kind != "train_step"]
+    what = config.models, build, images, config.images
+    return time_flows(*what, config.clock, process, REFERENCE, "model", kinds)
 
 
 def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
-    """One line per model; ratios to published times at full size alone."""
-    full = not block.empty and tuple(block[["width", "images"]].iloc[0]) == (WIDTH, IMAGES)
+    """One line per model."""
     for name, model in MODELS.items():
         row = bl.only(block, model=name)
         stated = partial(bl.published_entry, figures, model=model.title)
         line = {
             "model": model.title,
-            "dequantisation": model.dequantization,
+            "dequantization": model.dequantization,
             "parameters published": stated(en.whole, metric="parameters"),
             "exactly": stated(en.whole, metric="parameters_exact"),
             "parameters": CELLS["stored"](row),
         }
         for time in ("FT", "ST"):
-            metric, measured = f"{time.lower()}_s", CELLS[f"{time} s"](row)
-            line |= compared(row, f"{time} s,", metric, stated(metric=metric), measured, full)
-        line |= cells(row, "ST/FT", "ST s, paper's algorithm", "A/A")
-        yield line | {"round trip": en.value(row, "round_trip_error", "{:.1e}".format)}
+            line[f"{time} s, published"] = stated(metric=f"{time.lower()}_s")
+            line[f"{time} s, measured"] = CELLS[f"{time} s"](row)
+            divided = bl.sampling_ratio if time == "ST" else en.ratio
+            ratio = divided(row, f"{time.lower()}_vs_{REFERENCE}")
+            line[f"{time} ÷ FInC"] = "1" if row is not None and name == REFERENCE else ratio
+        line |= cells(row, "ST ÷ FT", "paper's ST ÷ ST", "round trip")
+        yield line
 
 
 TABLE = Table(
@@ -121,23 +125,21 @@ TABLE = Table(
     title="Table 3: FInC and MaCow with as many parameters",
     config=Table3,
     measure=measure,
-    cell="{flow.name}-i{images}-w{width}",
-    labels={"model": "flow.name", "images": "images", "width": "width"},
-    columns=(Seconds("ft st st_published"), *FLOW),
+    cell="i{images}-w{width}",
+    labels={"images": "images", "width": "width"},
+    parts="model",
+    columns=(
+        Seconds("ft ft_again ft_cold st st_again st_published"),
+        Ratio(" ".join(rule.name for rule in flow_ratios(REFERENCE))),
+        *FLOW,
+    ),
     presets={
-        "default": Preset({"width": 32}, SWEEP, minutes=2),
-        "tiny": Preset({"width": 4, "steps": 1, "images": 2, "warmup": 0, "repeats": 2}, SWEEP),
-        "paper": Preset({"width": WIDTH}, SWEEP),
+        "default": Preset({"width": 32}, minutes=3),
+        "tiny": Preset({"width": 4, "steps": 1, "images": 2, "clock": QUICK}),
+        "paper": Preset({"width": WIDTH, "clock": {"rounds": 6, "processes": 3}}),
     },
-    choices={"flow": "finc_k28"},
-    groups={
-        "flow": {
-            name: {"name": name, "kind": model.kind, "architecture": dict(model.architecture)}
-            for name, model in MODELS.items()
-        }
-    },
-    headline="parameters ft_s st_s",
-    page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["flow"]),
+    headline="ft_s st_s",
+    page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, []),
     plots=(
         Plot(
             title="{column}",

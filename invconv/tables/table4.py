@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from invconv.bench import spread, time_interleaved
-from invconv.bench.flow_timing import use_method, verify_round_trip
-from invconv.bench.memory import keep_freed_memory
+from invconv.bench import Measured, Process, Ratio, time_block, time_calls
+from invconv.bench.clock import Call
+from invconv.bench.flow_timing import use_method
+from invconv.bench.verification import verify_parts, verify_round_trip
 from invconv.data import DATASETS
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
@@ -19,11 +20,11 @@ from invconv.report import Line, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.explorer.matches import Place
-from invconv.report.grids import CELLS, cells, compared, page_of_blocks
-from invconv.rows import Values
-from invconv.rows.columns import FLOW, Error, Seconds
+from invconv.report.grids import CELLS, page_of_blocks
+from invconv.rows import Block, Values
+from invconv.rows import columns as cl
 from invconv.solvers import METHODS, resolve
-from invconv.sweeps.config import ModelTiming, Preset
+from invconv.sweeps.config import QUICK, ModelTiming, Preset
 from invconv.tables.table import Table
 
 MODELS = {"mnist": "mnist", "cifar10": "cifar10", "imagenet32": "imagenet32"}
@@ -32,6 +33,8 @@ MODELS |= {"imagenet64": "imagenet64_k32"}
 IMAGES = (1, 100)
 ALGORITHMS = {"algorithm_1": "diagonal_channel", "algorithm_2": "diagonal_channel_4"}
 """Column → method of the solver."""
+RATIOS = [Ratio(f"{name}_vs_ours", name, "ours") for name in ALGORITHMS]
+RATIOS.append(Ratio("aa_ours", "ours_again", "ours"))
 LOOKS = {
     "algorithm_1": ("algorithm 1", "#117733", "x"),
     "algorithm_2": ("algorithm 2", "#44AA99", "P"),
@@ -50,10 +53,16 @@ class Table4(ModelTiming):
     images: int = 100
 
 
-def measure(config: Table4, device: torch.device, _: Path) -> Values:
-    """Verifies the round trip with every algorithm, then times sampling with all of them."""
+def measure(config: Table4, device: torch.device, _: Path) -> Block:
+    """Verify a model with every algorithm, and time sampling with all of them in one block."""
     if config.size not in MODELS:
         raise ValueError(f"size must be one of {', '.join(MODELS)}, not {config.size!r}")
+    among = len(ALGORITHMS) * len(MODELS) * len(IMAGES)
+    return time_block(time_algorithms, config, device, config.clock, RATIOS, among)
+
+
+def time_algorithms(config: Table4, device: torch.device, process: Process) -> Measured:
+    """Build the model with random weights, verify it, and time it."""
     levels, steps = FINC[MODELS[config.size]]
     shape = DATASETS[config.size].shape
     assert shape is not None
@@ -64,29 +73,27 @@ def measure(config: Table4, device: torch.device, _: Path) -> Values:
     values: Values = {
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
         "solver": resolve("auto", device),
-        "memory_kept": keep_freed_memory(device),
     }
     missing = {name: METHODS[method].missing(device) for name, method in ALGORITHMS.items()}
     values |= {f"{name}_reason": reason for name, reason in missing.items() if reason}
     methods = {"ours": "auto"} | {n: m for n, m in ALGORITHMS.items() if not missing[n]}
-    for name, method in methods.items():
+    for name, method in methods.items() if process.first else ():
         use_method(flow, method)
         values[f"{name}_round_trip"] = verify_round_trip(flow, images).get("round_trip_error")
+        found = verify_parts(flow, images, log_det=name == "ours")
+        values |= found if name == "ours" else {}
+    methods["ours_again"] = "auto"
+    calls: dict[str, Call] = dict.fromkeys(methods, partial(flow.sample, config.images))
 
-    methods["again"] = "auto"
-    calls = dict.fromkeys(methods, partial(flow.sample, config.images))
-    times = time_interleaved(
-        calls, device, config.warmup, config.repeats, lambda name: use_method(flow, methods[name])
-    )
-    again = times.pop("again")
-    for name, timing in times.items():
-        values |= timing.values(name)
-    return values | {"aa_spread": spread(times["ours"], again), "repeats": config.repeats}
+    def before(name: str) -> None:
+        use_method(flow, methods[name])
+
+    timed = time_calls(calls, device, config.clock, before=before, seed=process.number)
+    return Measured([timed], values)
 
 
 def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
-    """One line per model and number of images; ratios to published times at full width alone."""
-    full = not block.empty and int(block["width"].iloc[0]) == WIDTH
+    """One line per model and number of images."""
     for size, images in product(MODELS, IMAGES):
         row = bl.only(block, size=size, images=images)
         stated = partial(bl.published_entry, figures, dataset=size)
@@ -99,10 +106,13 @@ def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
         }
         for name in ALGORITHMS:
             title = name.replace("_", " ")
-            time = stated(model=title, metric=f"st_{images}_s")
-            line |= compared(row, title, f"{name}_s", time, en.quartiles(row, name), full)
+            line[f"{title} published"] = stated(model=title, metric=f"st_{images}_s")
+            line[f"{title} measured"] = en.quartiles(row, name)
         line["ours"] = bl.sampling_time(row, "ours", "ours_round_trip")
-        yield line | cells(row, "A/A")
+        line |= {
+            f"{n.replace('_', ' ')} ÷ ours": en.ratio(row, f"{n}_vs_ours") for n in ALGORITHMS
+        }
+        yield line | {"ours ÷ itself": en.ratio(row, "aa_ours")}
 
 
 def match(figure: Mapping[str, str]) -> Place:
@@ -121,11 +131,16 @@ TABLE = Table(
     measure=measure,
     cell="{size}-i{images}-w{width}",
     labels={"size": "size", "images": "images", "width": "width"},
-    columns=(Seconds("ours algorithm_?"), Error("ours_round_trip algorithm_?_round_trip"), *FLOW),
+    columns=(
+        cl.Seconds("ours ours_again algorithm_?"),
+        cl.Ratio(" ".join(rule.name for rule in RATIOS)),
+        cl.Error("ours_round_trip algorithm_?_round_trip"),
+        *cl.FLOW,
+    ),
     presets={
-        "default": Preset({"width": 32}, SWEEP, minutes=3),
-        "tiny": Preset({"width": 4, "repeats": 2}, {"size": "mnist", "images": "'1'"}),
-        "paper": Preset({"width": WIDTH}, SWEEP),
+        "default": Preset({"width": 32}, SWEEP, minutes=6),
+        "tiny": Preset({"width": 4, "clock": QUICK}, {"size": "mnist", "images": "'1'"}),
+        "paper": Preset({"width": WIDTH, "clock": {"rounds": 6, "processes": 3}}, SWEEP),
     },
     headline="ours_s algorithm_?_s",
     page=partial(page_of_blocks, Path(__file__).with_suffix(".md.j2"), _lines, ["size", "images"]),

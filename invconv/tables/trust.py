@@ -62,5 +62,6 @@ TABLE = Table(
         Sentence("found_by what guard"),
     ),
     page=page,
+    made_by="make test-full",
     order=11,
 )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from invconv.conv import Shape
-from invconv.testing import formats, gradients, inputs, state, transforms, values
+from invconv.testing import caches, formats, gradients, inputs, state, transforms, values
 from invconv.testing.case import Case, Factory
 from invconv.validation import check_choice, check_shape
 
@@ -23,7 +23,7 @@ __all__ = ["CHECKS", "check_invertible_conv"]
 
 CHECKS: dict[str, Callable[[Case], None]] = {
     function.__name__: function
-    for part in (values, gradients, inputs, formats, state, transforms)
+    for part in (values, gradients, inputs, formats, state, caches, transforms)
     for function in part.CHECKS
 }
 """Every check by its name, in the order in which they run."""

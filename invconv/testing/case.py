@@ -223,3 +223,15 @@ class Inverse(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """The layer's inverse of z."""
         return self.layer.inverse(z)
+
+
+class Both(nn.Module):
+    """z, log_det and the inverse of x, for what records a module."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Outputs:
+        """All that the layer computes."""
+        return Outputs._make((*self.layer(x), self.layer.inverse(x)))

@@ -1,9 +1,13 @@
 """Checks of a layer under torch's transformations of functions."""
 
+import warnings
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invconv.testing.case import (
+    Both,
     Case,
     Inverse,
     Layer,
@@ -111,8 +115,58 @@ def torch_compile(case: Case) -> None:
     torch._dynamo.reset()
 
 
+def trace(module: nn.Module, example: Tensor) -> Layer:
+    """What `torch.jit.trace` records, not compared with the module by itself."""
+    return torch.jit.trace(module, example, check_trace=False)
+
+
+def export(module: nn.Module, example: Tensor) -> Layer:
+    """What `torch.export` makes of it for batches of 1 to 64."""
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    return torch.export.export(module, (example,), dynamic_shapes=(batch,)).module()
+
+
+def traced_with_another_batch(case: Case) -> None:
+    """`torch.jit.trace` with two images computes five, and one, as the layer does.
+
+    An inverse to a tolerance cannot be recorded: the layer may refuse it in one sentence.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _recorded(case, trace, "traced")
+
+
+def exported_with_any_batch(case: Case) -> None:
+    """`torch.export` with a dynamic batch computes one and five images as the layer does.
+
+    Runs at the largest shape. An inverse to a tolerance may be refused, as for a trace.
+    """
+    if case.largest:
+        _recorded(case, export, "exported")
+
+
+def _recorded(case: Case, record: Callable[[nn.Module, Tensor], Layer], how: str) -> None:
+    layer = case.build().eval()
+    module: nn.Module = Both(layer)
+    with torch.no_grad():
+        try:
+            recorded = record(module, case.images(2))
+        except Exception:
+            if case.exact:
+                raise
+            module = layer
+            recorded = record(module, case.images(2))
+        for batch in (1, 5):
+            found, truth = (f(case.images(batch)) for f in (recorded, module))
+            what = f"{how} with 2 images, of {batch}"
+            for name, a, b in zip(Outputs._fields, found, truth, strict=False):
+                case.same(a, b, f"{name} {what}", case.inverse_tolerance, scale=norm([b]) or 1.0)
+
+
 CHECKS = (
     func_jacrev,
     func_vmap,
     torch_compile,
+    traced_with_another_batch,
+    exported_with_any_batch,
 )

@@ -12,7 +12,8 @@ from torch import Tensor
 from invconv.about import Options
 from invconv.data import ImageSet, label, load
 from invconv.files import brief
-from invconv.flows import LevelFlow, MaCowFG, MultiScaleFlow
+from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow
+from invconv.seeds import hashed
 from invconv.training.checkpoint import (
     CheckpointError,
     check_weights,
@@ -20,12 +21,22 @@ from invconv.training.checkpoint import (
     read_checkpoint,
 )
 from invconv.training.distributed import ALONE, World
-from invconv.validation import check_choice
+from invconv.validation import check_choice, check_count
 
-FLOWS: dict[str, type[LevelFlow]] = {"multiscale": MultiScaleFlow, "macow_fg": MaCowFG}
+FLOWS: dict[str, type[LevelFlow]] = {
+    "multiscale": MultiScaleFlow,
+    "macow_fg": MaCowFG,
+    "coupling_free": CouplingFreeFlow,
+}
 
 
-@torch.no_grad()
+NAMING = ("bits", "path", "size", "pixels")
+"""Options of the data that its name tells, beside the version."""
+DRAWS = 16
+"""Draws of noise for figures that are compared: the mean over a test set of one draw alone has a
+standard deviation as large as that over seeds."""
+
+
 def bits_per_image(
     flow: LevelFlow,
     data: ImageSet,
@@ -33,39 +44,69 @@ def bits_per_image(
     seed: int = 0,
     world: World = ALONE,
     samples: int = 1,
+    draws: int = 1,
 ) -> Tensor:
-    """Bits per dimension of each image of ``data``, float64 (N,), on the CPU.
+    """Return the bits per dimension of each image of ``data``, float64 (N,), on the CPU.
+
+    The mean of `bits_per_draw` over the draws.
+    """
+    return bits_per_draw(flow, data, batch_size, seed, world, samples, draws).mean(0)
+
+
+@torch.no_grad()
+def bits_per_draw(
+    flow: LevelFlow,
+    data: ImageSet,
+    batch_size: int = 250,
+    seed: int = 0,
+    world: World = ALONE,
+    samples: int = 1,
+    draws: int = DRAWS,
+) -> Tensor:
+    """Return the bits per dimension of each image, for each draw of dequantization noise.
+
+    The noise is a function of seed, draw and batch alone: it is the same for all flows with the
+    same kind of dequantization, and a second call returns the same values.
 
     Args:
         flow: in any mode, which is left as it was.
-        data: one split.
+        data: one split, of N images.
         batch_size: images at a time.
         seed: of the noise.
         world: with several processes each takes every ``world.size``-th batch, and all get the
             whole result.
-        samples: draws of noise per image; more than one give the importance-weighted bound.
+        samples: noise vectors per image and draw; more than one give the importance-weighted
+            bound.
+        draws: D.
+
+    Returns:
+        float64 (D, N), on the CPU.
 
     Raises:
-        ValueError: if flow and data differ in shape or number of levels, or batch_size is below 1.
+        ValueError: if flow and data differ in shape or number of levels, or batch_size or draws
+            is below 1.
     """
     if (flow.shape, flow.dequantization.bins) != (data.shape, data.levels):
         raise ValueError(
             f"the flow is made for {_described(flow.shape, flow.dequantization.bins)}, "
             f"{data.name} holds {_described(data.shape, data.levels)}"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_count(batch_size, "batch_size")
+    check_count(draws, "draws")
     device = next(flow.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed + world.rank)
+    generator = torch.Generator(device)
     was_training = flow.training
     flow.eval()
-    bits = torch.zeros(len(data), dtype=torch.float64, device=device)
+    bits = torch.zeros(draws, len(data), dtype=torch.float64, device=device)
     starts = range(0, len(data), batch_size)
     try:
         for start in starts[world.rank :: world.size]:
             chosen = slice(start, start + batch_size)
             images = data.images[chosen].to(device)
-            bits[chosen] = flow.bits_per_dim(images, generator, samples).double()
+            for draw in range(draws):
+                generator.manual_seed(hashed(seed, draw, start))
+                found = flow.bits_per_dim(images, generator, samples)
+                bits[draw, chosen] = found.double()
     finally:
         flow.train(was_training)
     return world.total(bits).cpu()
@@ -74,7 +115,7 @@ def bits_per_image(
 def evaluate(
     flow: LevelFlow, data: ImageSet, batch_size: int = 250, world: World = ALONE
 ) -> float:
-    """The mean of `bits_per_image`."""
+    """Return the mean of `bits_per_image` with one draw of noise."""
     return bits_per_image(flow, data, batch_size, world=world).mean().item()
 
 
@@ -153,6 +194,7 @@ class Assessment:
         data, split: what it was evaluated on.
         dequantization, samples: the noise, and how many draws of it per image.
         bits: bits per dimension of each image, float64 (N,).
+        path_of_data: of images of one's own, whose name is the last part of their path.
     """
 
     path: Path
@@ -164,6 +206,7 @@ class Assessment:
     dequantization: str
     samples: int
     bits: Tensor
+    path_of_data: str = ""
 
 
 def assess(
@@ -174,12 +217,13 @@ def assess(
     seed: int = 0,
     device: torch.device | str = "cpu",
     root: Path | None = None,
+    draws: int = DRAWS,
 ) -> Assessment:
     """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
 
     Args:
         path: a checkpoint or the folder of a cell.
-        split, samples, batch_size, seed: as in `bits_per_image`.
+        split, samples, batch_size, seed, draws: as in `bits_per_draw`.
         device: where to compute.
         root: where the data are looked for.
 
@@ -194,7 +238,7 @@ def assess(
         raise CheckpointError(f"{path} does not say of which {wrong[0]} it is")
     try:
         data = load(split=split, root=root, **recipe["data"])
-        bits = bits_per_image(flow, data, batch_size, seed, samples=samples)
+        bits = bits_per_image(flow, data, batch_size, seed, samples=samples, draws=draws)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be evaluated: {brief(error)}") from error
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
@@ -203,9 +247,10 @@ def assess(
         method=recipe["method"],
         seed=recipe["seed"],
         setting=json.dumps(setting, sort_keys=True),
-        data=label(data.name, data.version, *map(recipe["data"].get, ("bits", "path"))),
+        data=label(data.name, data.version, *map(recipe["data"].get, NAMING)),
         split=split,
         dequantization=recipe["flow"].get("dequantization", "uniform"),
         samples=samples,
         bits=bits,
+        path_of_data=str(recipe["data"].get("path") or ""),
     )

@@ -5,11 +5,11 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 class Interruption:
-    """While it is entered, notes SIGTERM and SIGUSR2 instead of dying of them.
+    """While it is entered, notes SIGTERM, SIGUSR2 and SIGHUP instead of dying of them.
 
     Whoever notices ``signal`` saves its work and calls `pass_on`: the handlers that were there
     before come back and get the signal, so that a scheduler's own (submitit's requeues the job)

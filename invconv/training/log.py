@@ -65,7 +65,7 @@ class TrainingLog:
         }
         if valid_bpd is not None:
             values["valid_bpd"] = round(valid_bpd, 6)
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow({"step": step, **values})
         if self.writer is not None:
             for name, value in values.items():
@@ -86,7 +86,7 @@ def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             found = csv.DictReader(file)
             lines = [line for line in found if line.get("images_per_s") is not None]
         if lines and (found.fieldnames != list(COLUMNS) or any(None in line for line in lines)):

@@ -1,6 +1,5 @@
 """Weights, optimiser and noise of one training run, and their checkpoint."""
 
-import hashlib
 import math
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ from invconv.data import ImageSet
 from invconv.data.loader import Loader
 from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
+from invconv.seeds import hashed
 from invconv.training.checkpoint import (
     CheckpointError,
     check_moments,
@@ -89,7 +89,13 @@ class Run:
         if saved is None:
             whole = Loader(data, self.options.batch_size, self.seed, device=self.device)
             self._seed_noise(-1, 0)
-            self.flow.initialize(whole.batch(0), self.noise)
+            try:
+                self.flow.initialize(whole.batch(0), self.noise)
+            except ValueError:
+                place = first_non_finite(self.flow, lambda: self.flow(whole.batch(0), self.noise))
+                if not place:
+                    raise
+                self._diverged("loss", math.nan, place)
         else:
             load_weights(self.flow, saved["flow"], f"{self.folder}/last.pt")
             if saved["best"]:
@@ -227,8 +233,7 @@ class Run:
     def _seed_noise(self, step: int, piece: int) -> None:
         """Noise by seed, step and slice: there is no state of it to keep."""
         piece += self.world.rank * self.options.accumulate
-        digest = hashlib.blake2b(f"{self.seed},{step},{piece}".encode(), digest_size=4).digest()
-        self.noise.manual_seed(int.from_bytes(digest))  # the CPU's generator reads 32 bits
+        self.noise.manual_seed(hashed(self.seed, step, piece))
 
     def _repeat(self, slices: tuple[Tensor, ...]) -> None:
         for i, part in enumerate(slices):

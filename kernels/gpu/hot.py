@@ -2,9 +2,8 @@
 
     python3 kernels/gpu/hot.py OUT.json [--cpu]
 
-The clock of `invconv bench gpu` starts its event on an idle device, so that a graph's launch by
-the host is in every time below about 10 µs. Here a graph holds 40 calls, and its time is divided
-by 40. Per shape: the inverse; the inverse with taps that were folded before, and the folding by
+As the columns "hot" of `invconv bench gpu`: a graph holds 40 calls, its time is divided by 40.
+Per shape: the inverse; the inverse with taps that were folded before, and the folding by
 itself; our forward; torch's grouped one; a 1×1; the host's time of an eager call and a layer's.
 """
 
@@ -151,7 +150,7 @@ def main() -> None:
     found = []
     for row in rows(torch.device("cpu" if options.cpu else "cuda")):
         found.append(row)
-        options.out.write_text(json.dumps(found))
+        options.out.write_text(json.dumps(found), encoding="utf-8")
         times = {name: value for name, value in row.items() if isinstance(value, float)}
         said = " ".join(f"{k} {v:.1f}" for k, v in times.items() if not k.endswith("_least"))
         print(f"{row['kind']} C={row['c']} n={row['n']} B={row['batch']}: {said}", flush=True)

@@ -1,14 +1,19 @@
 // Addresses cross as integers: converting tensors costs more than a small solve takes.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
+#include "checksum.h"
 #include "isa.h"
+#include "ladder.h"
 #include "launch.h"
 #include "published.h"
 #include "run.h"
@@ -129,6 +134,39 @@ void published(std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const 
         diagonal_channel(g, from, taps, codes, to);
 }
 
+template <class T, bool Lanes>
+void run_ladder(std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Geometry& g,
+                const nb::bytes& corners, int threads, const std::string& isa) {
+    const Loop<T> loop{g, reinterpret_cast<const T*>(z), reinterpret_cast<const T*>(weight),
+                       reinterpret_cast<const unsigned char*>(corners.c_str()),
+                       reinterpret_cast<T*>(x)};
+    nb::gil_scoped_release release;
+    if (Lanes)
+        diagonal_lanes(loop, threads, isa);
+    else
+        diagonal_loop(loop);
+}
+
+template <bool Lanes>
+void ladder(std::uintptr_t z, std::uintptr_t weight, std::uintptr_t x, const Four& shape,
+            const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
+            bool upper, int threads, int item_size, const std::string& isa) {
+    const Geometry g = geometry(shape, weight_shape, anchor, corners, upper);
+    if (item_size == 4)
+        run_ladder<float, Lanes>(z, weight, x, g, corners, threads, isa);
+    else if (item_size == 8)
+        run_ladder<double, Lanes>(z, weight, x, g, corners, threads, isa);
+    else
+        throw std::invalid_argument("item_size must be 4 or 8");
+}
+
+template <bool Lanes>
+void define_ladder(nb::module_& m, const char* name, const char* doc) {
+    m.def(name, &ladder<Lanes>, nb::arg("z"), nb::arg("weight"), nb::arg("x"), nb::arg("shape"),
+          nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"), nb::arg("upper"),
+          nb::arg("threads"), nb::arg("item_size"), nb::arg("isa") = "", doc);
+}
+
 }  // namespace
 
 NB_MODULE(INVCONV_MODULE, m) {
@@ -145,10 +183,23 @@ NB_MODULE(INVCONV_MODULE, m) {
           nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
           nb::arg("upper"), nb::arg("threads"),
           "FInC's algorithm 1 on contiguous float64: one thread, corner anchors, lower triangles.");
+    define_ladder<false>(m, "diagonal_loop",
+                         "diagonal_channel at -O3, in float32 or float64: one thread.");
+    define_ladder<true>(m, "diagonal_lanes",
+                        "diagonal_loop with images as the lanes of a register, and with threads.");
     m.def("raster_serial", &published<true>, nb::arg("z"), nb::arg("weight"), nb::arg("x"),
           nb::arg("shape"), nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"),
           nb::arg("upper"), nb::arg("threads"),
           "Emerging's and CInC's loop on contiguous float64, images shared among threads.");
+    m.def(
+        "checksum",
+        [](const std::vector<std::pair<std::uintptr_t, std::size_t>>& parts) {
+            std::uint64_t h = 0;
+            for (const auto& [address, size] : parts)
+                h = checksum(reinterpret_cast<const unsigned char*>(address), size, h);
+            return h;
+        },
+        nb::arg("parts"), "A hash of memory, pairs of address and size in bytes.");
     m.def(
         "launch_and_wait",
         [](std::uintptr_t function, std::uintptr_t stream, std::uintptr_t arguments,

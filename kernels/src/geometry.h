@@ -66,6 +66,16 @@ struct GradientWork {
     const unsigned char* corners;
 };
 
+// One call of FInC's algorithm 1: contiguous (B, C, H, W), corner anchors, lower triangles.
+template <class T>
+struct Loop {
+    Geometry geometry;
+    const T* z;
+    const T* weight;
+    const unsigned char* corners;
+    T* x;  // may be z
+};
+
 // Multiplies rows of the given length by the inverse of a lower triangular matrix.
 using Substitute = void (*)(const double* a0, Index channels, double* rows, Index length);
 
@@ -88,6 +98,9 @@ struct Kernels {
 
     Index (*channels_scratch)(const Work<T>&);
     void (*solve_channels)(const Work<T>&, Index sample, Index group, T* scratch);
+
+    // scratch: one group of as many images as there are lanes, aligned to a vector
+    void (*solve_lanes)(const Loop<T>&, Index lane_block, Index group, T* scratch);
 
     Index (*plane_scratch)(const Work<T>&);
     void (*convolve_plane)(const Work<T>&, Index sample, Index group, T* scratch);

@@ -5,6 +5,7 @@
 #include "channels.h"
 #include "diagonal.h"
 #include "gradient.h"
+#include "lanes.h"
 #include "plane.h"
 
 namespace invconv::INVCONV_ISA {
@@ -33,7 +34,8 @@ const Kernels<T>& kernels() {
         INVCONV_TEXT(INVCONV_ISA), kLanes<T>,         INVCONV_WIDE_BLOCK,  INVCONV_MAX_BLOCK,
         substitute,                batch_scratch<T>,  solve_batch<T>,      convolve_batch<T>,
         diagonal_scratch<T>,       solve_diagonal<T>, channels_scratch<T>, solve_channels<T>,
-        plane_scratch<T>,          convolve_plane<T>,  gradient_scratch<T>, gradient<T>,
+        solve_lanes<T>,            plane_scratch<T>,  convolve_plane<T>,   gradient_scratch<T>,
+        gradient<T>,
     };
     return table;
 }

@@ -1,12 +1,15 @@
-// Checks both operations of every instruction set against plain loops, without Python; meant to run
-// under sanitizers. Buffers have exactly the size that their strides need.
+// Checks both operations of every instruction set and the papers' loops against plain loops, without
+// Python; meant to run under sanitizers. Buffers have exactly the size that their strides need.
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "checksum.h"
 #include "isa.h"
+#include "ladder.h"
+#include "published.h"
 #include "run.h"
 
 using namespace invconv;
@@ -83,6 +86,12 @@ void visit(const Geometry& g, const std::vector<T>& weight,
                 }
 }
 
+std::vector<unsigned char> random_corners(Index groups) {
+    std::vector<unsigned char> corners(groups);
+    for (auto& corner : corners) corner = static_cast<unsigned char>(pick(0, 3));
+    return corners;
+}
+
 template <class T>
 int check(const std::string& isa, const std::string& lanes) {
     Geometry g{pick(1, 20), pick(1, 4), pick(1, 3) == 1 ? pick(7, 25) : pick(1, 6),
@@ -92,8 +101,7 @@ int check(const std::string& isa, const std::string& lanes) {
     g.batch = std::max<Index>(1, g.batch);
     g.anchor_row = pick(0, g.kernel_height - 1);
     g.anchor_column = pick(0, g.kernel_width - 1);
-    std::vector<unsigned char> corners(g.groups);
-    for (auto& corner : corners) corner = static_cast<unsigned char>(pick(0, 3));
+    const auto corners = random_corners(g.groups);
 
     const Index area = g.kernel_height * g.kernel_width;
     std::vector<T> weight(g.groups * g.channels * g.channels * area);
@@ -177,14 +185,91 @@ int check(const std::string& isa, const std::string& lanes) {
     return failures;
 }
 
+// FInC's algorithm 1 and its steps towards ours, which know contiguous images, corner anchors and
+// lower triangles alone, against its scalar loop in double.
+template <class T>
+int check_loops(const std::string& isa) {
+    Geometry g{pick(1, 20), pick(1, 4), pick(1, 7), pick(1, 12), pick(1, 12),
+               pick(1, 5),  pick(1, 5), 0,          0,           false};
+    g.anchor_row = g.kernel_height - 1;
+    g.anchor_column = g.kernel_width - 1;
+    const auto corners = random_corners(g.groups);
+    const Index area = g.kernel_height * g.kernel_width;
+    std::vector<T> weight(g.groups * g.channels * g.channels * area);
+    for (Index n = 0; n < Index(weight.size()); ++n) {
+        const Index c = n / (area * g.channels) % g.channels, d = n / area % g.channels;
+        const bool anchor = n % area == area - 1;
+        weight[n] = anchor && d > c
+                        ? std::numeric_limits<T>::quiet_NaN()
+                        : static_cast<T>(uniform() * 0.3 / std::sqrt(double(g.channels * area)));
+        if (anchor && c == d) weight[n] += static_cast<T>(1);
+    }
+    std::vector<T> z(g.batch * g.groups * g.channels * g.height * g.width);
+    for (auto& value : z) value = static_cast<T>(uniform());
+
+    std::vector<double> solved(z.size()), convolved(z.size()), given(z.begin(), z.end());
+    const std::vector<double> taps(weight.begin(), weight.end());
+    diagonal_channel(g, given.data(), taps.data(), corners.data(), solved.data());
+    visit(g, weight, corners, solved, layout(g, 0).strides,
+          [&](Index p, double sum, double pivot) { convolved[p] = sum + pivot * solved[p]; });
+
+    const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-10;
+    int failures = 0;
+    const auto expect = [&](const char* name, const auto& values, const auto& truths) {
+        double worst = 0;
+        for (std::size_t n = 0; n < z.size(); ++n) {
+            const double error = std::abs(values[n] - truths[n]);
+            if (!(error <= worst)) worst = error;
+        }
+        if (worst <= tolerance) return;
+        ++failures;
+        std::printf("%s %s: error %g at B=%td G=%td C'=%td %tdx%td k=%tdx%td\n", isa.c_str(), name,
+                    worst, g.batch, g.groups, g.channels, g.height, g.width, g.kernel_height,
+                    g.kernel_width);
+    };
+    expect("diagonal_channel", convolved, given);
+    for (int in_place = 0; in_place < 2; ++in_place) {
+        std::vector<T> from = z, to(z.size(), std::numeric_limits<T>::quiet_NaN());
+        std::vector<T>& x = in_place ? from : to;
+        const Loop<T> loop{g, from.data(), weight.data(), corners.data(), x.data()};
+        diagonal_loop(loop);
+        expect("diagonal_loop", x, solved);
+        x.assign(z.size(), std::numeric_limits<T>::quiet_NaN());
+        from.assign(z.begin(), z.end());
+        diagonal_lanes(loop, static_cast<int>(pick(1, 3)), isa);
+        expect("diagonal_lanes", x, solved);
+    }
+    return failures;
+}
+
 }  // namespace
 
+// Of every size, each byte counts, and so does the seed.
+int check_checksum() {
+    int failures = 0;
+    for (std::size_t size = 0; size < 200; ++size) {
+        std::vector<unsigned char> bytes(size, 7);
+        const std::uint64_t before = checksum(bytes.data(), size, 1);
+        failures += before == checksum(bytes.data(), size, 2);
+        for (unsigned char& byte : bytes) {
+            byte ^= 128;
+            failures += before == checksum(bytes.data(), size, 1);
+            byte ^= 128;
+        }
+        failures += before != checksum(bytes.data(), size, 1);
+    }
+    return failures;
+}
+
 int main() {
-    int failures = 0, checks = 0;
+    int failures = check_checksum(), checks = 200;
     for (const std::string& isa : available_isas())
         for (const char* lanes : {"samples", "pixels", "channels", ""})
             for (int n = 0; n < 60; ++n, checks += 2)
                 failures += check<float>(isa, lanes) + check<double>(isa, lanes);
+    for (const std::string& isa : available_isas())
+        for (int n = 0; n < 60; ++n, checks += 2)
+            failures += check_loops<float>(isa) + check_loops<double>(isa);
     std::printf("%d problems, %d failures\n", checks, failures);
     return failures != 0;
 }

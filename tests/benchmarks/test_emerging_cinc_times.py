@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from invconv import TriangularConv, build
-from invconv.bench import time_interleaved
+from invconv.bench import medians
 from invconv.numerical import relative_error
 from invconv.solvers.problem import FLIPS, parse_corners
 
@@ -80,9 +80,9 @@ def test_inverse_beside_forward(benchmark, capsys, name, c, n):
         for call in forwards.values():
             assert relative_error(call(), z) < 1e-5
         calls = forwards | {"inverse": lambda: layer.inverse(z), "forward": lambda: layer(x)}
-        times = time_interleaved(calls, CPU, 5, 40)
+        times = medians(calls, CPU, 40, 5)
         benchmark.pedantic(layer.inverse, (z,), rounds=10, warmup_rounds=1)
-    ms = {key: 1e3 * timing.median for key, timing in times.items()}
+    ms = {key: 1e3 * time for key, time in times.items()}
     fastest = min(forwards, key=ms.__getitem__)
     benchmark.extra_info.update(ms, fastest_torch_forward=fastest, target=target)
     with capsys.disabled():
@@ -103,10 +103,10 @@ def test_beside_the_published_loop(benchmark, capsys, name, c, n):
     z = torch.randn(100, c, n, n)
     with torch.no_grad():
         assert relative_error(fast.inverse(z), published.inverse(z)) < 1e-5
-        times = time_interleaved({"ours": lambda: fast.inverse(z)}, CPU, 5, 40)
-        times |= time_interleaved({"published": lambda: published.inverse(z)}, CPU, 1, 5)
+        times = medians({"ours": lambda: fast.inverse(z)}, CPU, 40, 5)
+        times |= medians({"published": lambda: published.inverse(z)}, CPU, 5, 1)
         benchmark.pedantic(fast.inverse, (z,), rounds=10, warmup_rounds=1)
-    ms = {key: 1e3 * timing.median for key, timing in times.items()}
+    ms = {key: 1e3 * time for key, time in times.items()}
     theirs = AUTHORS_MS[name, c, n]
     benchmark.extra_info.update(ms, **theirs)
     text = ", ".join(

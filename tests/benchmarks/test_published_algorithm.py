@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import solve_triangular_conv2d
-from invconv.bench import time_interleaved
+from invconv.bench import medians
 from invconv.bench.baselines import corner_weight
 from invconv.numerical import relative_error
 from invconv.solvers.problem import CORNERS
@@ -40,10 +40,10 @@ def test_algorithm_1(benchmark, capsys, c, n):
         torch.set_num_threads(threads)
 
     assert relative_error(solve("compiled"), solve("diagonal_channel", double, taps)) < 1e-5
-    times = time_interleaved({"ours": lambda: solve("compiled"), "64": one_thread}, CPU, 3, 15)
+    times = medians({"ours": lambda: solve("compiled"), "64": one_thread}, CPU, 15, 3)
     repeats = 5 if c * n < 1000 else 3
-    times |= time_interleaved({"published": lambda: solve("diagonal_channel")}, CPU, 1, repeats)
-    ms = {name: 1e3 * timing.median for name, timing in times.items()}
+    times |= medians({"published": lambda: solve("diagonal_channel")}, CPU, repeats, 1)
+    ms = {name: 1e3 * time for name, time in times.items()}
     benchmark.extra_info.update(ms, authors_ms=AUTHORS_MS[c, n])
     benchmark.pedantic(solve, ("compiled",), rounds=3)
     with capsys.disabled():

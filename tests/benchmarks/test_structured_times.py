@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import build
-from invconv.bench import time_interleaved
+from invconv.bench import medians
 from invconv.numerical import relative_error
 
 pytestmark = pytest.mark.full
@@ -62,8 +62,8 @@ def test_inverse_beside_forward(benchmark, capsys, name, batch, c, n, target):
             "inverse": lambda: layer.inverse(z),
             "published": lambda: published.inverse(z),
         }
-        times = time_interleaved(calls, torch.device("cpu"), 3, 200 if batch == 1 else 30)
-        ms = {call: 1e3 * timing.median for call, timing in times.items()}
+        times = medians(calls, torch.device("cpu"), 200 if batch == 1 else 30, 3)
+        ms = {call: 1e3 * time for call, time in times.items()}
         benchmark.group = f"inverse-{name}"
         benchmark.extra_info.update(ms, target=target)
         benchmark.pedantic(calls["inverse"], rounds=5, warmup_rounds=1)

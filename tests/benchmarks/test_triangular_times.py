@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import solve_triangular_conv2d, triangular_conv2d
-from invconv.bench import time_interleaved
+from invconv.bench import medians
 from invconv.bench.baselines import corner_weight, flops, pointwise, torch_forwards
 from invconv.numerical import relative_error
 from invconv.solvers.problem import CORNERS
@@ -37,8 +37,8 @@ HEADER = (
 @pytest.fixture(scope="module", autouse=True)
 def _header():
     product = torch.randn(1024, 1024)
-    time = time_interleaved({"a": lambda: product @ product}, torch.device("cpu"), 5, 20)["a"]
-    print(f"\nmatrix product 1024³: {2e-9 * 1024**3 / time.median:.0f} GFLOP/s")
+    time = medians({"a": lambda: product @ product}, torch.device("cpu"), 20, 5)["a"]
+    print(f"\nmatrix product 1024³: {2e-9 * 1024**3 / time:.0f} GFLOP/s")
     print(f"milliseconds, medians, {torch.get_num_threads()} threads\n{HEADER}")
 
 
@@ -63,8 +63,8 @@ def test_inverse_beside_forward(benchmark, capsys, batch, c, n, k, target):
     }
     with torch.no_grad():
         repeats = 200 if batch == 1 else 30
-        times = time_interleaved(calls, torch.device("cpu"), 5, repeats)
-        ms = {name: 1e3 * timing.median for name, timing in times.items()}
+        times = medians(calls, torch.device("cpu"), repeats, 5)
+        ms = {name: 1e3 * time for name, time in times.items()}
         fastest = min(torch_forwards(x, weight), key=ms.__getitem__)
         best = ms[fastest]
         benchmark.group = f"inverse-B{batch}-k{k}"

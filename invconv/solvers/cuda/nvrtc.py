@@ -2,12 +2,11 @@
 
 import fcntl
 import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from invconv.files import write_atomically
+from invconv.files import cache_folder, write_atomically
 from invconv.solvers.cuda.plan import Options
 
 _BEFORE = {
@@ -23,7 +22,9 @@ def source(name: str) -> str:
     folder = Path(__file__).parent
     if not (folder / "common.cuh").exists():  # an editable install: the package is not copied
         folder = Path(__file__).parents[3] / "kernels" / "cuda"
-    return "".join((folder / f"{part}.cuh").read_text() for part in (*_BEFORE[name], name))
+    return "".join(
+        (folder / f"{part}.cuh").read_text(encoding="utf-8") for part in (*_BEFORE[name], name)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -82,13 +83,17 @@ def machine_code(name: str, options: Options, architecture: int) -> bytes:
     text, goal = source(name), target(architecture)
     given = flags(goal, options)
     identity = "\0".join((text, *given, *map(str, version())))
-    path = cache_folder() / f"{name}-{goal}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+    try:
+        folder, digest = cache_folder(), hashlib.sha256(identity.encode()).hexdigest()
+    except FileNotFoundError as error:
+        raise RuntimeError(str(error)) from error
+    path = folder / f"{name}-{goal}-{digest[:24]}"
     code, log = path.with_suffix(".bin"), path.with_suffix(".log")
     try:
         if code.exists():
             return code.read_bytes()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
+        with path.with_suffix(".lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if code.exists():
                 return code.read_bytes()
@@ -103,14 +108,6 @@ def machine_code(name: str, options: Options, architecture: int) -> bytes:
             f"the cache of compiled kernels at {path.parent} cannot be written ({error}); "
             "name another folder in $INVCONV_CACHE"
         ) from error
-
-
-def cache_folder() -> Path:
-    """$INVCONV_CACHE, or ``invconv`` in the user's cache."""
-    given = os.environ.get("INVCONV_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invconv"
 
 
 def compile_text(text: str, given: tuple[str, ...], binary: bool) -> tuple[bytes | None, str]:

@@ -1,0 +1,243 @@
+"""What a whole flow has to pass before it is timed, on weights that do something."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+from torch import Tensor, nn
+
+from invconv.bench.verified import Verified, summary
+from invconv.flows import LevelFlow
+from invconv.numerical import TRUSTED, relative_error
+from invconv.rows import Incorrect, Values
+
+EXACT = 1e-6
+"""The largest error in float64 of a round trip, of the whole flow or of a part alone."""
+SCALE, HALVINGS = 0.02, 3
+"""Standard deviation of what is added to each parameter, and how often that may be halved."""
+EFFECT = 1e-3
+"""How much an inverse must change its input, relatively, so that verifying it says anything."""
+DIMENSIONS, MOST = 256, 3072
+"""log_det is verified on an image cut to about so many numbers; uncut up to the second."""
+STEP = 1e-6
+"""Of the central differences."""
+LOG_DET = 1e-5
+"""The largest error of log_det for each dimension."""
+
+
+def verify_round_trip(flow: LevelFlow, images: Tensor) -> Values:
+    """Verify decode(encode(y)) = y for dequantized ``images`` by ‖decode(encode(y)) − y‖ / ‖y‖.
+
+    An exact inverse may still lose digits: the inverse of a k×k convolution amplifies errors
+    along the image, and in a deep flow the losses of all layers multiply. So where the error
+    exceeds 1e-3, the same weights have to round-trip in float64, and where that is not enough,
+    every part of the flow alone, on the input that it has there. A wrong inverse fails in every
+    precision, unless the weights make it the identity: see `verify_parts`.
+
+    Returns:
+        The errors that were needed, all relative: round_trip_error, round_trip_error_float64,
+        part_round_trip_error. One that is not finite is replaced by round_trip_overflows.
+
+    Raises:
+        Incorrect: if the last of them is not finite or exceeds 1e-6.
+    """
+    errors = {"round_trip_error": round_trip_error(flow, images)}
+    if errors["round_trip_error"] <= TRUSTED:
+        return {**errors}
+    exact = copy.deepcopy(flow).double()
+    last = errors["round_trip_error_float64"] = round_trip_error(exact, images)
+    if not last <= EXACT:
+        last = errors["part_round_trip_error"] = round_trip_error(exact, images, alone=True)
+    if not last <= EXACT:
+        lost = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+        raise Incorrect(
+            f"the flow does not invert: relative errors {lost}; allowed are {TRUSTED:.0e}, or "
+            f"in float64 {EXACT:.0e}, of the whole flow or of every part alone"
+        )
+    finite: Values = {name: error for name, error in errors.items() if math.isfinite(error)}
+    return finite if len(finite) == len(errors) else finite | {"round_trip_overflows": True}
+
+
+@torch.no_grad()
+def round_trip_error(flow: LevelFlow, images: Tensor, alone: bool = False) -> float:
+    """Return the error of the flow, or the largest of its parts ``alone``: NaN if one is."""
+    y = dequantized(flow, images)
+    if not alone:
+        return relative_error(flow.decode(flow.encode(y)[0]), y)
+    errors = []
+    for _, part in parts(flow):
+        x = y
+        y, *latent, _ = part(x)
+        errors.append(relative_error(part.inverse(y, *latent), x))  # type: ignore[operator]
+    return torch.tensor(errors).max().item()
+
+
+def dequantized(flow: LevelFlow, images: Tensor) -> Tensor:
+    """Return the images with noise of a fixed seed, in the dtype of the flow."""
+    generator = torch.Generator(images.device).manual_seed(0)
+    return flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
+
+
+def parts(flow: LevelFlow) -> Iterator[tuple[str, nn.Module]]:
+    """Yield each part of a flow with its place, in the order of `LevelFlow.encode`."""
+    for number, level in enumerate(flow.levels):
+        for layer, part in enumerate(level.children()):
+            yield f"level {number}, layer {layer} ({type(part).__name__})", part
+
+
+@torch.no_grad()
+def verify_parts(flow: LevelFlow, images: Tensor, log_det: bool = True) -> Values:
+    """Verify every part alone, in float64 and float32, on perturbed weights, then restore them.
+
+    An untrained coupling is the identity, and so is whatever replaces its inverse. So N(0, 0.02²)
+    noise is added to each parameter, less where the inverse then loses digits in float64, and
+    every part gets what the parts before it made of the images, scaled to a variance of 1.
+
+    Args:
+        flow: as it will be timed; its weights are the same afterwards.
+        images: (B, C, H, W), integers.
+        log_det: whether to compare log_det with that of a Jacobian by central differences, of one
+            image cut to about 256 numbers, or uncut where the part is made for one size. Parts
+            for one size of more than 3,072 numbers are only counted.
+
+    Returns:
+        perturbed_round_trip_error and perturbed_round_trip_error_float64, the largest ones;
+        verified_scale, the smallest standard deviation of the noise; log_det_error, the largest
+        one for each dimension; perturbed_log_det_omitted.
+
+    Raises:
+        Incorrect: if a part does not return its input up to 1e-6 in float64 and 1e-3 in float32,
+            if its inverse does nothing, or if log_det is off by more than 1e-5 for each dimension.
+    """
+    generator = torch.Generator().manual_seed(0)
+    y = dequantized(flow, images).double()
+    found = []
+    for place, part in parts(flow):
+        x = y / y.std().clamp(min=1e-12) if y.numel() > 1 else y
+        y, one = verify_part(part, x, generator, place, log_det)
+        found.append(one)
+    return summary(found, log_det)
+
+
+@torch.no_grad()
+def verify_part(
+    part: nn.Module, x: Tensor, generator: torch.Generator, place: str, log_det: bool = True
+) -> tuple[Tensor, Verified]:
+    """Verify one part of a flow, or a layer, on the input x (B, C, H, W) in float64.
+
+    Args:
+        generator: of the noise on the weights.
+        place: what the part is called if it fails.
+        log_det: as in `verify_parts`.
+
+    Returns:
+        What the perturbed part makes of x, and what was found.
+
+    Raises:
+        Incorrect: as `verify_parts` does.
+    """
+    with _by_default(torch.float64):  # in which peers make what they need
+        exact, scale, z, error = _perturbed(part, x, generator, place)
+        off = _log_det_error(exact, x[:1]) if log_det else None
+    like = next(part.parameters(), None)
+    single = error
+    if like is not None:
+        with _weights_of(exact, part):
+            low, *latent, _ = part(x.to(like.dtype))
+            back = part.inverse(low, *latent)  # type: ignore[operator]
+            single = relative_error(back.double(), x)
+        if not single <= TRUSTED:
+            raise Incorrect(
+                f"{place} alone, its weights perturbed by N(0, {scale:g}²), does not invert in "
+                f"{like.dtype}: relative error {single:.1e}, allowed is {TRUSTED:.0e}"
+            )
+    if off is not None and not off <= LOG_DET:
+        raise Incorrect(
+            f"log_det of {place}, its weights perturbed by N(0, {scale:g}²), is off by "
+            f"{off:.1e} for each dimension, allowed is {LOG_DET:.0e}"
+        )
+    return z, Verified(single, error, scale, off)
+
+
+def _perturbed(
+    part: nn.Module, x: Tensor, generator: torch.Generator, place: str
+) -> tuple[nn.Module, float, Tensor, float]:
+    """A part in float64 whose weights do something, with what it makes of x and its error."""
+    first, error = generator.get_state(), math.inf
+    for halving in range(HALVINGS + 1):
+        generator.set_state(first)
+        exact, scale = copy.deepcopy(part).double(), SCALE / 2**halving
+        for parameter in exact.parameters():
+            noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
+            parameter.add_(scale * noise.to(parameter.device))
+        exact.train().eval()  # a peer's cache sees no change of weights, but this
+        z, *latent, _ = exact(x)
+        back: Tensor = exact.inverse(z, *latent)  # type: ignore[operator]
+        error = relative_error(back, x)
+        if error <= EXACT:
+            if next(exact.parameters(), None) is not None and not latent:
+                _check_effect(back, z, place)
+            return exact, scale, z, error
+    raise Incorrect(
+        f"{place} alone, its weights perturbed by N(0, {scale:g}²), does not invert: relative "
+        f"error {error:.1e} in float64, allowed is {EXACT:.0e}"
+    )
+
+
+def _check_effect(back: Tensor, z: Tensor, place: str) -> None:
+    if not relative_error(back, z) > EFFECT:
+        raise Incorrect(f"{place} leaves its input as it is, so that its inverse says nothing")
+
+
+@contextmanager
+def _by_default(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def _weights_of(exact: nn.Module, part: nn.Module) -> Iterator[None]:
+    """Inside, ``part`` has the parameters of ``exact``, in its own dtype."""
+    saved = [parameter.detach().clone() for parameter in part.parameters()]
+    try:
+        for parameter, other in zip(part.parameters(), exact.parameters(), strict=True):
+            parameter.copy_(other)
+        part.train().eval()
+        yield
+    finally:
+        for parameter, before in zip(part.parameters(), saved, strict=True):
+            parameter.copy_(before)
+        part.train().eval()
+
+
+def _log_det_error(part: nn.Module, x: Tensor) -> float | None:
+    """|log_det − log|det J|| of one image, for each dimension; None where x is too large."""
+    side = 2
+    while x.shape[1] * (2 * side) ** 2 <= DIMENSIONS:
+        side *= 2
+    cut = x[:, :, :side, :side].contiguous()
+    with suppress(ValueError, RuntimeError):
+        return _compared(part, cut)
+    return _compared(part, x) if x.numel() <= MOST else None
+
+
+def _compared(part: nn.Module, x: Tensor) -> float:
+    size = x.numel()
+
+    def images_of(batch: Tensor) -> Tensor:
+        z = part(batch.view(-1, *x.shape[1:]))[:-1]
+        return torch.cat([one.flatten(1) for one in z], 1)
+
+    columns = []
+    for rows in torch.eye(size, dtype=x.dtype, device=x.device).split(256):
+        ends = [images_of(x.flatten(1) + sign * STEP * rows) for sign in (1, -1)]
+        columns.append((ends[0] - ends[1]) / (2 * STEP))
+    jacobian = torch.cat(columns)
+    found = torch.linalg.slogdet(jacobian).logabsdet
+    return ((part(x)[-1].sum() - found).abs() / size).item()

@@ -1,0 +1,83 @@
+"""What `python -m invconv list` prints: what there is to measure, or the cells of a sweep."""
+
+import argparse
+import ast
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from invconv.rows.provenance import ROOT
+
+
+def show(options: argparse.Namespace) -> int:
+    """Prints the cells below a folder, or the layers, methods, data sets and tables."""
+    from invconv.tables.outline import outlines
+
+    if options.sweeps:
+        print(*(table.name for table in outlines() if table.presets))
+        return 0
+    if options.runs is not None:
+        return _list_cells(options.runs, options.overrides)
+    from invconv.conv import GROUP, registered
+    from invconv.data import DATASETS
+    from invconv.solvers import METHODS
+
+    layers = {name: _sentence(layer.__doc__) for name, layer in sorted(registered().items())}
+    for entry in entry_points(group=GROUP):
+        layers.setdefault(entry.name, _of_source(entry))
+    _print("layers", layers)
+    _print("solver methods", {name: method.summary for name, method in METHODS.items()})
+    _print("data sets", {name: data.title for name, data in DATASETS.items()})
+    _print("tables", {table.name: table.title for table in outlines()})
+    timed = {table.name: table.presets for table in outlines() if table.presets}
+    _print("presets of tables", {name: _presets(minutes) for name, minutes in timed.items()})
+    return 0
+
+
+def _print(title: str, lines: dict[str, str]) -> None:
+    width = max(map(len, lines), default=0)
+    print(f"{title}:", *(f"  {name:{width}}  {text}" for name, text in lines.items()), sep="\n")
+
+
+def _presets(minutes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} (about {m:g} min)" if m else name for name, m in minutes.items())
+
+
+def _sentence(doc: str | None) -> str:
+    """The first sentence of a docstring, in one line."""
+    first = " ".join((doc or "").split("\n\n")[0].split())
+    return first.partition(". ")[0].removesuffix(".")
+
+
+def _of_source(entry: EntryPoint) -> str:
+    """The same of a layer of an installed package, whose module is read and not imported."""
+    with suppress(Exception):  # what a package holds may be anything
+        spec = find_spec(entry.module)
+        assert spec is not None and spec.origin is not None
+        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == entry.attr:
+                return _sentence(ast.get_docstring(node)) or entry.value
+    return entry.value
+
+
+def _list_cells(runs: Path, overrides: list[str]) -> int:
+    """The cells below a folder, or those of a sweep that was not started."""
+    from invconv.sweeps import states
+
+    cells = states.cells_below(runs)
+    if cells and not overrides:
+        return states.print_states(runs, cells)
+    table = states.read_grid(runs)["table"] or runs.resolve().name
+    script = ROOT / "reproductions" / f"{table}.py"
+    if not script.exists():
+        known = ", ".join(sorted(path.stem for path in script.parent.glob("*.py")))
+        print(f"{runs}: {table!r} is no table, which are: {known or 'none'}", file=sys.stderr)
+        return 2
+    command = [sys.executable, str(script), "-m", *overrides, f"runs={runs}", "launch=list"]
+    with tempfile.TemporaryDirectory() as scratch:  # Hydra's own notes of the sweep
+        return subprocess.run([*command, f"hydra.sweep.dir={scratch}"]).returncode

@@ -1,0 +1,39 @@
+"""What torch does besides computing: recording, and autocast."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch._C import _TorchDispatchModeKey
+
+_RECORDERS = (_TorchDispatchModeKey.PROXY, _TorchDispatchModeKey.FAKE)
+
+
+def is_tracing() -> bool:
+    """Whether `torch.jit.trace` is at work, for which sizes are tensors."""
+    return torch._C._get_tracing_state() is not None
+
+
+def is_recording() -> bool:
+    """Whether `torch.jit.trace`, `torch.compile`, `torch.export` or `make_fx` is at work.
+
+    Then nothing may depend on a value or on the number of images, and nothing that was computed
+    before may be used: it would become a constant of what is recorded.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or is_tracing()
+        or (
+            torch._C._len_torch_dispatch_stack() > 0
+            and any(torch._C._get_dispatch_mode(key) is not None for key in _RECORDERS)
+        )
+    )
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Whether autocast is on for ``device``; torch knows none for meta."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which autocast is off for ``device``."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
