@@ -11,13 +11,13 @@ import torch
 from invconv import assessments
 from invconv.__main__ import main
 from invconv.data import ImageSet, load
+from invconv.flows import build_flow
+from invconv.flows import load as load_flow
 from invconv.training import (
     CheckpointError,
     TrainingOptions,
     bits_per_image,
-    build_flow,
     evaluate,
-    load_flow,
     train,
 )
 from invconv.training.evaluation import Assessment
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 def test_a_flow_comes_back_from_either_checkpoint(folder):
     test = load("digits", "test")
-    flows = [load_flow(folder / name)[0] for name in ("best.pt", "last.pt")]
+    flows = [load_flow(folder / name) for name in ("best.pt", "last.pt")]
     first, second = (bits_per_image(flow, test) for flow in flows)
     assert torch.equal(first, second)
     assert len(first) == len(test)
@@ -60,13 +60,13 @@ def test_a_flow_comes_back_from_either_checkpoint(folder):
 
 
 def test_more_samples_tighten_the_bound(folder):
-    flow, _ = load_flow(folder / "best.pt")
+    flow = load_flow(folder / "best.pt")
     test = load("digits", "test")
     assert evaluate(flow, test) > bits_per_image(flow, test, samples=8).mean().item()
 
 
 def test_data_of_another_kind_are_refused(folder):
-    flow, _ = load_flow(folder / "best.pt")
+    flow = load_flow(folder / "best.pt")
     images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     made = "the flow is made for 1×8×8 images with 17 levels, other holds "
     with pytest.raises(ValueError, match=made + "1×8×8 images with 256 levels"):
@@ -98,7 +98,7 @@ def test_the_command_prints_what_was_measured(folder, tmp_path, capsys):
     trained(tmp_path / "glow", conv="glow")
     assert main(["evaluate", str(folder), str(tmp_path / "glow")]) == 0
     printed = capsys.readouterr().out
-    flow, _ = load_flow(folder / "best.pt")
+    flow = load_flow(folder / "best.pt")
     bits = bits_per_image(flow, load("digits", "test"), draws=16)
     line = next(line for line in printed.splitlines() if "| finc" in line)
     assert f"{bits.mean().item():.3f}" in line

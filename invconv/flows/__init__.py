@@ -10,6 +10,7 @@ from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.multiscale import MultiScaleFlow
 from invconv.flows.preprocessing import Logit, Scale
+from invconv.flows.saving import build_flow, load
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze
 
@@ -32,4 +33,6 @@ __all__ = [
     "Squeeze",
     "UniformDequantization",
     "VariationalDequantization",
+    "build_flow",
+    "load",
 ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from invconv.flows.actnorm import warn_uninitialized
 from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
 from invconv.flows.dequantization import build_dequantization, check_pixels
+from invconv.flows.saving import FLOWS, remember_arguments, save_flow
 from invconv.validation import check_count, check_finite, check_shape, lists_its_options
 
 
@@ -37,7 +38,12 @@ class LevelFlow(nn.Module):
         levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
             the channels that stay is a latent.
         latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
+        kind: by which a file names the class, see `save`; "" of classes that no file can name.
+        arguments: those of the constructor, as plain values.
     """
+
+    kind: ClassVar[str] = ""
+    arguments: dict[str, Any]
 
     def __init__(
         self,
@@ -56,9 +62,13 @@ class LevelFlow(nn.Module):
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, kind: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.kind = kind
+        if kind:
+            FLOWS[kind] = cls
         lists_its_options(cls)
+        remember_arguments(cls)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """`log_prob`."""
@@ -229,6 +239,8 @@ class LevelFlow(nn.Module):
             * torch.randn(n, *shape, dtype=like.dtype, device=like.device, generator=generator)
             for shape in self.latent_shapes
         ]
+
+    save = save_flow
 
     @torch.no_grad()
     def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
