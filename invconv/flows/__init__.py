@@ -11,6 +11,7 @@ from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.multiscale import MultiScaleFlow
 from invconv.flows.preprocessing import Logit, Scale
 from invconv.flows.saving import build_flow, load
+from invconv.flows.sequential import Sequential
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze
 
@@ -28,6 +29,7 @@ __all__ = [
     "PlainSplit",
     "QuadCoupling",
     "Scale",
+    "Sequential",
     "SplineActivation",
     "Split",
     "Squeeze",

@@ -1,5 +1,6 @@
 """How a part of a flow is inverted on the way from latents to images, with and without a check."""
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -21,14 +22,16 @@ def invert_checked(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> T
     """The same, or a NumericalError that names the ``place``.
 
     Raises:
-        NumericalError: if x is not finite or, of an `InvertibleConv`, no inverse.
+        NumericalError: if x is not finite or, of a part whose inverse takes ``check``, fails it.
     """
     place = f"{place} ({type(part).__name__})"
-    options = {"check": True} if isinstance(part, InvertibleConv) else {}
+    checks = "check" in inspect.signature(part.inverse).parameters  # type: ignore[arg-type]
+    options = {"check": True} if checks else {}
     try:
         x: Tensor = part.inverse(z, *latent, **options)  # type: ignore[operator]
     except NumericalError as error:
-        raise NumericalError(error.what, place, error.residual, error.growth) from error
+        inside = f"{place}, {error.layer}" if error.layer.startswith("part ") else place
+        raise NumericalError(error.what, inside, error.residual, error.growth) from error
     bad = x.numel() - int(torch.isfinite(x).sum())
     if bad:
         what = f"{bad} of {x.numel()} values of its inverse are not finite in {x.dtype}"
