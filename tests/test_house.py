@@ -27,7 +27,7 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "flows": MODELS,
     "data": BASE | {"flows"},
     "training": MODELS | {"data"},
-    "pictures": MODELS,
+    "pictures": MODELS | {"data"},
     "rows": BASE | {"solvers"},
     "bench": MODELS | {"data", "training", "rows"},
     "sweeps": MODELS | {"data", "training", "rows", "bench"},  # the clock, and who else computes
