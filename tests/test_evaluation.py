@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from invconv import assessments
+from invconv import evaluations
 from invconv.__main__ import main
 from invconv.data import ImageSet, load
 from invconv.flows import build_flow
@@ -20,7 +20,7 @@ from invconv.training import (
     evaluate,
     train,
 )
-from invconv.training.evaluation import Assessment
+from invconv.training.evaluation import Evaluation
 
 FLOW = {
     "kind": "multiscale",
@@ -111,14 +111,14 @@ def test_the_command_prints_what_was_measured(folder, tmp_path, capsys):
 def made_up(method, seed, *bits):
     values = torch.tensor(bits, dtype=torch.float64)
     path = Path(f"{method}{seed}.pt")
-    return Assessment(path, method, seed, method, "digits", "test", "uniform", 1, values)
+    return Evaluation(path, method, seed, method, "digits", "test", "uniform", 1, values)
 
 
 def test_differences_are_paired():
     """Seeds differ by far more than the methods do; pairs show the difference all the same."""
     runs = [made_up("finc", seed, seed + 0.9, seed + 1.1 + 0.001 * seed) for seed in range(3)]
     runs += [made_up("glow", seed, seed + 0.8, seed + 1.0) for seed in range(3)]
-    printed = assessments.text(runs)
+    printed = evaluations.text(runs)
     assert "digits test, minus glow: 3 seeds, simultaneous 95 % intervals" in printed
     line = next(line for line in printed.splitlines() if "2.0005 ± 1.0005" in line)
     assert re.search(r"finc .*\+0\.1005 \[\+0\.099., \+0\.101.\] +\| resolved", line)
@@ -126,7 +126,7 @@ def test_differences_are_paired():
 
 def test_single_trainings_resolve_nothing():
     """However clear the images are: another training may say the opposite."""
-    printed = assessments.text([made_up("finc", 0, 1.0, 3.0), made_up("glow", 1, 0.5, 2.4)])
+    printed = evaluations.text([made_up("finc", 0, 1.0, 3.0), made_up("glow", 1, 0.5, 2.4)])
     assert "resolved" not in printed
     assert re.search(r"\| finc +\| 0 and 1 +\| \+0\.5500 \[\+0\.4520, \+0\.6480\]", printed)
 
@@ -135,7 +135,7 @@ def test_each_data_set_and_split_is_compared_by_itself():
     ones = [made_up(name, 0, 1.0, 2.0 + shift) for shift, name in enumerate(("glow", "finc"))]
     others = [replace(one, data="mnist", bits=3 * one.bits) for one in ones]
     valid = [replace(one, split="valid") for one in ones[:1]]
-    printed = assessments.text([*ones, *others, *valid])
+    printed = evaluations.text([*ones, *others, *valid])
     assert printed.count("minus glow: ") == 2
     assert "digits test, minus glow" in printed and "mnist test, minus glow" in printed
 
@@ -143,12 +143,12 @@ def test_each_data_set_and_split_is_compared_by_itself():
 def test_folders_that_end_alike_are_two_data_sets():
     ones = [made_up(name, 0, 1.0, 2.0 + shift) for shift, name in enumerate(("glow", "finc"))]
     there = [replace(one, path_of_data="/b/train", bits=3 * one.bits) for one in ones]
-    printed = assessments.text([replace(one, path_of_data="/a/train") for one in ones] + there)
+    printed = evaluations.text([replace(one, path_of_data="/a/train") for one in ones] + there)
     assert "digits test of /a/train, minus glow: " in printed
     assert "digits test of /b/train, minus glow: " in printed
 
 
 def test_a_method_of_two_settings_is_two():
     one, other = made_up("finc", 0, 1.0, 2.0), made_up("finc", 0, 1.0, 3.0)
-    printed = assessments.text([one, replace(other, setting="wider")])
+    printed = evaluations.text([one, replace(other, setting="wider")])
     assert "minus finc: " in printed and "| finc (2) " in printed

@@ -33,12 +33,12 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "sweeps": MODELS | {"data", "training", "rows", "bench"},  # the clock, and who else computes
     "report": MODELS | {"data", "rows"},
     "curves": MODELS | {"data", "rows", "report"},
-    "assessments": MODELS | {"training", "report"},
+    "evaluations": MODELS | {"training", "report"},
     "tables": MODELS | {"data", "training", "pictures", "curves", "rows", "bench", "sweeps"},
 }
 MAY_KNOW["tables"] |= {"report"}
 MAY_KNOW["__init__"] = MODELS | {"tables"}
-MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessments"}
+MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "evaluations"}
 MAY_KNOW["listing"] = MAY_KNOW["forgetting"] = MAY_KNOW["commands"]
 MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "listing", "forgetting"}
 MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables", "terminal"}

@@ -110,7 +110,7 @@ def _described(shape: tuple[int, int, int], levels: int) -> str:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Evaluation:
     """What the weights of one checkpoint are worth.
 
     Attributes:
@@ -135,7 +135,7 @@ class Assessment:
     path_of_data: str = ""
 
 
-def assess(
+def evaluate_checkpoint(
     path: Path,
     split: str = "test",
     samples: int = 1,
@@ -144,7 +144,7 @@ def assess(
     device: torch.device | str = "cpu",
     root: Path | None = None,
     draws: int = DRAWS,
-) -> Assessment:
+) -> Evaluation:
     """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
 
     Args:
@@ -168,7 +168,7 @@ def assess(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be evaluated: {brief(error)}") from error
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
-    return Assessment(
+    return Evaluation(
         path=path,
         method=recipe["method"],
         seed=recipe["seed"],
