@@ -56,9 +56,25 @@ def invert_judging(right: Tensor) -> Invert:
 
 
 def refusal(
-    what: str, decode: Callable[[Sequence[Tensor]], Tensor], latents: Sequence[Tensor]
+    finite: Tensor,
+    right: Tensor,
+    decode: Callable[[Sequence[Tensor]], Tensor],
+    latents: Sequence[Tensor],
 ) -> NumericalError:
-    """The error that says where decoding ``latents``, with a check, went wrong first."""
+    """The error that says how many samples are wrong, and where that began.
+
+    Args:
+        finite, right: which samples are, (N,).
+        decode: the way from latents to samples, with a check.
+        latents: of the samples that are wrong.
+    """
+    counts = {
+        "not finite": int((~finite).sum()),
+        "finite, but no inverse of their latents": int((finite & ~right).sum()),
+    }
+    what = " and ".join(
+        f"{count} of {len(right)} samples are {kind}" for kind, count in counts.items() if count
+    )
     help = "; sample(..., only_finite=True) leaves them out"
     try:
         decode(latents)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -203,22 +204,13 @@ class LevelFlow(nn.Module):
                 how many of how many, and in which layer that began.
         """
         latents = self.draw(n, temperature, generator)
-        n = len(latents[0])
-        right = torch.ones(n, dtype=torch.bool, device=latents[0].device)
+        right = torch.ones(len(latents[0]), dtype=torch.bool, device=latents[0].device)
         y = self._decode(latents, invert_judging(right) if check else invert)
         finite = torch.isfinite(y).flatten(1).all(1)
         right &= finite
         if not only_finite and not right.all():
             bad = [latent[~right] for latent in latents]
-            counts = {
-                "not finite": int((~finite).sum()),
-                "finite, but no inverse of their latents": int((finite & ~right).sum()),
-            }
-            said = [
-                f"{count} of {n} samples are {kind}" for kind, count in counts.items() if count
-            ]
-            what = " and ".join(said)
-            raise refusal(what, partial(self.decode, check=True), bad)
+            raise refusal(finite, right, partial(self.decode, check=True), bad)
         return self.dequantization.inverse(y[right] if only_finite else y)
 
     def draw(
@@ -240,7 +232,15 @@ class LevelFlow(nn.Module):
             for shape in self.latent_shapes
         ]
 
-    save = save_flow
+    def save(self, path: str | Path) -> None:
+        """Write the weights to a file, with what `invconv.flows.load` needs to build the flow.
+
+        The file is replaced as a whole or not at all.
+
+        Raises:
+            TypeError: if a file cannot name the flow's class, or an option that it was built with.
+        """
+        save_flow(self, path)
 
     @torch.no_grad()
     def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:

@@ -63,13 +63,7 @@ def build_flow(arguments: Options) -> "LevelFlow":
 
 
 def save_flow(flow: "LevelFlow", path: str | Path) -> None:
-    """Write the weights to a file, with what `invconv.flows.load` needs to build the flow again.
-
-    The file is replaced as a whole or not at all.
-
-    Raises:
-        TypeError: if a file cannot name the flow's class, or an option that it was built with.
-    """
+    """See `LevelFlow.save`."""
     if FLOWS.get(flow.kind) is not type(flow):
         raise TypeError(
             f"a file cannot name {type(flow).__name__}, a class of your own: save its "
