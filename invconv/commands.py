@@ -170,19 +170,6 @@ def _from_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def import_file(options: argparse.Namespace) -> int:
-    """Adds rows that somebody else measured."""
-    from invconv.tables.importing import import_rows
-
-    try:
-        table, frame = import_rows(options.rows, options.label, options.results)
-    except RowsError as error:
-        print(f"{options.rows}: {error}", file=sys.stderr)
-        return 1
-    print(f"{table}: {len(frame)} rows, {options.results / table}.md")
-    return 0
-
-
 def evaluate(options: argparse.Namespace) -> int:
     """Prints the test bits per dimension of checkpoints."""
     import torch

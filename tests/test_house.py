@@ -37,10 +37,12 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "tables": MODELS | {"data", "training", "pictures", "curves", "rows", "bench", "sweeps"},
 }
 MAY_KNOW["tables"] |= {"report"}
-MAY_KNOW["__init__"] = MODELS | {"tables"}
-MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "evaluations"}
-MAY_KNOW["listing"] = MAY_KNOW["forgetting"] = MAY_KNOW["commands"]
-MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "listing", "forgetting"}
+MAY_KNOW["assessing"] = MODELS | {"testing", "rows", "bench", "report"}
+MAY_KNOW["__init__"] = MODELS | {"tables", "assessing"}
+MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessing", "evaluations"}
+MAY_KNOW["listing"] = MAY_KNOW["forgetting"] = MAY_KNOW["contributions"] = MAY_KNOW["commands"]
+MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "contributions"}
+MAY_KNOW["__main__"] |= {"listing", "forgetting"}
 MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables", "terminal"}
 """Which rooms a room may import besides itself; the command line stands above all."""
 FILES = sorted((ROOT / "invconv").rglob("*.py"))
