@@ -113,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     contributed.add_argument("rows", type=user_path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
     results(contributed)
+    submitted = command(
+        "check-submission", "contributions.check_submission", "verify submitted rows and weights"
+    )
+    submitted.add_argument("folder", type=user_path, help="rows as .csv, weights as CELL.npz")
+    submitted.add_argument("--root", type=user_path, help="where the data are")
     evaluate = command("evaluate", "commands.evaluate", "test bits per dimension of checkpoints")
     evaluate.add_argument("checkpoints", nargs="+", type=user_path, metavar="CHECKPOINT")
     evaluate.add_argument("--split", default="test", metavar="SPLIT", help="train, valid or test")

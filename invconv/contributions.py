@@ -1,4 +1,4 @@
-"""What the commands do with layers and rows of others: assess and import."""
+"""What the commands do with layers and rows of others: assess, check-submission and import."""
 
 import argparse
 import ast
@@ -44,6 +44,15 @@ def _shape(text: str) -> tuple[int, int, int]:
     """(C, H, W) of a text such as 4x3x2."""
     parts = text.replace("×", "x").split("x")
     return check_shape([int(part) if part.isdecimal() else part for part in parts])
+
+
+def check_submission(options: argparse.Namespace) -> int:
+    """Verifies rows that somebody submits, and the weights behind them."""
+    from invconv.tables.submission import check_submission
+
+    found = check_submission(options.folder, options.root, print)
+    print(f"{options.folder}: everything fits, weights verified: {len(found)}")
+    return 0
 
 
 def import_file(options: argparse.Namespace) -> int:
