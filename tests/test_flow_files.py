@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import invconv
-from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow, load
+from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow, load, saving
 from invconv.training import CheckpointError
 
 FLOWS = {
@@ -95,13 +95,34 @@ class Pair(LevelFlow):
 
 def test_flows_that_no_file_can_describe(tmp_path):
     for flow in (Mine("finc", (1, 4, 4), 1, 1, 4), Pair((1, 4, 4))):
-        with pytest.raises(TypeError, match=r"a class of your own: save its state_dict\(\)"):
+        name = type(flow).__name__
+        message = (
+            rf"a file cannot name the class {name}: declare it as class {name}\(\.\.\., kind="
+        )
+        with pytest.raises(TypeError, match=message):
             flow.save(tmp_path / "flow.pt")
     corner = torch.tensor(2.5)
     flow = MultiScaleFlow("finc", (1, 4, 4), 1, 1, 4, {"max_growth": corner})
     with pytest.raises(TypeError, match="conv_options of this flow is"):
         flow.save(tmp_path / "flow.pt")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_class_that_gives_itself_a_kind_can_be_saved(tmp_path):
+    before = dict(saving.FLOWS)
+
+    class Ours(MultiScaleFlow, kind="ours"):
+        """Inherits its constructor."""
+
+    try:
+        flow = changed(Ours("glow", (1, 4, 4), 1, 1, 4))
+        flow.save(tmp_path / "flow.pt")
+        again = load(tmp_path / "flow.pt")
+        assert type(again) is Ours
+        assert torch.equal(log_prob(again), log_prob(flow))
+    finally:
+        saving.FLOWS.clear()
+        saving.FLOWS.update(before)
 
 
 def test_files_that_hold_no_flow(tmp_path):

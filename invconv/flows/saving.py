@@ -30,8 +30,6 @@ FLOWS: "dict[str, type[LevelFlow]]" = {}
 
 def remember_arguments(cls: "type[LevelFlow]") -> None:
     """Let every flow of ``cls`` have ``arguments``, those of its constructor, as plain values."""
-    if "__init__" not in vars(cls):
-        return
     init: Callable[..., None] = cls.__init__
     signature = inspect.signature(init)
 
@@ -65,10 +63,10 @@ def build_flow(arguments: Options) -> "LevelFlow":
 def save_flow(flow: "LevelFlow", path: str | Path) -> None:
     """See `LevelFlow.save`."""
     if FLOWS.get(flow.kind) is not type(flow):
+        name = type(flow).__name__
         raise TypeError(
-            f"a file cannot name {type(flow).__name__}, a class of your own: save its "
-            f"state_dict(), and build the flow yourself (classes that can be named: "
-            f"{', '.join(sorted(one.__name__ for one in FLOWS.values()))})"
+            f"a file cannot name the class {name}: declare it as class {name}(..., "
+            f'kind="{name.lower()}"), or save its state_dict() and build the flow yourself'
         )
     for name, value in flow.arguments.items():
         if not is_plain(value):
@@ -84,7 +82,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> "LevelFlow":
     """Build the flow that `LevelFlow.save` or a training wrote to a file.
 
     Nothing in the file is executed: it holds tensors and plain values only, whose checksums are
-    compared. Convolutions of your own have to be registered before.
+    compared. Import your own convolutions, which register themselves, and flows before.
 
     Args:
         path: a file of `LevelFlow.save`, or a ``best.pt`` or ``last.pt`` of
