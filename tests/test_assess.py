@@ -173,6 +173,7 @@ class Pair(nn.Module):
         super().__init__()
         if shape[0] % 8:
             raise ValueError(f"channels must be divisible by 8, not {shape[0]}")
+        self.given = factor
         self.factor = nn.Parameter(torch.full((), factor))
 
     @classmethod
@@ -180,7 +181,7 @@ class Pair(nn.Module):
         return cls(shape, **options)
 
     def forward(self, x):
-        if self.factor.isnan():
+        if math.isnan(self.given):
             raise RuntimeError("factor must be a number")
         log_det = x[0].numel() * self.factor.abs().log()
         return x * self.factor, log_det.repeat(x.shape[0])
@@ -209,7 +210,10 @@ def test_a_class_that_is_at_hand(monkeypatch):
     assert (found.counted["stored"], found.counted["dependent_steps"]) == (1, 8)
     assert found.block is not None and found.untimed == ""
     assert found.block.parts["layer"].values["parameters"] > 0
-    assert "Pair(factor=3.0)" in str(found) and "noisy" in str(found)
+    assert str(found).startswith("test_assess:Pair(factor=3.0), ") and "noisy" in str(found)
+    assert found.uncounted == {}
+    glow = assess("glow", size=8, shapes=[(4, 2, 3)], quick=True)
+    assert glow.counted["dependent_steps"] == 1 and glow.uncounted == {}
     broken = assess(Pair, {"factor": math.nan}, channels=2, size=8, shapes=[(8, 2, 3)], quick=True)
     assert broken.failed == ["shapes", "log_det_dense"]
     assert "RuntimeError: factor must be a number" in broken.uncounted["free"]

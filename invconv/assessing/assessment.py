@@ -191,7 +191,8 @@ def _counted(target: Target, shape: Shape) -> tuple[Values, dict[str, str]]:
     count(("stored", "free"), lambda: count_parameters(layer, shape))
     count(("dependent_steps",), lambda: [_steps(own, shape)])
     stated = getattr(type(own), "dependent_steps", InvertibleConv.dependent_steps)
-    if stated is InvertibleConv.dependent_steps and target.conv == target.name:
+    ours = type(own).__module__.startswith("invconv.")
+    if stated is InvertibleConv.dependent_steps and not ours:
         reasons.setdefault("dependent_steps", "not stated: define dependent_steps(height, width)")
     count(("inverse_operations",), lambda: [count_inverse(layer, shape)])
     count(("log_det_operations",), lambda: [count_log_det(layer, shape)])

@@ -80,7 +80,7 @@ def find(layer: str | type[nn.Module], options: Mapping[str, Any] | None = None)
     Raises:
         TargetError: if there is no such class, or its module cannot be imported.
     """
-    name = layer if isinstance(layer, str) else layer.__qualname__
+    name = layer if isinstance(layer, str) else f"{layer.__module__}:{layer.__qualname__}"
     found = _class_of(layer) if isinstance(layer, str) else layer
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise TargetError(f"{name} is no class of layers, a subclass of torch.nn.Module: {found}")
