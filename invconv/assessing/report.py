@@ -101,7 +101,7 @@ def _is_timed(found: "Assessment") -> bool:
 def _timed(found: "Assessment", part: str, title: str) -> Line:
     assert found.block is not None
     values = found.block.parts[part].values
-    line: dict[str, object] = {"flow around": title}
+    line: dict[str, object] = {"flow": title}
     for name in ("ft", "st"):
         times = [values[f"{name}{end}_s"] for end in ("", "_q25", "_q75")]
         line[f"{name.upper()} ms"] = en.with_quartiles(*(1000 * float(t or 0) for t in times))
