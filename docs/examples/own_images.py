@@ -32,9 +32,10 @@ def main(folder: Path, out: Path) -> None:
     )
     torch.manual_seed(0)
     flow = MultiScaleFlow("finc", training.shape, levels=2, steps=2, width=32)
-    # Sixty steps show that everything works. For good samples take thousands, and a wider flow.
+    # Sixty steps show that everything works. For good samples take thousands, a wider flow, and
+    # checkpoints from which an interrupted training resumes: train(..., folder=out).
     options = TrainingOptions(steps=60, batch_size=32, evaluate_every=30)
-    train(flow, training, validation, options, folder=out)
+    train(flow, training, validation, options)
 
     print(f"{len(test)} test images, {evaluate(flow, test):.2f} bits per dimension")
     flow.save(out / "flow.pt")

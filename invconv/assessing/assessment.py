@@ -163,7 +163,7 @@ def _timed(
     if failed:
         return None, f"a layer is timed when it passes its checks, and {len(failed)} failed"
     if not timing.clock.allow_noisy and device.type == "cpu" and (busy := busy_machine()):
-        return None, busy
+        return None, f"{busy.partition(':')[0]}; stop them, or allow noisy times (--allow-noisy)"
     try:
         block = time_with_glow(timing, device)
     except Exception as error:  # of the layer, whatever it is
@@ -195,7 +195,9 @@ def _counted(target: Target, shape: Shape) -> tuple[Values, dict[str, str]]:
     stated = getattr(type(own), "dependent_steps", InvertibleConv.dependent_steps)
     ours = type(own).__module__.startswith("invconv.")
     if stated is InvertibleConv.dependent_steps and not ours:
-        reasons.setdefault("dependent_steps", "not stated: define dependent_steps(height, width)")
+        default = "not stated" if values["dependent_steps"] is None else "1 by default"
+        why = f"{default}; define dependent_steps(height, width) if pixels wait for others"
+        reasons.setdefault("dependent_steps", why)
     count(("inverse_operations",), lambda: [count_inverse(layer, shape)])
     count(("log_det_operations",), lambda: [count_log_det(layer, shape)])
     count(("round_trip_error",), lambda: [_round_trip(own, shape)])

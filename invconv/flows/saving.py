@@ -56,8 +56,8 @@ def _plain(value: object) -> object:
 
 def build_flow(arguments: Options) -> "LevelFlow":
     """A flow from plain values: ``kind``, a name in `FLOWS`, and its constructor's arguments."""
-    kept = dict(arguments)
-    return FLOWS[check_choice(kept.pop("kind"), FLOWS, "kind of flow")](**kept)
+    rest = dict(arguments)
+    return FLOWS[check_choice(rest.pop("kind"), FLOWS, "kind of flow")](**rest)
 
 
 def architecture(flow: "LevelFlow") -> dict[str, Any]:
