@@ -1,4 +1,4 @@
-"""python -m invconv doctor | list | collect | forget | report | import | evaluate | ..."""
+"""python -m invconv doctor | list | assess | collect | report | import | evaluate | ..."""
 
 import argparse
 import sys

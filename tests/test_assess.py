@@ -118,6 +118,8 @@ def test_a_layer_of_another_package_without_the_optional_extras(package):
     counted = found["counted"]["values"]
     # 12 channels: entries below the diagonal reach z, and none reaches log_det
     assert (counted["stored"], counted["free"]) == (144, 66)
+    # the inverse of the matrix, which takes two steps for each entry, and its product with images
+    assert counted["inverse_operations"] == 12**3 + 2 * 12**2 + 12**2 * 8**2
     assert counted["dependent_steps"] is None
     why = found["counted"]["reasons"]["dependent_steps"]
     assert why.startswith("not stated; define dependent_steps(height, width)")

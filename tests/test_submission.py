@@ -184,6 +184,18 @@ def test_a_claim_that_is_too_good_and_a_row_that_does_not_fit(folder, capsys):
     assert f"{cell}: its config is no configuration of table2" in reasons(folder)
 
 
+def test_a_configuration_looks_nothing_up(folder, monkeypatch):
+    monkeypatch.setenv("SECRET", "finc")
+    rows = pd.read_csv(folder / "table2.csv")
+    config = json.loads(rows["config"].iloc[0])
+    config["method"]["conv"] = "finc"
+    config["budget"]["training"]["schedule"] = "${oc.env:SECRET}"
+    cell = cell_id(rows["cell"].iloc[0].rpartition("-")[0], config)
+    change(folder, config=json.dumps(config), cell=cell)
+    weights_of(folder).rename(folder / f"{cell}.npz")
+    assert f"{cell}: its config holds ${{, by which" in reasons(folder)
+
+
 def test_without_the_data_the_round_trip_is_verified_on_random_images(folder, monkeypatch):
     def nowhere(**_):
         raise FileNotFoundError("there are no files")

@@ -168,6 +168,8 @@ def _tensor(name: str, array: object) -> Tensor:
 
 def _config(row: pd.Series, table: Table) -> Trained:
     """The row's configuration, with what it does not say at its default."""
+    if "${" in str(row["config"]):
+        raise RowsError("its config holds ${, by which OmegaConf would look up other values")
     asked: dict[str, Any] = {**json.loads(row["config"]), "runs": ".", "results": "."}
     try:
         config = table.typed(OmegaConf.create(asked))
