@@ -1,11 +1,10 @@
 """Fixtures for all tests."""
 
 import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+import forked
 import packaged
 import pytest
 import single_node
@@ -126,13 +125,7 @@ def reproduce(tmp_path):
     """Runs one of the reproductions as a sweep in the test's folder."""
 
     def run(script, *overrides):
-        return subprocess.run(
-            [sys.executable, str(ROOT / "reproductions" / script), "-m", *overrides],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return forked.run(ROOT / "reproductions" / script, "-m", *overrides, cwd=tmp_path)
 
     return run
 

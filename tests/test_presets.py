@@ -42,6 +42,7 @@ def test_every_table_has_a_tiny_and_a_default_preset(table):
     ("table", "preset", "cells"),
     [
         ("table2", "default", 2 * 10 + 2),  # of all methods one cell of times per data set
+        pytest.param("table2", "full", 2 * 10 + 2, marks=pytest.mark.slow),
         pytest.param("ranking", "ranked", 2 * 5 * 10, marks=pytest.mark.slow),
         pytest.param("coupling_free", "grid", 3 * 35, marks=pytest.mark.slow),
         ("coupling_free", "long", 6),

@@ -5,6 +5,7 @@ environment: so nothing heavy is imported before one of them launches.
 """
 
 import os
+import signal
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ class BasicLauncher(_Cells):
     def start(self, cells: "Mapping[str, Cell]") -> None:
         """Runs them."""
         self.task_function.warn_if_busy()
-        self.task_function.took = []
+        self.task_function.foresee()
         for cell in cells.values():
             where = ("hydra.sweep.dir", "hydra.sweep.subdir")
             result = run_job(self.task_function, cell.composed, *where, self.hydra_context)
@@ -149,9 +150,19 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
 
 
 class LocalLauncher(_Submitted):
-    """A few cells side by side, each a process of its own, where nothing is timed."""
+    """A few cells side by side, each a process of its own; what is timed is alone."""
 
     _EXECUTOR = "local"
+
+    def __call__(
+        self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
+    ) -> JobReturn:
+        """Runs one cell; SIGTERM ends it, which submitit's own handler ignores."""
+        from invconv.sweeps.ending import stopped_by_signals
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with stopped_by_signals():
+            return super().__call__(overrides, key, number, job, state)
 
 
 class SlurmLauncher(_Submitted):

@@ -112,3 +112,5 @@ class Preset:
     """What is swept where the command line says nothing, in Hydra's words."""
     minutes: float = 0
     """About how long it takes on two cores."""
+    launch: str = ""
+    """How the cells are started where the command line says nothing; "" is "basic"."""

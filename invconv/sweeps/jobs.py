@@ -1,10 +1,12 @@
 """Cells as jobs through submitit: on SLURM, or a few at a time on this machine."""
 
 import os
+import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import submitit
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from invconv.rows import Status
+from invconv.cores import cores
+from invconv.rows import Status, read_row
 from invconv.sweeps import cluster, states
 from invconv.sweeps.application import SweepError, Task, one_sentence
 from invconv.sweeps.cells import Cell
@@ -26,6 +29,8 @@ HELD = "PENDING (launch failed requeued held)"
 
 RELEASES = 3
 """So often a held job is tried again; a node where it cannot start may be broken."""
+PATIENCE_S = 20.0
+"""How long a local process that is told to end has for its checkpoint."""
 
 
 def unfinished(cells: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -69,7 +74,8 @@ class Jobs:
     def run_locally(self) -> None:
         """Runs each in a process of its own, ``launch.side_by_side`` at a time.
 
-        Cells that time something come last, and each is alone.
+        Cells that time something come first, and each is alone. The others share the cores. When
+        the sweep is stopped each writes its checkpoint and ends.
         """
         table, launch = self.task.application, self.launch
         if launch.detach:
@@ -77,22 +83,26 @@ class Jobs:
         executor = self._executor("local")
         timed = [cell for cell in self.cells.values() if table.times(cell.config)]
         others = [cell for cell in self.cells.values() if not table.times(cell.config)]
-        done = 0
-        for waiting, most in ((others, launch.side_by_side), (timed, 1)):
-            if waiting is timed:
-                self.task.warn_if_busy()
-            running = list[tuple[str, submitit.Job[object]]]()
-            while waiting or running:
-                over = [name for name, job in running if job.done()]
-                for name in over:
-                    done, state = done + 1, states.state(self.runs, name)
-                    print(f"[{done}/{len(self.cells)}] {name}: {state}", flush=True)
-                running = [one for one in running if one[0] not in over]
-                while waiting and len(running) < most:
-                    cell = waiting.pop(0)
-                    job = executor.submit(self.call, *cell.arguments)
-                    running.append((cell.name, job))
-                time.sleep(0.2)
+        if not self.cells:
+            return
+        self.task.warn_if_busy()
+        forecast, left = self.task.foresee(), dict(self.cells)
+        for cells, most in ((timed, 1), (others, launch.side_by_side)):
+            before = time.monotonic()
+            with closing(ended(executor, self.call, cells, most)) as names:
+                for name in names:
+                    cell, now = left.pop(name), time.monotonic()
+                    forecast.add(cells is timed, now - before)
+                    before = now
+                    place = f"[{len(self.cells) - len(left)}/{len(self.cells)}] {name}"
+                    still = forecast.left(self.task.kinds(left.values()))
+                    print(f"{place}: {self._became(cell)}{still}", flush=True)
+
+    def _became(self, cell: Cell) -> str:
+        """What an ok row says, otherwise the cell's state."""
+        state = states.state(self.runs, cell.name)
+        row = read_row(cell.folder / states.ROW) if state.status == Status.OK else None
+        return self.task.application.told(row) if row else str(state)
 
     def run_on_slurm(self) -> None:
         """Submits those that no earlier launch has, and waits for all unless ``launch.detach``.
@@ -169,6 +179,51 @@ class Jobs:
         executor = submitit.AutoExecutor(given.pop("submitit_folder"), cluster=kind, **first)
         executor.update_parameters(**given, **more)
         return executor
+
+
+@contextmanager
+def shared_cores(most: int) -> Iterator[None]:
+    """Each of ``most`` processes that start inside computes with its share of the cores."""
+    name = "OMP_NUM_THREADS"
+    if most == 1 or name in os.environ:
+        yield
+        return
+    os.environ[name] = str(max(1, cores() // most))
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def ended(
+    executor: submitit.AutoExecutor, call: Callable[..., object], cells: Iterable[Cell], most: int
+) -> Generator[str]:
+    """Run cells in processes of their own, ``most`` at a time; yields the name of each that ends.
+
+    If this process is told to end meanwhile, they end with their checkpoints.
+    """
+    waiting, running = deque(cells), dict[str, submitit.Job[object]]()
+    try:
+        with shared_cores(most):
+            while waiting or running:
+                for name in [name for name, job in running.items() if job.done()]:
+                    del running[name]
+                    yield name
+                while waiting and len(running) < most:
+                    cell = waiting.popleft()
+                    running[cell.name] = executor.submit(call, *cell.arguments)
+                time.sleep(0.2)
+    except (KeyboardInterrupt, GeneratorExit):
+        for job in running.values():
+            with suppress(ProcessLookupError):
+                os.kill(int(job.job_id), signal.SIGTERM)  # it passes the signal on
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and not all(job.done() for job in running.values()):
+            time.sleep(0.1)
+        for job in running.values():
+            if not job.done():
+                job.cancel()
+        raise
 
 
 def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""How far the training of a cell has come, read from its folder without torch."""
+"""How far a sweep and the training of a cell have come; read from folders, without torch."""
 
 import pickle
+import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,35 @@ from typing import Any
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TENSORS = frozenset({"torch._utils", "torch.serialization", "torch"})
 """The modules whose names a checkpoint's tensors are made of."""
+
+
+class Forecast:
+    """About how long a sweep still takes, told from what its cells took.
+
+    Cells are of two kinds, those that are timed and the others. Until one of each kind that is
+    left has ended, the answer is what is left of the ``minutes`` that the preset is said to take.
+    """
+
+    def __init__(self, minutes: float = 0) -> None:
+        self.end, self.took = time.monotonic() + 60 * minutes, dict[bool, list[float]]()
+
+    def add(self, timed: bool, seconds: float) -> None:
+        """Notes the seconds by which a cell that ended brought the sweep's end nearer."""
+        self.took.setdefault(timed, []).append(seconds)
+
+    def left(self, kinds: Collection[bool]) -> str:
+        """Return ", about 3 min left" for cells of these kinds, "" for none."""
+        if not kinds:
+            return ""
+        every = [seconds for each in self.took.values() for seconds in each]
+        seconds = 0.0
+        for kind in kinds:
+            known = self.took.get(kind, every)
+            seconds += sum(known) / max(1, len(known))
+        unseen = self.end - time.monotonic()
+        if not set(kinds) <= set(self.took) and unseen > 0:
+            seconds = unseen
+        return f", about {duration(seconds)} left"
 
 
 def reached(folder: Path) -> str:

@@ -17,12 +17,14 @@ from invconv.rows.columns import FLOW, Number, Ratio, Seconds
 from invconv.sweeps.config import QUICK, Preset
 from invconv.tables.table import Table
 from invconv.tables.table2_config import PARTS, Table2
-from invconv.tables.table2_page import EMBEDDED, PAPER, REFERENCE, TITLES, page, shown
+from invconv.tables.table2_page import EMBEDDED, PAPER, REFERENCE, TITLES, brief, page, shown
 from invconv.tables.trained import LABELS, TRAINED, describe_flow, draw_losses, facts, train_one
 from invconv.training import build_flow
 from invconv.training.distributed import current
 
 INITIAL_IMAGES = 16
+SMALL = ("digits", "photographs16")
+"""The data of the default sweep, by their names on the command line."""
 COMPARED = 4 * len(EMBEDDED)
 """Ratios of each method on the page: FT, ST, its paper's ST and a training step, per data."""
 
@@ -92,7 +94,13 @@ TABLE = Table(
     ),
     presets={
         # one seed and few steps: its bits per dimension rank nothing
-        "default": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
+        "default": Preset(
+            {"clock": {"processes": 3, "rounds": 10}, "progress": False},
+            SWEEP | {"dataset": ",".join(SMALL)},
+            minutes=8,
+            launch="local",
+        ),
+        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
         "tiny": Preset(
             {"pictures": False, "images": 10, "clock": QUICK},
             SWEEP,
@@ -106,6 +114,7 @@ TABLE = Table(
     times=lambda config: config.part == "time",
     shared=of_sweep,
     headline="bpd ft_s st_s timed_images",
+    brief=brief,
     after=draw_losses,
     page=page,
     plots=(

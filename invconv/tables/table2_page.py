@@ -126,7 +126,7 @@ def _timing_line(row: pd.Series) -> Line:
 def missing(rows: pd.DataFrame) -> list[str]:
     """Return the methods of the default sweep with rows of a data set, but no bpd or no times."""
     lines = []
-    for dataset in EMBEDDED:
+    for dataset in rows["dataset"].unique():
         own = rows[rows["dataset"] == dataset]
         for field, what in (("bpd", "bpd"), ("ft_s", "times")):
             names = set(own.loc[own[field].notna(), "method"])
@@ -160,10 +160,15 @@ def bits_grid(rows: pd.DataFrame) -> Grid:
     return Grid(lines)
 
 
+def brief(rows: pd.DataFrame) -> Grid:
+    """Return what the terminal shows at the end of a sweep."""
+    return brief_grid(in_order(rows), shown())
+
+
 def brief_grid(rows: pd.DataFrame, expected: Iterable[str]) -> Grid:
-    """Return the README's table: bpd beside the times of one block, a line for each method."""
+    """Return bpd beside the times of one block, a line for each method and data set."""
     lines: list[Line] = []
-    for dataset, name in product(EMBEDDED, expected):
+    for dataset, name in product(rows["dataset"].unique(), expected):
         own = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
         if own.empty:
             continue
