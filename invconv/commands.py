@@ -144,10 +144,12 @@ def report(options: argparse.Namespace) -> int:
 
 def _explorer(options: argparse.Namespace) -> int:
     from invconv.report.explorer import LibraryMissing, write_explorer
+    from invconv.tables.leaderboard import leaderboard
 
     frames = _frames(options.results)
+    board = leaderboard(frames)
     try:
-        path = write_explorer(tables().values(), frames, options.out, options.runs)
+        path = write_explorer(tables().values(), frames, options.out, options.runs, board)
     except LibraryMissing as error:
         print(error, file=sys.stderr)
         return 1

@@ -187,6 +187,13 @@ def narrow(trained: pd.DataFrame, times: pd.DataFrame) -> Iterator[Line]:
             }
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Return `answer`, of the rows of one preset."""
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = rows[rows["status"] == "ok"].assign(k=rows["k"].fillna(KERNEL))
+    return answer(rows[rows["part"] == "models"], rows[rows["part"] == "train"])
+
+
 def answer(times: pd.DataFrame, trained: pd.DataFrame) -> str:
     """Say in one sentence what sampling costs, and who needs the fewest bits."""
     if times.empty or "st_vs_glow" not in times:
