@@ -35,10 +35,8 @@ RGB_BATCH, RGB_SIZES = 100, tuple(f"rgb-{size}" for size in ("8x8", "8x16", *SIZ
 PANELS = {batch: (f"st_{batch}_s", SIZES) for batch in BATCHES} | {RGB_BATCH: ("st_s", RGB_SIZES)}
 """Batch → the published metric and the sizes."""
 INITIAL_IMAGES = 16
-OPEN, GRAY = {"markersize": 7, "markerfacecolor": "none"}, "#777777"
-"""The look of a published point, and its color in the legend."""
-ASIDE = 0.15
-"""How far right of its size a published point is."""
+OPEN, GRAY, ASIDE = {"markersize": 7, "markerfacecolor": "none"}, "#777777", 0.15
+"""The look of a published point, its color in the legend, how far right of its size it is."""
 
 
 @dataclass
@@ -252,7 +250,7 @@ TABLE = Table(
     page=page,
     finding=sentence(
         "Relative to Glow, sampling takes {} times as long with our inverses.",
-        f"st_[0-9]*_vs_{REFERENCE}",
+        "st_[0-9]*_vs_glow",
         called=lambda row: f"{bl.title(row['method'])} at {row['size']}",
     ),
     plots=(*PLOTS, AGAINST_BATCH),
