@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from invconv.tables.table import Table
-
-PACKAGES = (
-    "torch",
-    "cuda-bindings",
-    "hydra-core",
-    "submitit",
-    "pandas",
-    "matplotlib",
-    "scikit-learn",
-    "datasets",
-)
 
 
 def tables() -> "dict[str, Table]":
@@ -44,47 +32,6 @@ def _frames(results: Path) -> "dict[str, pd.DataFrame]":
             "data/, or measure first, as python reproductions/table1.py -m does"
         )
     return found
-
-
-def doctor(options: argparse.Namespace) -> int:
-    """Prints what this machine has; 1 if something that is required is missing."""
-    import torch
-
-    from invconv.bench.quiet import busy_machine
-    from invconv.rows.provenance import provenance, unknown_commit
-    from invconv.solvers import FORWARD_METHODS, METHODS
-    from invconv.solvers.compiled import instruction_sets
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for name, value in provenance(device).items():
-        print(f"{name:8} {value}")
-    if words := unknown_commit():
-        print(words)
-    for package in PACKAGES:
-        print(f"{package:14} {_version(package)}")
-    print("instruction sets", ", ".join(instruction_sets()) or "none")
-    if words := busy_machine():
-        print(words)
-    present = set()
-    tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
-    for title, methods in tables.items():
-        print(f"methods of {title}:")
-        for name, method in methods.items():
-            reason = method.missing(device)
-            if not reason:
-                present.add(name)
-            print(f"  {name:17} {f'MISSING: {reason}' if reason else method.summary}")
-    wanted = [name for name in options.require if name not in present]
-    for name in wanted:
-        print(f"required method {name!r} is not available", file=sys.stderr)
-    return 1 if wanted else 0
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "MISSING"
 
 
 def collect_rows(options: argparse.Namespace) -> int:
