@@ -40,7 +40,7 @@ class InvertibleConv(nn.Module, ABC):
     x and z are (B, C, H, W); log_det = log|det dz/dx| is (B,), on the device and in the dtype of
     x, but in float32 at least under autocast, where x may be half (`log_det_dtype`). The input is
     never changed, and `forward` changes no state. A subclass calls ``super().__init__(channels)``
-    and keeps its constraint in the parametrisation, so that no optimiser step can break
+    and keeps its constraint in the parametrization, so that no optimizer step can break
     invertibility.
 
     Attributes:
@@ -88,7 +88,7 @@ class InvertibleConv(nn.Module, ABC):
 
         Args:
             z: (B, C, H, W).
-            check: whether to look at values, which synchronises a device: ValueError if z is
+            check: whether to look at values, which synchronizes a device: ValueError if z is
                 not finite, `NumericalError` if the result is not an inverse.
         """
 
@@ -113,7 +113,7 @@ class InvertibleConv(nn.Module, ABC):
         check_inverse(x, z, lambda x: self.forward(x)[0], float64, type(self).__name__)
 
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation on one batch, called once before training."""
+        """Data-dependent initialization on one batch, called once before training."""
 
     def refresh(self) -> None:
         """Drops what eval mode keeps: for writes to GPU memory that torch does not see."""

@@ -120,5 +120,5 @@ def remove_partial(folder: Path) -> None:
 
 
 def brief(error: Exception) -> str:
-    """The first line of what an exception says, or else its name."""
+    """The first line of what an exception says, or its name where that is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -96,7 +96,7 @@ def check_count(value: int, name: str, least: int = 1) -> int:
 
 
 def check_finite(x: Tensor, name: str = "z") -> None:
-    """Raises ValueError if ``x`` holds NaN or infinity (synchronises a device)."""
+    """Raises ValueError if ``x`` holds NaN or infinity (synchronizes a device)."""
     bad = x.numel() - int(torch.isfinite(x).sum())
     if bad:
         raise ValueError(f"{name} holds {bad} of {x.numel()} values that are NaN or infinite")

@@ -1,4 +1,4 @@
-"""Weight-normalised convolutions with data-dependent initialisation."""
+"""Weight-normalized convolutions with data-dependent initialization."""
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,7 @@ class WeightNormConv2d(nn.Module):
         if y[:, 0].numel() < 2:
             raise ValueError(
                 "a deviation needs two values of each channel, and there is "
-                f"B·H·W = {y[:, 0].numel()}: initialise with more or larger images"
+                f"B·H·W = {y[:, 0].numel()}: initialize with more or larger images"
             )
         check_finite(y, "what the convolution makes of x")
         deviation, mean = torch.std_mean(y, dim=(0, 2, 3))
@@ -76,7 +76,7 @@ class WeightNormConv2d(nn.Module):
 
 
 class WeightNormUpsampling(WeightNormConv2d):
-    """A transposed 3×3 convolution with stride 2 that doubles H and W, normalised in the same way.
+    """A transposed 3×3 convolution with stride 2 that doubles H and W, normalized in the same way.
 
     Args:
         in_channels, out_channels: C_in and C_out.

@@ -31,8 +31,8 @@ from invconv.tables.table import Table
 CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
 """The point to which all axes belong."""
 AXES = {
-    "n": ("image size n", "k = 3, as initialised"),
-    "k": ("kernel size k", "n = 32, as initialised"),
+    "n": ("image size n", "k = 3, as initialized"),
+    "k": ("kernel size k", "n = 32, as initialized"),
     "s": ("weight scale", "n = 32, k = 3, N(0, scale) added to every parameter"),
 }
 SHOWN = (1e-8, 1e3)
@@ -45,7 +45,7 @@ MEASURES = {
     "float32_residual": "Residual in float32",
     "bfloat16_round_trip": "Round trip in bfloat16",
     "bfloat16_residual": "Residual in bfloat16",
-    "growth": "Growth of the inverse",
+    "growth": "Error amplification of the inverse",
 }
 EXACT = 1e-6
 

@@ -53,7 +53,7 @@ def page(rows: pd.DataFrame) -> Document:
 
 
 def finding(rows: pd.DataFrame) -> str:
-    """Say how many models lose their latents in float32, trained or else as initialized."""
+    """Say how many models lose their latents in float32, as trained or as initialized."""
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
     rows = rows[rows["status"] == "ok"].assign(variant=rows["variant"].fillna(""))
     trained, published = (rows[rows["part"] == part] for part in ("train", "published"))

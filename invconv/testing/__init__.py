@@ -55,7 +55,7 @@ def check_invertible_conv(
         device: where the layer runs; on a GPU switch TF32 off, or `float32_error` sees it.
         skip: name of a check → the reason why the layer is excused.
         perturb: the standard deviation of the noise that is added to every parameter first:
-            whatever an optimiser may do must leave the layer invertible.
+            whatever an optimizer may do must leave the layer invertible.
         compiler: the backend of `torch.compile`.
 
     Raises:

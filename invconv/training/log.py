@@ -10,7 +10,7 @@ COLUMNS = ("step", "train_bpd", "valid_bpd", "learning_rate", "grad_norm", "imag
 
 
 class TrainingLog:
-    """Appends lines to ``folder/log.csv``; lines behind the step that a run goes on from go.
+    """Append lines to ``folder/log.csv``, without those behind the step where a run resumes.
 
     Args:
         folder: the cell's; None for no log.

@@ -74,7 +74,7 @@ def synchronize() -> None:
 
 
 def function(index: int, source: str, options: Options, kernel: str) -> Any:
-    """A kernel of a specialisation, compiled and loaded on first use."""
+    """A kernel of a specialization, compiled and loaded on first use."""
     key = (index, source, options, kernel)
     found = _functions.get(key)
     if found is None:
