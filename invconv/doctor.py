@@ -36,8 +36,7 @@ def examine(options: argparse.Namespace) -> int:
     from invconv.solvers.compiled import instruction_sets
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    here = provenance(device)
-    machine = [(name, str(value)) for name, value in here.items()]
+    machine = [(name, str(value)) for name, value in provenance(device).items()]
     machine.append(("instruction sets", ", ".join(instruction_sets()) or "none"))
     print(aligned(machine, "machine:"))
     versions = {name: _version(name) for name in PACKAGES}
@@ -62,7 +61,7 @@ def _methods(device: "device") -> dict[str, str]:
     """Print the methods of both solvers; return why each is missing, "" where it is not."""
     from invconv.solvers import FORWARD_METHODS, METHODS
 
-    found = dict[str, str]()
+    missing = dict[str, str]()
     solvers = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
     for title, methods in solvers.items():
         reasons = {name: method.missing(device) for name, method in methods.items()}
@@ -71,8 +70,9 @@ def _methods(device: "device") -> dict[str, str]:
             for name, method in methods.items()
         ]
         print("\n" + aligned(lines, f"methods of {title}:"))
-        found |= {name: why for name, why in reasons.items() if not found.get(name) or not why}
-    return found
+        for name, why in reasons.items():
+            missing[name] = why and missing.get(name, why)
+    return missing
 
 
 def _version(package: str) -> str:

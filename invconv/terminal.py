@@ -26,14 +26,14 @@ def aligned(lines: Sequence[Sequence[str]], title: str = "") -> str:
     """
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     sizes = [max(map(len, column)) for column in zip(*lines, strict=True)][:-1]
-    found = [title] if title else []
+    printed = [title] if title else []
     for *cells, last in lines:
         head = "  " + "".join(f"{cell:{size}}  " for cell, size in zip(cells, sizes, strict=True))
         room = max(20, width - len(head))
         wrapped = textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False)
         text = "\n".join(wrapped) or ""
-        found.append((head + text.replace("\n", "\n" + " " * len(head))).rstrip())
-    return "\n".join(found)
+        printed.append((head + text.replace("\n", "\n" + " " * len(head))).rstrip())
+    return "\n".join(printed)
 
 
 @contextmanager

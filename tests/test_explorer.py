@@ -225,20 +225,17 @@ def test_a_linked_view_is_restored(chromium, tab, path):
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_a_damaged_link_shows_what_it_can(tab):
+    for address in (
         "#table=nowhere&row=1",
         "#table=table2&machine=none&sort=none:asc&columns=none&figure=none&page=99&row=none",
         "#table=table2&where=%7B&preset=",
         "#data=none&sort=:",
-    ],
-)
-def test_a_damaged_link_shows_what_it_can(chromium, path, address):
-    tab, wrong = open_page(chromium, path, address=address)
-    assert tab.locator("main").inner_text()
-    tab.close()
-    assert wrong == []
+    ):
+        tab.evaluate("hash => { location.hash = hash; }", address)
+        place = "#view" if "table2" in address else "#home"
+        tab.wait_for_selector(f"{place}:not([hidden])", state="attached")
+        assert tab.locator(place).inner_text()
 
 
 def test_rows_are_copied_as_they_are_shown(tab, rows):

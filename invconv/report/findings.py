@@ -21,21 +21,23 @@ def latest(rows: pd.DataFrame, study: str = "") -> pd.DataFrame:
     """
     if rows.empty:
         return rows
-    kept = newest(rows)
-    presets = kept["preset"].fillna("") if "preset" in kept else pd.Series("", kept.index)
-    places = pd.DataFrame({"machine": kept["machine"], "preset": presets, "date": kept["date"]})
-    places["ours"] = bl.labels(kept) == ""
-    places["cell"] = block_of(kept["cell"]).where(kept["status"] == "ok")
-    every = places.groupby("preset")["cell"].agg(lambda cells: set(cells.dropna()))
+    current = newest(rows)
+    presets = current["preset"].fillna("") if "preset" in current else pd.Series("", current.index)
+    places = pd.DataFrame(
+        {"machine": current["machine"], "preset": presets, "date": current["date"]}
+    )
+    places["ours"] = bl.labels(current) == ""
+    places["cell"] = block_of(current["cell"]).where(current["status"] == "ok")
+    cells_of = places.groupby("preset")["cell"].agg(lambda cells: set(cells.dropna()))
 
-    def rank(group: pd.DataFrame) -> tuple[object, ...]:
+    def rank(group: pd.DataFrame) -> tuple[bool, bool, bool, int, str]:
         first, cells = group.iloc[0], set(group["cell"].dropna())
-        complete = cells == every[first["preset"]]
-        return first["preset"] == study, first["ours"], complete, len(cells), group["date"].max()
+        complete = cells == cells_of[first["preset"]]
+        measured = 0 if complete else len(cells)
+        return first["preset"] == study, first["ours"], complete, measured, group["date"].max()
 
     groups = [group for _, group in places.groupby(["machine", "preset"])]
-    complete = [rank(group) for group in groups]
-    return kept.loc[groups[complete.index(max(complete))].index]
+    return current.loc[max(groups, key=rank).index]
 
 
 def extremes(rows: pd.DataFrame, ratios: Iterable[str], called: bl.Called) -> str:
@@ -47,13 +49,13 @@ def extremes(rows: pd.DataFrame, ratios: Iterable[str], called: bl.Called) -> st
         ratios: patterns of columns, such as "st_*_vs_glow".
     """
     names = [str(name) for name in rows if any(fnmatchcase(str(name), one) for one in ratios)]
-    found = [
+    named_ratios = [
         (float(row[name]), called(row))
         for _, row in rows.iterrows()
         for name in names
         if bl.sampling_ratio(row, name).sources
     ]
-    return span(found)
+    return span(named_ratios)
 
 
 def span(named: Iterable[tuple[float, str]], form: en.Form = lambda x: en.number(x, 2)) -> str:
@@ -63,17 +65,18 @@ def span(named: Iterable[tuple[float, str]], form: en.Form = lambda x: en.number
     >>> span([(2.41, "CInC"), (0.931, "FInC")])
     '0.93 (FInC) to 2.4 (CInC)'
     """
-    if not (found := sorted(named)):
+    if not (ordered := sorted(named)):
         return ""
-    return " to ".join(dict.fromkeys(f"{form(x)} ({who})" for x, who in (found[0], found[-1])))
+    ends = [f"{form(value)} ({name})" for value, name in (ordered[0], ordered[-1])]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def sentence(text: str, *ratios: str, called: bl.Called) -> Finding:
     """Return a `Finding` that fills each {} of ``text`` with the `extremes` of one pattern."""
 
     def finding(rows: pd.DataFrame) -> str:
-        found = [extremes(rows, [pattern], called) for pattern in ratios]
-        return text.format(*found) if all(found) else ""
+        spans = [extremes(rows, [pattern], called) for pattern in ratios]
+        return text.format(*spans) if all(spans) else ""
 
     return finding
 

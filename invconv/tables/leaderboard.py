@@ -43,37 +43,37 @@ def leaderboard(frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
     trained = latest(frames["table2"])
     studies = _studies(frames["ranking"])
     for data in dict.fromkeys([*times["dataset"], *studies]):
-        own = times[times["dataset"] == data]
+        timed = times[times["dataset"] == data]
         if data in studies:
-            bits, said = _ranked(studies[data])
+            bits, bits_origin = _ranked(studies[data])
         else:
-            bits, said = _single(trained[trained["dataset"] == data])
-        names = {*own["method"], *bits}
+            bits, bits_origin = _single(trained[trained["dataset"] == data])
+        names = {*timed["method"], *bits}
         for name in [*(n for n in methods() if n in names), *sorted(names - {*methods()})]:
-            row = bl.only(own, method=name)
-            found = {} if row is None else row.reindex(NAMES).dropna().to_dict()
+            row = bl.only(timed, method=name)
+            values = {} if row is None else row.reindex(NAMES).dropna().to_dict()
             lines.append(
-                found | bits.get(name, {}) | {"data": data_title(data), "method": bl.title(name)}
+                values | bits.get(name, {}) | {"data": data_title(data), "method": bl.title(name)}
             )
-        notes[data_title(data)] = " ".join(filter(None, [_origin(own), said]))
-    found = grid(pd.DataFrame(lines, columns=NAMES), NAMES, SHAPE)
+        notes[data_title(data)] = " ".join(filter(None, [_origin(timed), bits_origin]))
+    cells = grid(pd.DataFrame(lines, columns=NAMES), NAMES, SHAPE)
     columns = [
         {**one, "title": TITLES.get(name, name)}
-        for one, name in zip(found["columns"], NAMES, strict=True)
+        for one, name in zip(cells["columns"], NAMES, strict=True)
     ]
-    return {"columns": columns, "values": found["values"], "notes": notes}
+    return {"columns": columns, "values": cells["values"], "notes": notes}
 
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of timing cells; without the sampling times that are of no samples."""
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "ft_s", "dataset", "method"])))
-    found = rows[table2_page.is_timing(rows) & (rows["status"] == "ok")].copy()
-    if "samples_not_finite" in found:
-        sampling = [name for name in found if str(name).startswith("st")]
-        found.loc[found["samples_not_finite"] > 0, sampling] = float("nan")
-    ratios = [name for name in found if str(name).endswith("_vs_glow") and "published" not in name]
-    found.loc[found["method"] == table2_page.REFERENCE, ratios] = 1.0
-    return found
+    timed = rows[table2_page.is_timing(rows) & (rows["status"] == "ok")].copy()
+    if "samples_not_finite" in timed:
+        sampling = [name for name in timed if str(name).startswith("st")]
+        timed.loc[timed["samples_not_finite"] > 0, sampling] = float("nan")
+    ratios = [name for name in timed if str(name).endswith("_vs_glow") and "published" not in name]
+    timed.loc[timed["method"] == table2_page.REFERENCE, ratios] = 1.0
+    return timed
 
 
 def _origin(rows: pd.DataFrame) -> str:
@@ -98,9 +98,9 @@ def _ranked(group: pd.DataFrame) -> tuple[dict[str, dict[str, object]], str]:
     table = ranking_page.of_seeds(group)
     bits: dict[str, dict[str, object]] = {n: {"bpd": mean} for n, mean in table.mean().items()}
     if ranking_page.CONTROL in table and min(table.dropna().shape) > 1:
-        for name, found in Comparison(table, ranking_page.CONTROL).to_control.items():
-            low, high = found.mean - found.reach, found.mean + found.reach
-            bits[name] |= {BITS: found.mean, f"{BITS}_low": low, f"{BITS}_high": high}
+        for name, difference in Comparison(table, ranking_page.CONTROL).to_control.items():
+            low, high = difference.mean - difference.reach, difference.mean + difference.reach
+            bits[name] |= {BITS: difference.mean, f"{BITS}_low": low, f"{BITS}_high": high}
     steps = budget(group.iloc[0])["training"]
     return bits, f"Bits per dimension: the ranking, {len(table)} seeds, {steps:,} steps."
 
@@ -110,7 +110,7 @@ def _single(rows: pd.DataFrame) -> tuple[dict[str, dict[str, object]], str]:
     rows = rows[(rows["status"] == "ok") & rows["bpd"].notna()] if "bpd" in rows else rows[:0]
     if rows.empty:
         return {}, ""
-    found = {row["method"]: {"bpd": row["bpd"]} for _, row in rows.iterrows()}
+    bits = {row["method"]: {"bpd": row["bpd"]} for _, row in rows.iterrows()}
     steps, seeds = budget(rows.iloc[0])["training"], rows["seed"].nunique()
-    many = f"{seeds} seed{'s' if seeds > 1 else ''}, {steps:,} steps"
-    return found, f"These bits per dimension are not comparable: {many}."
+    budget_words = f"{seeds} seed{'s' if seeds > 1 else ''}, {steps:,} steps"
+    return bits, f"These bits per dimension are not comparable: {budget_words}."

@@ -13,14 +13,14 @@ const orderIn = (grid, text) => text.split(",").filter(Boolean).flatMap((part) =
 
 // What differs from how a table is shown at first.
 function address() {
-  const found = new URLSearchParams();
-  const note = (name, value, usual) => value !== usual && found.set(name, value);
+  const parameters = new URLSearchParams();
+  const note = (name, value, usual) => value !== usual && parameters.set(name, value);
   if (!table) {
     note("data", choice("data"), byId("data").options[0]?.value ?? "");
     note("sort", standings ? orderOf(ranked, standings) : "st_s:asc", "st_s:asc");
-    return found.toString();
+    return parameters.toString();
   }
-  found.set("table", table.name);
+  parameters.set("table", table.name);
   for (const id of CONTROLS) note(id, choice(id), usual(id));
   const titles = table.figures.map((figure) => figure.title);
   note("figure", titles[choice("figure")], titles[0]);
@@ -33,7 +33,7 @@ function address() {
   note("where", conditions.criteria?.length ? JSON.stringify(conditions) : "", "");
   note("page", String(shown.page() + 1), "1");
   note("row", opened === null ? "" : keyOf(opened), "");
-  return found.toString();
+  return parameters.toString();
 }
 
 // Another table is a step back in the browser; what is changed of a view is none.

@@ -24,9 +24,9 @@ function texts(grid, i, line) {
 function display(grid, i, line) {
   const [value, interval] = texts(grid, i, line).map(escaped);
   if (!interval) return value;
-  const one = grid.columns[i].name.includes("_vs_") ? 1 : 0; // what a ratio, a difference is of equals
+  const equal = grid.columns[i].name.includes("minus") ? 0 : 1; // a difference, or a ratio
   const [low, high] = grid.ends[i].map((end) => line[end]);
-  const side = high < one ? "below" : low > one ? "above" : "";
+  const side = high < equal ? "below" : low > equal ? "above" : "";
   return `<span class="${side}">${value}</span> <small>${interval}</small>`;
 }
 
@@ -106,13 +106,13 @@ async function toClipboard(text) {
 
 // Buttons that copy what a table shows: its visible columns, and the rows that pass the filters.
 function copyBar(grid, drawn) {
-  const said = make("output");
+  const status = make("output");
   const buttons = Object.entries(COPIES).map(([name, form]) => make("button", { type: "button",
     textContent: name, async onclick() {
       const columns = drawn.columns(":visible").indexes().toArray();
       const lines = drawn.rows({ search: "applied", order: "applied" }).data().toArray();
       await toClipboard(`${form(grid, columns, lines).join("\n")}\n`);
-      said.textContent = `${lines.length} rows copied as ${name}`;
+      status.textContent = `${lines.length} rows copied as ${name}`;
     } }));
-  return make("div", { className: "bar copy" }, make("span", { textContent: "Copy as" }), ...buttons, said);
+  return make("div", { className: "bar copy" }, make("span", { textContent: "Copy as" }), ...buttons, status);
 }

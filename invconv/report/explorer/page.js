@@ -84,8 +84,8 @@ function openTable(asked) {
 
 function drawRows(asked) {
   shown?.destroy();
-  picked = asked.has("columns");
   const wanted = (asked.get("columns") ?? "").split(",");
+  picked = table.columns.some((c) => wanted.includes(c.name));
   shown = drawGrid(byId("rows"), table, {
     pageLength: 50,
     lengthMenu: [25, 50, 200, 1000],

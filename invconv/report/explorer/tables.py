@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TypedDict
 
 import pandas as pd
 
@@ -62,6 +63,13 @@ class Shown:
         return self.made_by or f"python reproductions/{self.name}.py -m"
 
 
+class Cells(TypedDict):
+    """Columns with their look, and a list of values for each."""
+
+    columns: list[dict[str, object]]
+    values: list[list[Value]]
+
+
 def table_data(
     table: Shown, rows: pd.DataFrame, pictures: Pictures | None = None
 ) -> dict[str, object]:
@@ -92,8 +100,8 @@ def table_data(
     }
 
 
-def grid(rows: pd.DataFrame, names: Sequence[str], table: Shown) -> dict[str, object]:
-    """Some columns of some rows, as `grid.js` takes them."""
+def grid(rows: pd.DataFrame, names: Sequence[str], table: Shown) -> Cells:
+    """Return some columns of some rows, as `grid.js` takes them."""
     times = [name for name in names if isinstance(column_of(name, table.columns), Seconds)]
     median = rows[times].astype(float).stack().median()
     front = _patterns(table)
