@@ -137,6 +137,7 @@ TABLE = Table(
         Number("n k channels batch rounds iterations"),
         Name("solver"),
     ),
+    headline="k time_s residual solver",
     page=page,
     finding=finding,
     made_by="pytest --benchmark-only --benchmark-json=runs/benchmark.json",

@@ -180,6 +180,7 @@ TABLE = Table(
         ),
         "tiny": Preset({"images": 2, "clock": QUICK}),
     },
+    headline="once_s again_s aa",
     page=page,
     finding=finding,
     order=9,

@@ -246,7 +246,7 @@ TABLE = Table(
         ),
         "paper": Preset({"width": WIDTH, "clock": {"rounds": 6}}, SWEEP),
     },
-    headline="parameters",
+    headline="st_[0-9]_s st_[0-9][0-9]_s st_[0-9][0-9][0-9]_s",
     page=page,
     finding=sentence(
         "Relative to Glow, sampling takes {} times as long with our inverses.",

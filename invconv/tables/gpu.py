@@ -111,6 +111,7 @@ TABLE = Table(
         Truth("tf32_block cudnn_benchmark"),
         *FLOW,
     ),
+    headline="kind n batch inverse_s torch_forward_s inverse_vs_torch_forward ft_s st_s",
     page=page,
     finding=sentence(
         "On a GPU our inverse of a layer takes {} times as long as torch's fastest forward pass.",

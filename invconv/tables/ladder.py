@@ -135,6 +135,7 @@ TABLE = Table(
             {"kernels": [2, 3], "channels": 4, "n": 5, "batch": 3, "clock": QUICK},
         ),
     },
+    headline="release_s ours_s release_vs_ours",
     page=page,
     finding=sentence(
         "Our inverse of a FInC layer is {} times faster than the released loop.",

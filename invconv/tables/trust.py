@@ -73,6 +73,7 @@ TABLE = Table(
         Name("tested_commit"),
         Sentence("found_by what guard"),
     ),
+    headline="passed failed skipped cases suite_s covered_lines lines found_by what guard",
     page=page,
     finding=finding,
     made_by="make test-full",
