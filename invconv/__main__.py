@@ -13,7 +13,7 @@ RESULTS, RUNS = Path("results"), Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     with terminal():
         options = _parser().parse_args(arguments)
         module, _, name = options.action.rpartition(".")

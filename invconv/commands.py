@@ -35,7 +35,7 @@ def _frames(results: Path) -> "dict[str, pd.DataFrame]":
 
 
 def collect_rows(options: argparse.Namespace) -> int:
-    """Merges the rows below a folder and writes their pages."""
+    """Merge the rows below a folder and write their pages."""
     from invconv.rows import collect, read_rows
 
     if not options.runs.is_dir():
@@ -57,7 +57,7 @@ def collect_rows(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Writes the pages, the explorer, or the page of benchmarks."""
+    """Write the pages, the explorer, or the page of benchmarks."""
     from invconv.report.document import FORMATS
     from invconv.tables import others
     from invconv.tables.readme import write_readme
@@ -120,7 +120,7 @@ def _from_benchmark(options: argparse.Namespace) -> int:
 
 
 def import_file(options: argparse.Namespace) -> int:
-    """Adds rows that somebody else measured."""
+    """Add rows that somebody else measured."""
     from invconv.tables.importing import import_rows
 
     try:
@@ -133,7 +133,7 @@ def import_file(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Prints the test bits per dimension of checkpoints."""
+    """Print the test bits per dimension of checkpoints."""
     import torch
 
     from invconv import assessments
@@ -165,14 +165,14 @@ def bench_gpu(options: argparse.Namespace) -> int:
 
 
 def bench_cuda_resources(options: argparse.Namespace) -> int:
-    """Writes what the CUDA kernels take of a chip."""
+    """Write what the CUDA kernels take of a chip."""
     from invconv.tables.cuda_resources import write
 
     return write(options.results)
 
 
 def fetch_data(options: argparse.Namespace) -> int:
-    """Downloads a data set."""
+    """Download a data set."""
     from invconv.data import fetch
 
     try:

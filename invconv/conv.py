@@ -116,7 +116,7 @@ class InvertibleConv(nn.Module, ABC):
         """Data-dependent initialization on one batch, called once before training."""
 
     def refresh(self) -> None:
-        """Drops what eval mode keeps: for writes to GPU memory that torch does not see."""
+        """Drop what eval mode keeps: for writes to GPU memory that torch does not see."""
         for one in caches(self):
             one.clear()
 
@@ -134,7 +134,7 @@ class InvertibleConv(nn.Module, ABC):
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Builds the layer for images of ``shape`` = (C, H, W).
+        """Build the layer for images of ``shape`` = (C, H, W).
 
         Raises TypeError for an option that the layer does not have, listing its own.
         """
@@ -152,7 +152,7 @@ class InvertibleConv(nn.Module, ABC):
         return options
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raises unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
+        """Raise unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
         check_images(x, self.channels, name)
         own = next(self.parameters(), x)
         if own.dtype != x.dtype and not is_autocast(x.device):
@@ -234,7 +234,7 @@ def layer_class(name: str) -> type[InvertibleConv]:
 
 
 def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
-    """Builds the layer ``name`` for images of ``shape`` = (C, H, W).
+    """Build the layer ``name`` for images of ``shape`` = (C, H, W).
 
     Raises:
         ImportError: if another package has the layer and cannot be imported.

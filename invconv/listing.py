@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Prints the cells below a folder, or the layers, methods, data sets and tables."""
+    """Print the cells below a folder, or the layers, methods, data sets and tables."""
     from invconv.tables.outline import outlines
 
     if options.sweeps:

@@ -57,7 +57,7 @@ def allowed_residual(dtype: torch.dtype) -> float:
 def check_inverse(
     x: Tensor, z: Tensor, forward: Map, float64: Callable[[], tuple[Map, Map]], layer: str = ""
 ) -> None:
-    """Raises unless x is finite and f(x) is z in every image, up to rounding in the dtype of x.
+    """Raise unless x is finite and f(x) is z in every image, up to rounding in the dtype of x.
 
     Args:
         x: the inverse of z.

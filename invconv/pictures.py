@@ -28,7 +28,7 @@ NARROWEST = 560
 
 
 def write_pictures(flow: LevelFlow, images: Tensor, folder: Path, seed: int = 0) -> list[Path]:
-    """Writes samples.png, reconstructions.png and interpolations.png into ``folder``.
+    """Write samples.png, reconstructions.png and interpolations.png into ``folder``.
 
     The pixel values 0 … bins − 1 are shown over the full range from black to white, in gray
     where there is one channel, every pixel as a square. The same flow, images and seed give the

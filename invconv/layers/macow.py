@@ -131,7 +131,7 @@ class MaCow(InvertibleConv):
         return z, log_det.to(dtype)
 
     def initialize(self, x: Tensor) -> None:
-        """Initializes each masked convolution on what reaches it."""
+        """Initialize each masked convolution on what reaches it."""
         self.check_input(x)
         for conv in self.convs:
             conv.initialize(x)  # type: ignore[operator]

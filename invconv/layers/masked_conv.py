@@ -158,7 +158,7 @@ class RowWeights(NamedTuple):
 def solve_rows(
     z: Tensor, weights: RowWeights, downwards: bool, with_log_det: bool
 ) -> tuple[Tensor, Tensor]:
-    """Finds x row by row, each in six operations on buffers made once; no gradients.
+    """Find x row by row, each in six operations on buffers made once; no gradients.
 
     Everything is laid out with rows outermost and channels innermost. A row's ``state`` starts
     as z − b_μ and −b_h − 2; the network's output is subtracted and leaves t = z − μ and −(h + 2),

@@ -51,7 +51,7 @@ class WeightNormConv2d(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, std: float = 1.0) -> None:
-        """Sets g and the bias so that every output channel for ``x`` has mean 0 and this ``std``.
+        """Set g and the bias so that every output channel for ``x`` has mean 0 and this ``std``.
 
         Does nothing if it was called before; the flag is part of the state_dict.
 

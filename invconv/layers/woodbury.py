@@ -34,7 +34,7 @@ class _LowRankConv(InvertibleConv):
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Builds the layer for images of ``shape`` = (C, H, W), and for no other."""
+        """Build the layer for images of ``shape`` = (C, H, W), and for no other."""
         return cls(shape, **cls.known_options(options))
 
     @abstractmethod

@@ -148,7 +148,7 @@ def run_method(
     method: str,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Runs a resolved method, outside autocast and without gradients."""
+    """Run a resolved method, outside autocast and without gradients."""
     run = (METHODS if inverse else FORWARD_METHODS)[method].run
     if not is_autocast(x.device):
         return run(x, weight, problem, out)

@@ -57,7 +57,7 @@ def parse_problem(
     upper: bool,
     name: str,
 ) -> Problem:
-    """Checks shapes, dtypes and devices, and returns the `Problem`.
+    """Check shapes, dtypes and devices, and return the `Problem`.
 
     Args:
         x: the tensor that the operation is applied to, (B, C, H, W); ``name`` is what the

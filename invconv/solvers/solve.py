@@ -81,7 +81,7 @@ def solve_triangular_conv2d(
     out: Tensor | None = None,
     check: bool = False,
 ) -> Tensor:
-    """Finds x with ``triangular_conv2d(x, weight, ...) == z``.
+    """Find x with ``triangular_conv2d(x, weight, ...) == z``.
 
     Pixels on one wavefront t = slope·row + column, slope = kw − anchor column, are independent,
     so that slope·(H−1) + W dependent steps suffice: 2n−1 for a corner anchor (FInC,

@@ -81,7 +81,7 @@ class Application:
         return ", ".join(map(" ".join, zip(shown, forms, strict=True))) or "ok"
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
-        """Writes the page of all rows into ``results``."""
+        """Write the page of all rows into ``results``."""
         raise NotImplementedError
 
     def typed(self, composed: DictConfig) -> Sweep:
@@ -123,7 +123,7 @@ class Task:
         self.took: list[float] | None = None  # of cells that run one after the other, seconds
 
     def check(self, config: DictConfig, jobs: bool) -> None:
-        """Raises SweepError for what no cell could be measured with, see `checks.check_start`."""
+        """Raise SweepError for what no cell could be measured with, see `checks.check_start`."""
         with one_sentence(self.application.name):
             checks.check_start(self.application.name, config.runs, config.results, jobs)
 
@@ -150,7 +150,7 @@ class Task:
         return cells
 
     def __call__(self, composed: DictConfig) -> None:
-        """Runs one cell; of several processes that torchrun started, all together."""
+        """Run one cell; of several processes that torchrun started, all together."""
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             raise SweepError(f"{self.application.name}: hydra.mode=RUN collects no row: omit it")
         config = self.application.typed(composed)

@@ -38,7 +38,7 @@ class Table(Application, Shown):
     def write_page(
         self, rows: pd.DataFrame, results: Path, formats: Iterable[str] = FORMATS
     ) -> Path:
-        """Writes ``results/<name>.md`` and its pictures, and returns the page's path."""
+        """Write ``results/<name>.md`` and its pictures, and return the page's path."""
         return self.page(rows).write(results, tuple(formats))
 
     def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:

@@ -39,7 +39,7 @@ def check_invertible_conv(
     perturb: float = 0.1,
     compiler: str = "inductor",
 ) -> None:
-    """Runs every check of the contract (`invconv.conv.InvertibleConv`) on a layer.
+    """Run every check of the contract (`invconv.conv.InvertibleConv`) on a layer.
 
     The layer is any `nn.Module` with ``forward(x) -> (z, log_det)`` and ``inverse(z) -> x``;
     `exact`, `constant_log_det`, `initialize` and what else the contract leaves open is believed,

@@ -113,7 +113,7 @@ def check_weights(module: nn.Module, weights: Mapping[str, object], origin: str)
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError if what an optimizer keeps of a parameter has another shape than it."""
+    """Raise ValueError if what an optimizer keeps of a parameter has another shape than it."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if name != "step" and value.shape != parameter.shape:

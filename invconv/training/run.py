@@ -174,7 +174,7 @@ class Run:
         return bpd
 
     def checkpoint(self) -> None:
-        """Writes all that `start` needs to go on exactly here."""
+        """Write all that `start` needs to go on exactly here."""
         state = {
             "flow": self.flow.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -69,7 +69,7 @@ def stream(index: int) -> int:
 
 
 def synchronize() -> None:
-    """Waits for the current device."""
+    """Wait for the current device."""
     _check(_driver().cuCtxSynchronize())
 
 
