@@ -99,7 +99,7 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(tmp_path):
 
 
 def test_moving_average(tmp_path):
-    """The averaged weights are the ones that are validated, kept and gone on from."""
+    """The averaged weights are the ones that are validated, stored and resumed."""
     options = replace(OPTIONS, ema=0.5)
     plain, whole, half = make_flow(), make_flow(), make_flow()
     run(plain, OPTIONS)
@@ -209,7 +209,7 @@ def test_tensorboard(tmp_path):
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     recipe = {"flow": {"width": 4}, "data": "digits"}
     run(make_flow(), folder=tmp_path, recipe=recipe)
-    with pytest.raises(CheckpointError, match="seed is 0 there, 1 here; remove it to start anew"):
+    with pytest.raises(CheckpointError, match="seed is 0 there, 1 here; delete it to start over"):
         run(make_flow(), folder=tmp_path, recipe=recipe, seed=1)
     with pytest.raises(CheckpointError, match=r"flow\.width is 4 there, 8 here"):
         run(make_flow(), folder=tmp_path, recipe={"flow": {"width": 8}, "data": "digits"})

@@ -71,14 +71,14 @@ class _Cells(Launcher):
 
     @abstractmethod
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Starts the cells, by name."""
+        """Start the cells, by name."""
 
 
 class BasicLauncher(_Cells):
     """Runs every cell in this process, one after the other: the only right place to time."""
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Runs them."""
+        """Run them."""
         self.task_function.warn_if_busy()
         self.task_function.foresee()
         for cell in cells.values():
@@ -93,10 +93,10 @@ class ListLauncher(_Cells):
     records = here = False
 
     def __init__(self, **_: object) -> None:
-        """Takes SLURM's options, too: a command line can be listed as it is."""
+        """Take SLURM's options, too: a command line can be listed as it is."""
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Prints them."""
+        """Print them."""
         from invconv.sweeps import states
 
         task, runs = self.task_function, next(iter(cells.values())).folder.parent
@@ -111,7 +111,7 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
     def __call__(
         self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
     ) -> JobReturn:
-        """Runs one cell, in its job, with the job's cores."""
+        """Run one cell, in its job, with the job's cores."""
         import torch
 
         from invconv.sweeps import jobs
@@ -136,7 +136,7 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         return DelayedSubmission(self, *arguments)
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Starts those that are not done and waits, unless ``launch.detach``."""
+        """Start those that are not done and wait, unless ``launch.detach``."""
         from invconv.sweeps import jobs
 
         self.folders = {cell.number: cell.folder for cell in cells.values()}

@@ -1,4 +1,4 @@
-"""What stands in a table: texts, and where each number comes from."""
+"""What a table holds: texts, and where each number comes from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

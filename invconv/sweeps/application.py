@@ -90,7 +90,7 @@ class Application:
         return ", ".join(row.parts) or self.summary(row.values)
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
-        """Writes the page of all rows into ``results``."""
+        """Write the page of all rows into ``results``."""
         raise NotImplementedError
 
     def typed(self, composed: DictConfig) -> Sweep:
@@ -132,7 +132,7 @@ class Task:
         self.forecast: Forecast | None = None  # where this process sees every cell end
 
     def check(self, config: DictConfig, jobs: bool) -> None:
-        """Raises SweepError for what no cell could be measured with, see `checks.check_start`."""
+        """Raise SweepError for what no cell could be measured with, see `checks.check_start`."""
         with one_sentence(self.application.name):
             checks.check_start(self.application.name, config.runs, config.results, jobs)
 
@@ -159,7 +159,7 @@ class Task:
         return cells
 
     def __call__(self, composed: DictConfig) -> None:
-        """Runs one cell; of several processes that torchrun started, all together."""
+        """Run one cell; of several processes that torchrun started, all together."""
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             raise SweepError(f"{self.application.name}: hydra.mode=RUN collects no row: omit it")
         config = self.application.typed(composed)

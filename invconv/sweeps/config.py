@@ -87,7 +87,7 @@ class Sweep:
     launch: Launch = field(default_factory=Launch, metadata={IDENTITY: "aside"})
 
     def check_paths(self) -> None:
-        """Raises OSError if the cell's own paths do not exist."""
+        """Raise OSError if the cell's own paths do not exist."""
 
 
 @dataclass

@@ -48,7 +48,7 @@ def checkpoints(folder: Path) -> list[int]:
 
 
 def check_progress(folder: Path, started: float, found: list[int], options: Options) -> None:
-    """Raises TimeoutError if a job used up its time without a checkpoint: it would never end.
+    """Raise TimeoutError if a job used up its time without a checkpoint: it would never end.
 
     It ``found`` these `checkpoints` in the cell's folder when it ``started``.
     """
@@ -72,7 +72,7 @@ class Jobs:
     runs: Path
 
     def run_locally(self) -> None:
-        """Runs each in a process of its own, ``launch.side_by_side`` at a time.
+        """Run each in a process of its own, ``launch.side_by_side`` at a time.
 
         Cells that time something come first, and each is alone. The others share the cores. When
         the sweep is stopped each writes its checkpoint and ends.
@@ -105,7 +105,7 @@ class Jobs:
         return self.task.application.told(row) if row else str(state)
 
     def run_on_slurm(self) -> None:
-        """Submits those that no earlier launch has, and waits for all unless ``launch.detach``.
+        """Submit those that no earlier launch has, and wait for all unless ``launch.detach``.
 
         Raises SweepError if the cluster cannot take the cells, or does not answer.
         """
@@ -153,7 +153,7 @@ class Jobs:
         return jobs
 
     def _submit(self, names: list[str], exclusive: bool) -> dict[str, str]:
-        """Submits and records arrays of the largest size that the cluster takes."""
+        """Submit and record arrays of the largest size that the cluster takes."""
         jobs: dict[str, str] = {}
         where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with submitit.helpers.clean_env():  # from inside a job it takes over no resources
@@ -227,7 +227,7 @@ def ended(
 
 
 def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
-    """Waits until every job is over; what squeue said of each last.
+    """Wait until every job is over; what squeue said of each last.
 
     squeue lists jobs that ended for minutes, but not for ever; one that is requeued may look
     ended for a moment, so that a cell without a row counts as over when it looked so twice.

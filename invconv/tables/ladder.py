@@ -15,6 +15,7 @@ from invconv.numerical import relative_error
 from invconv.report import Document, Grid, Line
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import sentence
 from invconv.rows import Block, Incorrect, Values
 from invconv.rows import columns as cl
 from invconv.solvers.problem import CORNERS
@@ -134,6 +135,12 @@ TABLE = Table(
             {"kernels": [2, 3], "channels": 4, "n": 5, "batch": 3, "clock": QUICK},
         ),
     },
+    headline="release_s ours_s release_vs_ours",
     page=page,
+    finding=sentence(
+        "Our inverse of a FInC layer is {} times faster than the released loop.",
+        WHOLE,
+        called="k = {0.k}".format,
+    ),
     order=7,
 )

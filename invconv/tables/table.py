@@ -31,8 +31,6 @@ class Table(Application, Shown):
     """Whether a cell's name ends with the hash of its configuration."""
     order: int = 100
     """Its place among the others."""
-    made_by: str = ""
-    """The command that measures it, where no sweep does."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "page", _or_one_sentence(self, self.page))
@@ -40,7 +38,7 @@ class Table(Application, Shown):
     def write_page(
         self, rows: pd.DataFrame, results: Path, formats: Iterable[str] = FORMATS
     ) -> Path:
-        """Writes ``results/<name>.md`` and its pictures, and returns the page's path."""
+        """Write ``results/<name>.md`` and its pictures, and return the page's path."""
         return self.page(rows).write(results, tuple(formats))
 
     def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
@@ -51,8 +49,7 @@ def _or_one_sentence(
     table: Table, page: Callable[[pd.DataFrame], Document]
 ) -> Callable[[pd.DataFrame], Document]:
     """``page``, but one sentence of a table without rows."""
-    command = table.made_by or f"python reproductions/{table.name}.py -m"
-    context = {"title": table.title, "command": command}
+    context = {"title": table.title, "command": table.command}
     empty = Document(table.name, Path(__file__).with_name("empty.md.j2"), context)
 
     @wraps(page)

@@ -11,7 +11,9 @@ from invconv.data import SPLITS, data_set, load
 from invconv.flows import LevelFlow
 from invconv.methods import method, methods
 from invconv.report import Plot
+from invconv.report.findings import sentence
 from invconv.report.grids import swept
+from invconv.report.naming import called
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Number, Ratio, Seconds
 from invconv.sweeps.config import QUICK, Preset
@@ -117,10 +119,17 @@ TABLE = Table(
     brief=brief,
     after=draw_losses,
     page=page,
+    finding=sentence(
+        "Relative to Glow, sampling takes {} times as long with our inverses, and {} times with "
+        "the papers' algorithms.",
+        f"st_vs_{REFERENCE}",
+        f"st_published_vs_{REFERENCE}",
+        called=called,
+    ),
     plots=(
         Plot(
             title="{column}, {dataset}",
-            columns={"bpd": "bits per dimension", **TITLES},
+            columns={"st_s": TITLES["st_s"], **TITLES, "bpd": "bits per dimension"},
             order=shown(),
             apart=("preset", "seed"),
         ),

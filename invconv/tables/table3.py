@@ -16,6 +16,7 @@ from invconv.methods import method
 from invconv.report import Line, Match, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import sentence
 from invconv.report.grids import CELLS, cells, page_of_blocks
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Ratio, Seconds
@@ -153,6 +154,12 @@ TABLE = Table(
             },
             apart=("images", "width"),
         ),
+    ),
+    finding=sentence(
+        "Relative to FInC, sampling takes {} times as long, a forward pass {} times.",
+        f"st_vs_{REFERENCE}",
+        f"ft_vs_{REFERENCE}",
+        called=lambda row: TITLES[row["model"]],
     ),
     match=Match(model="model", titles=TITLES, dataset=""),
     order=3,

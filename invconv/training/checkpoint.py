@@ -48,7 +48,7 @@ def read_checkpoint(path: Path, **kinds: type | tuple[type, ...]) -> dict[str, A
             saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise CheckpointError(
-            f"{path} is not a whole checkpoint ({brief(error)}): remove it to start anew"
+            f"{path} is not a whole checkpoint ({brief(error)}): delete it to start over"
         ) from error
     for key, kind in kinds.items():
         if not isinstance(saved, Mapping) or key not in saved:
@@ -113,7 +113,7 @@ def check_weights(module: nn.Module, weights: Mapping[str, object], origin: str)
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError if what an optimiser keeps of a parameter has another shape than it."""
+    """Raise ValueError if what an optimizer keeps of a parameter has another shape than it."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if name != "step" and value.shape != parameter.shape:
@@ -121,7 +121,7 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
 
 
 def check_settings(saved: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
-    """Refuses to go on from a checkpoint that was made with other settings.
+    """Refuses to resume from a checkpoint that was made with other settings.
 
     Raises:
         CheckpointError: naming the settings that differ.
@@ -133,7 +133,7 @@ def check_settings(saved: Mapping[str, object], wanted: Mapping[str, object], pa
             f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in names
         )
         raise CheckpointError(
-            f"{path} was made with other settings: {different}; remove it to start anew"
+            f"{path} was made with other settings: {different}; delete it to start over"
         )
 
 

@@ -219,7 +219,7 @@ def assess(
     root: Path | None = None,
     draws: int = DRAWS,
 ) -> Assessment:
-    """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
+    """Evaluate the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
 
     Args:
         path: a checkpoint or the folder of a cell.
