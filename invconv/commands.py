@@ -119,26 +119,13 @@ def _from_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def import_file(options: argparse.Namespace) -> int:
-    """Add rows that somebody else measured."""
-    from invconv.tables.importing import import_rows
-
-    try:
-        table, frame = import_rows(options.rows, options.label, options.results)
-    except RowsError as error:
-        print(f"{options.rows}: {error}", file=sys.stderr)
-        return 1
-    print(f"{table}: {len(frame)} rows, {options.results / table}.md")
-    return 0
-
-
 def evaluate(options: argparse.Namespace) -> int:
     """Print the test bits per dimension of checkpoints."""
     import torch
 
-    from invconv import assessments
+    from invconv import evaluations
     from invconv.training import CheckpointError
-    from invconv.training.evaluation import DRAWS, assess
+    from invconv.training.evaluation import DRAWS, evaluate_checkpoint
 
     arguments = (options.split, options.samples, options.batch_size, options.seed, options.device)
     more = (options.root, DRAWS if options.draws is None else options.draws)
@@ -148,11 +135,11 @@ def evaluate(options: argparse.Namespace) -> int:
         print(f"{options.device!r} is no device here: {brief(error)}", file=sys.stderr)
         return 1
     try:
-        found = [assess(path, *arguments, *more) for path in options.checkpoints]
+        found = [evaluate_checkpoint(path, *arguments, *more) for path in options.checkpoints]
     except (CheckpointError, OSError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(assessments.text(found))
+    print(evaluations.text(found))
     return 0
 
 

@@ -55,7 +55,7 @@ class InvertibleConv(nn.Module, ABC):
     >>> class Sign(InvertibleConv):
     ...     def forward(self, x):
     ...         self.check_input(x)
-    ...         return -x, x.new_zeros(len(x))
+    ...         return -x, x.new_zeros(x.shape[0])
     ...
     ...     def inverse(self, z, *, check=False):
     ...         self.check_input(z, "z")

@@ -27,20 +27,24 @@ MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "flows": MODELS,
     "data": BASE | {"flows"},
     "training": MODELS | {"data"},
-    "pictures": MODELS,
+    "pictures": MODELS | {"data"},
     "rows": BASE | {"solvers"},
     "bench": MODELS | {"data", "training", "rows"},
     "sweeps": MODELS | {"data", "training", "rows", "bench"},  # the clock, and who else computes
     "report": MODELS | {"data", "rows"},
     "curves": MODELS | {"data", "rows", "report"},
-    "assessments": MODELS | {"training", "report"},
+    "evaluations": MODELS | {"training", "report"},
     "tables": MODELS | {"data", "training", "pictures", "curves", "rows", "bench", "sweeps"},
 }
 MAY_KNOW["tables"] |= {"report"}
-MAY_KNOW["__init__"] = MODELS | {"tables"}
-MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessments"}
-MAY_KNOW |= dict.fromkeys(("listing", "forgetting", "doctor"), MAY_KNOW["commands"])
-MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "listing", "forgetting", "doctor"}
+MAY_KNOW["assessing"] = MODELS | {"testing", "rows", "bench", "report"}
+MAY_KNOW["__init__"] = MODELS | {"tables", "assessing"}
+MAY_KNOW["commands"] = MAY_KNOW["tables"] | {"tables", "assessing", "evaluations"}
+MAY_KNOW |= dict.fromkeys(
+    ("listing", "forgetting", "doctor", "contributions"), MAY_KNOW["commands"]
+)
+MAY_KNOW["__main__"] = MAY_KNOW["commands"] | {"commands", "contributions"}
+MAY_KNOW["__main__"] |= {"listing", "forgetting", "doctor"}
 MAY_KNOW["reproductions"] = MAY_KNOW["hydra_plugins"] = {"sweeps", "tables", "terminal"}
 """Which rooms a room may import besides itself; the command line stands above all."""
 FILES = sorted((ROOT / "invconv").rglob("*.py"))

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from invconv.curves import loss_curves, read_curve
+from invconv.data.saving import GAP, grid
 from invconv.flows import ActNorm, LevelFlow, MultiScaleFlow
 from invconv.methods import method, methods
-from invconv.pictures import GAP, grid, interpolate, write_pictures
+from invconv.pictures import interpolate, write_pictures
 from invconv.report.document import save
 from invconv.rows import Row, write_row
 

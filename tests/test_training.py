@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from invconv.data import ImageSet, load
 from invconv.flows import MultiScaleFlow
+from invconv.flows.files import CheckpointError, read_checkpoint
 from invconv.layers import FInC
 from invconv.training import (
     TrainingDiverged,
@@ -20,7 +21,6 @@ from invconv.training import (
     evaluate,
     train,
 )
-from invconv.training.checkpoint import CheckpointError, read_checkpoint
 from invconv.training.distributed import World
 from invconv.training.run import Run
 
@@ -231,7 +231,7 @@ def test_broken_checkpoint(tmp_path, kept):
     run(make_flow(), folder=tmp_path)
     path = tmp_path / "last.pt"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match=r"last\.pt is not a whole checkpoint .*: remove it"):
+    with pytest.raises(CheckpointError, match=r"last\.pt is not a whole checkpoint .*: delete it"):
         run(make_flow(), folder=tmp_path)
 
 

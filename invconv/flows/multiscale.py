@@ -15,7 +15,7 @@ MOST_LEVELS = 30
 """More would halve any image away; 2^levels is computed."""
 
 
-class MultiScaleFlow(LevelFlow):
+class MultiScaleFlow(LevelFlow, kind="multiscale"):
     """A flow on integer images: L levels of squeeze → K steps → split, the last without a split.
 
     Section 3.6 of RealNVP (arXiv 1605.08803) with the steps of `invconv.flows.steps`, base

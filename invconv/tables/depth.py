@@ -12,7 +12,7 @@ from invconv import TriangularConv
 from invconv.bench.verification import round_trip_error
 from invconv.data import DATASETS, SPLITS, ImageSet, load
 from invconv.data.sets import ranked
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.flows.published import FINC
 from invconv.methods import methods
 from invconv.numerical import relative_error
@@ -23,7 +23,6 @@ from invconv.sweeps.groups import method_node
 from invconv.tables.depth_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import TRAINED, MultiScale, describe_flow, facts
-from invconv.training import build_flow
 from invconv.training.distributed import ALONE
 from invconv.training.evaluation import bits_per_draw
 from invconv.training.run import Run

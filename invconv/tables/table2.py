@@ -8,7 +8,7 @@ import torch
 from invconv.bench import Measured, Process, time_block
 from invconv.bench.flow_timing import flow_ratios, time_flows
 from invconv.data import SPLITS, data_set, load
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.methods import method, methods
 from invconv.report import Plot
 from invconv.report.findings import sentence
@@ -21,7 +21,6 @@ from invconv.tables.table import Table
 from invconv.tables.table2_config import PARTS, Table2
 from invconv.tables.table2_page import EMBEDDED, PAPER, REFERENCE, TITLES, brief, page, shown
 from invconv.tables.trained import LABELS, TRAINED, describe_flow, draw_losses, facts, train_one
-from invconv.training import build_flow
 from invconv.training.distributed import current
 
 INITIAL_IMAGES = 16

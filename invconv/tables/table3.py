@@ -10,7 +10,7 @@ import torch
 
 from invconv.bench import Measured, Process, time_block
 from invconv.bench.flow_timing import KINDS, flow_ratios, time_flows
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
 from invconv.methods import method
 from invconv.report import Line, Match, Plot
@@ -23,7 +23,6 @@ from invconv.rows.columns import FLOW, Ratio, Seconds
 from invconv.sweeps.config import QUICK, ModelTiming, Preset, neutral
 from invconv.tables.table import Table
 from invconv.tables.table2_page import TITLES as TIMES
-from invconv.training import build_flow
 from invconv.validation import check_choice
 
 SHAPE = (3, 32, 32)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from invconv.data import ImageSet
 from invconv.flows import LevelFlow
-from invconv.training.checkpoint import load_weights
+from invconv.flows.files import load_weights
 from invconv.training.distributed import ALONE, World
 from invconv.training.interruption import Interruption
 from invconv.training.log import TrainingLog
@@ -45,7 +45,7 @@ def train(
         folder: where checkpoints go; None for none.
         progress: whether to show a bar with bits per dimension, images per second and the time
             that is left.
-        recipe: what `load_flow` needs to build the flow again; kept with the weights.
+        recipe: what `invconv.flows.load` needs to build the flow again; kept with the weights.
         world: the processes that train together, each on its slice of every batch.
 
     Raises:

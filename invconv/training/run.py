@@ -16,16 +16,15 @@ from invconv.data import ImageSet
 from invconv.data.loader import Loader
 from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
-from invconv.seeds import hashed
-from invconv.training.checkpoint import (
+from invconv.flows.files import (
     CheckpointError,
-    check_moments,
-    check_settings,
     check_weights,
     load_weights,
     read_checkpoint,
     save_atomically,
 )
+from invconv.seeds import hashed
+from invconv.training.checkpoint import check_moments, check_settings
 from invconv.training.diagnosis import first_bad_gradient, first_non_finite
 from invconv.training.distributed import World
 from invconv.training.evaluation import evaluate
