@@ -10,9 +10,9 @@ SWEEPS = $$($(BIN)/python -m invconv list --sweeps)
 # not the word that make looks for: it runs a line with that even under `make -n`
 SUBMAKE = $(MAKE) --no-print-directory
 
-.PHONY: help setup table2 results results-full tiny test test-full lint benchmark
+.PHONY: help setup table2 results results-full tiny test test-full lint benchmark docs
 help:
-	@echo "make table2 | results | results-full | test | test-full | lint | benchmark | tiny"
+	@echo "make table2 | results | results-full | test | test-full | lint | benchmark | tiny | docs"
 
 $(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
 	@echo "Installing into .venv, once: torch and some 90 packages that constraints.txt pins, 2 GB on"
@@ -75,6 +75,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# a link that leads nowhere, or a name without a docstring, is an error
+docs: setup
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 benchmark: setup
 	rm -f runs/benchmark.json
