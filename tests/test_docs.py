@@ -4,11 +4,13 @@ import importlib
 import re
 import shlex
 import sys
+import tomllib
 import warnings
 from contextlib import ExitStack, nullcontext
 from unittest import mock
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from pages import PAGES, anchors, code_blocks, links, titled
@@ -196,6 +198,17 @@ def test_the_readme_names_released_code_that_was_recorded():
         place, commit = released.split("@")
         assert re.search(rf"{re.escape(place)} at\s+{commit}", recorded), released
     assert len(found) == 7  # six repositories, and "" for Glow and Periodic
+
+
+def test_citation_and_package_agree():
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == package["version"]
+    (bibtex,) = [c.text for c in code_blocks(ROOT / "docs" / "index.md") if c.language == "bibtex"]
+    for name in ("title", "version", "date-released"):
+        assert f"{{{citation[name]}}}" in bibtex, name
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## {citation['version']} – {citation['date-released']}" in changes
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
