@@ -10,7 +10,7 @@ SWEEPS = $$($(BIN)/python -m invconv list --sweeps)
 # not the word that make looks for: it runs a line with that even under `make -n`
 SUBMAKE = $(MAKE) --no-print-directory
 
-.PHONY: help setup table2 results results-full tiny test test-full lint benchmark
+.PHONY: help setup table2 results results-full tiny test test-full lint benchmark docs
 # what follows ## behind a target, minutes on two cores
 help: ## this list
 	@echo "minutes on two cores; the first of them also installs, see setup"
@@ -77,6 +77,10 @@ lint: setup ## about 1: ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# a link that leads nowhere, or a name without a docstring, is an error
+docs: setup ## about 1: the documentation as a site, in build/site
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 benchmark: setup ## about 4: every layer and solver method by pytest-benchmark
 	rm -f runs/benchmark.json

@@ -54,6 +54,7 @@ class CInC(TriangularConv):
             "cinc": Variant({"kernel_size": 3}),
             "cinc_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/Naagar/Normalizing_Flow_3x3_inv@01fb00ed3b",
     )
 
     def __init__(

@@ -77,6 +77,7 @@ class Emerging(InvertibleConv):
             ),
             "emerging_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/ehoogeboom/emerging@fabb09bcaa",
     )
 
     def __init__(

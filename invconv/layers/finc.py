@@ -66,6 +66,7 @@ class FInC(TriangularConv):
                 swept=False,
             ),
         },
+        released="github.com/aditya-v-kallappa/FInCFlow@298c731768",
     )
 
     def __init__(

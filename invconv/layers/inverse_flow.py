@@ -59,6 +59,8 @@ class InverseFlow(InvertibleConv):
             "inverse_flow": Variant({"kernel_size": 3}),
             "inverse_flow_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/girish-lab/Inverse-Flow@176f2c78c8",
+        agrees="in part: groups of one channel",
     )
 
     def __init__(

@@ -65,6 +65,7 @@ class MaCow(InvertibleConv):
             "macow": Variant(),
             "macow_paper": Variant(step="paper", swept=False),
         },
+        released="github.com/XuezheMax/macow@6de247c09b",
     )
 
     def __init__(

@@ -20,6 +20,7 @@ from invconv.validation import check_choice, check_shape
 
 INVERSE_METHODS = ("auto", "published")
 PAPER = 'Lu and Huang, "Woodbury Transformations for Deep Generative Flows", arXiv 2002.12229'
+RELEASED = "github.com/yolu1055/WoodburyTransformations@24c4000f31"
 
 
 class _LowRankConv(InvertibleConv):
@@ -114,6 +115,7 @@ class Woodbury(_LowRankConv):
             "woodbury": Variant(),
             "woodbury_paper": Variant(step="paper", swept=False),
         },
+        released=RELEASED,
     )
 
     def __init__(
@@ -166,6 +168,7 @@ class MEWoodbury(_LowRankConv):
             "me_woodbury": Variant(),
             "me_woodbury_paper": Variant(step="paper", swept=False),
         },
+        released=RELEASED,
     )
 
     def __init__(

@@ -17,9 +17,10 @@ from invconv.report.naming import called
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Number, Ratio, Seconds
 from invconv.sweeps.config import QUICK, Preset
+from invconv.tables.relative import REFERENCE
 from invconv.tables.table import Table
 from invconv.tables.table2_config import PARTS, Table2
-from invconv.tables.table2_page import EMBEDDED, PAPER, REFERENCE, TITLES, brief, page, shown
+from invconv.tables.table2_page import EMBEDDED, PAPER, TITLES, brief, page, shown
 from invconv.tables.trained import LABELS, TRAINED, describe_flow, draw_losses, facts, train_one
 from invconv.training.distributed import current
 

@@ -22,6 +22,7 @@ from invconv.tables.versus_pictures import (
     TORCH,
     Draw,
     along,
+    at_largest,
     draw_layer,
     draw_models,
     draw_pareto,
@@ -86,7 +87,7 @@ def _pictures(whole: pd.DataFrame, times: pd.DataFrame) -> dict[str, Draw]:
         found["versus-readme"] = partial(draw_models, whole, SIX)
     if {"bpd", "st_s"} <= set(whole) and whole[["bpd", "st_s"]].notna().all(axis=1).any():
         found["versus-pareto"] = partial(draw_pareto, whole)
-    if len(times):
+    if len(times) and len(at_largest(times)):
         found["versus-relative"] = partial(draw_relative, times)
     return found
 
