@@ -44,7 +44,7 @@ def test_points():
 
 def test_no_rows():
     page = TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()
-    assert "missing: no rows yet" in page
+    assert "Not yet measured: " in page
 
 
 def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypatch):

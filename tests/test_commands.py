@@ -181,8 +181,8 @@ def test_where_nothing_was_measured_nothing_is_written(tmp_path, monkeypatch, ca
 def test_a_table_without_rows_gets_a_page_of_one_sentence(name):
     text = tables()[name].page(read_table(ROOT / "nowhere.csv")).markdown()
     title, sentence = text.strip().split("\n\n")
-    assert title == f"# {tables()[name].title}"
-    assert sentence.startswith("missing: no rows yet; `") and sentence.endswith("measures them.")
+    assert title == f"# {tables()[name].question or tables()[name].title}"
+    assert sentence.startswith("Not yet measured: `") and sentence.endswith("` measures it.")
 
 
 def test_a_misspelled_data_set_of_fetch(capsys):

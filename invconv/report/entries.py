@@ -57,6 +57,13 @@ class Grid:
         align = ["right" if texts[name].str.match(r"^[\d–−-]").all() else "left" for name in texts]
         return str(texts.to_markdown(index=False, colalign=align, disable_numparse=True))
 
+    def narrow(self, *names: str) -> "Grid":
+        """Return the table of these columns alone, by default of those that say something."""
+        filled = self.frame.map(str).ne(ABSENT).any()
+        grid = Grid([])
+        grid.frame = self.frame[[n for n in self.frame if (n in names if names else filled[n])]]
+        return grid
+
     def latex(self) -> str:
         """The table in LaTeX, with the rules of booktabs."""
         style = self.frame.map(lambda entry: str(entry).strip("`*")).style.hide(axis="index")

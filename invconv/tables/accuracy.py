@@ -238,6 +238,7 @@ TINY = {"points": ["n4", "n32", "k2", "s0.8"], "channels": 4, "batch": 2}
 TABLE = Table(
     name="accuracy",
     title="What the inverse loses in float32 and bfloat16",
+    question="May you sample in float32?",
     config=Accuracy,
     measure=measure,
     cell="{method.name}-c{channels}",

@@ -130,6 +130,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
 TABLE = Table(
     name=NAME,
     title="pytest --benchmark-only: every layer and solver method",
+    question="How fast is every layer and solver method?",
     labels={name: name for name in ASKED if name != "k"} | {"method": "method|layer"},
     columns=(
         Seconds("time"),

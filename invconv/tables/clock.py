@@ -162,6 +162,7 @@ def finding(rows: pd.DataFrame) -> str:
 TABLE = Table(
     name="clock",
     title="The clock against itself",
+    question="Does the clock's interval contain the truth?",
     config=TwinClock,
     measure=measure,
     cell="block{block}",

@@ -81,6 +81,7 @@ def finding(rows: pd.DataFrame) -> str:
 TABLE = Table(
     name="faults",
     title="What a sweep survives, and what a job costs",
+    question="What does a sweep on SLURM survive?",
     named=False,
     columns=(
         Number("cells launches kills:* attempts lost repeated other_bpd side_by_side"),

@@ -227,6 +227,7 @@ TINY = {"size": "16x16,rgb-8x8"}
 TABLE = Table(
     name="figure4",
     title="Figure 4: sampling time against image size and batch",
+    question="How does sampling time grow with image size and batch?",
     config=Figure4,
     measure=measure,
     cell="{size}-w{width}",

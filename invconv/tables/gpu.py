@@ -100,6 +100,7 @@ def _costs(row: pd.Series) -> dict[str, str]:
 TABLE = Table(
     name="gpu",
     title="Layers and whole models on a GPU",
+    question="How fast are layers and whole models on a GPU?",
     labels={"part": "part"},
     columns=(
         Ratio("inverse_vs_* inverse_hot_vs_* st_vs_ft graph_st_vs_* convolutions_vs_* aa_*"),

@@ -89,6 +89,7 @@ def _section(block: pd.DataFrame) -> dict[str, object]:
         "origin": bl.origin(block),
         "first": block.iloc[0],
         "grids": {f"{channels:g}": _grid(group) for channels, group in groups},
+        "gains": [f"k = {k:g}, times faster" for k in sorted(block["k"].unique())],
         "failures": bl.failures(block),
     }
 
@@ -117,6 +118,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
 TABLE = Table(
     name="ladder",
     title="From FInC's released loop to our inverse, one change at a time",
+    question="Where does the speed of our inverse come from?",
     config=Ladder,
     measure=measure,
     cell="c{channels}-n{n}-b{batch}",

@@ -119,6 +119,7 @@ LAYER = (
 TABLE = Table(
     name="scaling",
     title="One FInC layer against image size and kernel size",
+    question="How long does the inverse of one FInC layer take against n and k?",
     config=Scaling,
     measure=measure,
     cell="c{channels}-b{batch}",

@@ -158,6 +158,7 @@ def _count(value: float | str) -> str:
 TABLE = Table(
     name="table1",
     title="Table 1: complexity, published and counted",
+    question="What does each convolution cost: counted, and as published?",
     config=Table1,
     measure=measure,
     cell="{method.name}-c{channels}-n{n}",

@@ -82,6 +82,7 @@ OF_PAPER = SWEEP | {"dataset": ",".join(PAPER)}
 TABLE = Table(
     name="table2",
     title="Table 2: bits per dimension, forward time and sampling time",
+    question="How do the methods compare in bits per dimension, forward time and sampling time?",
     config=Table2,
     measure=measure,
     cell="{preset}-{dataset.label}-{method.name}-s{seed}",

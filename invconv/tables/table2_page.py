@@ -63,12 +63,18 @@ def page(rows: pd.DataFrame) -> Document:
         "picture": PICTURE if len(compared) else "",
         "blocks": [timing_section(block) for block in blocks],
         "trained": [
-            {"origin": bl.origin(block), "budgets": budgets(block), "grid": bits_grid(block)}
-            for _, block in trained.groupby("machine")
+            {
+                "origin": bl.origin(block),
+                "preset": preset,
+                "budgets": budgets(block),
+                "grid": bits_grid(block),
+            }
+            for (_, preset), block in trained.groupby(["machine", "preset"])
         ],
         "missing": ", ".join(missing(embedded)),
         "failed": bl.failures(embedded[~is_timing(embedded)], _called),
         "paper": Grid(_paper_lines(paper)),
+        "unmeasured": paper.empty,
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
         "published": bl.published_notes(published("table2")),

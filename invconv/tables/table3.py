@@ -123,6 +123,7 @@ def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
 TABLE = Table(
     name="table3",
     title="Table 3: FInC and MaCow with as many parameters",
+    question="Is FInC faster than MaCow with as many parameters?",
     config=Table3,
     measure=measure,
     cell="i{images}-w{width}",

@@ -65,6 +65,7 @@ def finding(rows: pd.DataFrame) -> str:
 TABLE = Table(
     name="trust",
     title="What was tried to break this, and what broke",
+    question="What was tried to break this package?",
     named=False,
     labels={"part": "part", "name": "name"},
     columns=(

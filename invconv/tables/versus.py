@@ -73,6 +73,7 @@ def _settings(clock: Mapping[str, object], **training: object) -> dict[str, obje
 TABLE = Table(
     name="versus",
     title="Bits per dimension, forward time and sampling time against n and k",
+    question="How do bits per dimension, forward time and sampling time change with n and k?",
     config=Versus,
     measure=measure,
     cell="{preset}-{part}-{method.name}-{dataset.label}-k{k}-c{channels}-b{batch}-s{seed}",
