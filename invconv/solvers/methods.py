@@ -58,10 +58,7 @@ def _missing(device: torch.device) -> str:
 def _missing_4(device: torch.device) -> str:
     if device.type == "cuda":
         return cuda.missing()
-    return (
-        "FInC's algorithm 2 differs from its algorithm 1 in what one CUDA launch does, and a CPU "
-        "has no launches: use diagonal_channel"
-    )
+    return "needs a GPU; on a CPU use diagonal_channel"
 
 
 METHODS: dict[str, Method] = {
