@@ -59,9 +59,9 @@ class Grid:
 
     def narrow(self, *names: str) -> "Grid":
         """Return the table of these columns alone, by default of those that say something."""
-        filled = self.frame.map(str).ne(ABSENT).any()
+        filled = [name for name in self.frame if set(map(str, self.frame[name])) != {ABSENT}]
         grid = Grid([])
-        grid.frame = self.frame[[n for n in self.frame if (n in names if names else filled[n])]]
+        grid.frame = self.frame[[name for name in filled if not names or name in names]]
         return grid
 
     def latex(self) -> str:

@@ -1,7 +1,7 @@
 """A table as a Hydra application: from the command line to its cells, their rows and its page."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -76,18 +76,15 @@ class Application:
         """What a script does: `run`, and exit with its code."""
         sys.exit(run(self))
 
-    def summary(self, values: Values) -> str:
-        """The values of an ok row in a few words."""
-        patterns = self.headline.split()
-        shown = [name for name in values if any(fnmatchcase(name, p) for p in patterns)]
-        forms = [f"{v:.4g}" if isinstance(v := values[name], float) else str(v) for name in shown]
-        return ", ".join(map(" ".join, zip(shown, forms, strict=True))) or "ok"
-
     def told(self, row: Row) -> str:
         """Return what became of a cell in a few words."""
         if row.status != Status.OK:
             return f"{row.status}: {row.reason}"
-        return ", ".join(row.parts) or self.summary(row.values)
+        values, patterns = row.values, self.headline.split()
+        shown = [name for name in values if any(fnmatchcase(name, p) for p in patterns)]
+        forms = [f"{v:.4g}" if isinstance(v := values[name], float) else str(v) for name in shown]
+        words = map(" ".join, zip(shown, forms, strict=True))
+        return ", ".join(row.parts or words) or "ok"
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
         """Write the page of all rows into ``results``."""
@@ -219,21 +216,17 @@ class Task:
         """How long a cell took, and about how long those behind it will take in all."""
         if not isinstance(seconds, float) or self.forecast is None:
             return ""
-        self.forecast.add(self.application.times(self.cells[cell].config), seconds)
+        self.forecast.add(self.cells[cell], seconds)
         behind = list(self.cells.values())[list(self.cells).index(cell) + 1 :]
         left = [one for one in behind if states.row_status(one.folder) != Status.OK]
-        return f"; took {duration(seconds)}{self.forecast.left(self.kinds(left))}"
+        return f"; took {duration(seconds)}{self.forecast.left(left)}"
 
     def foresee(self) -> Forecast:
         """Begin to tell how long the sweep takes."""
-        config = next(iter(self.cells.values())).config
-        known = self.application.presets.get(config.preset, Preset())
-        self.forecast = Forecast(known.minutes)
+        table, first = self.application, next(iter(self.cells.values()))
+        known = table.presets.get(first.config.preset, Preset())
+        self.forecast = Forecast(table.times, known.minutes)
         return self.forecast
-
-    def kinds(self, cells: Iterable[Cell]) -> list[bool]:
-        """Which of the cells are timed."""
-        return [self.application.times(cell.config) for cell in cells]
 
 
 def run(application: Application) -> int:

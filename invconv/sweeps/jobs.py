@@ -1,12 +1,11 @@
 """Cells as jobs through submitit: on SLURM, or a few at a time on this machine."""
 
 import os
-import signal
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import submitit
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from invconv.cores import cores
 from invconv.rows import Status, read_row
 from invconv.sweeps import cluster, states
 from invconv.sweeps.application import SweepError, Task, one_sentence
 from invconv.sweeps.cells import Cell
 from invconv.sweeps.config import Launch
+from invconv.sweeps.local import ended
 
 Options = Mapping[str, Any]  # what `hydra.launcher` is configured to
 SHARED = tuple(BaseQueueConf.__dataclass_fields__)
@@ -29,8 +28,6 @@ HELD = "PENDING (launch failed requeued held)"
 
 RELEASES = 3
 """So often a held job is tried again; a node where it cannot start may be broken."""
-PATIENCE_S = 20.0
-"""How long a local process that is told to end has for its checkpoint."""
 
 
 def unfinished(cells: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -92,10 +89,10 @@ class Jobs:
             with closing(ended(executor, self.call, cells, most)) as names:
                 for name in names:
                     cell, now = left.pop(name), time.monotonic()
-                    forecast.add(cells is timed, now - before)
+                    forecast.add(cell, now - before)
                     before = now
                     place = f"[{len(self.cells) - len(left)}/{len(self.cells)}] {name}"
-                    still = forecast.left(self.task.kinds(left.values()))
+                    still = forecast.left(left.values())
                     print(f"{place}: {self._became(cell)}{still}", flush=True)
 
     def _became(self, cell: Cell) -> str:
@@ -179,51 +176,6 @@ class Jobs:
         executor = submitit.AutoExecutor(given.pop("submitit_folder"), cluster=kind, **first)
         executor.update_parameters(**given, **more)
         return executor
-
-
-@contextmanager
-def shared_cores(most: int) -> Iterator[None]:
-    """Each of ``most`` processes that start inside computes with its share of the cores."""
-    name = "OMP_NUM_THREADS"
-    if most == 1 or name in os.environ:
-        yield
-        return
-    os.environ[name] = str(max(1, cores() // most))
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
-def ended(
-    executor: submitit.AutoExecutor, call: Callable[..., object], cells: Iterable[Cell], most: int
-) -> Generator[str]:
-    """Run cells in processes of their own, ``most`` at a time; yields the name of each that ends.
-
-    If this process is told to end meanwhile, they end with their checkpoints.
-    """
-    waiting, running = deque(cells), dict[str, submitit.Job[object]]()
-    try:
-        with shared_cores(most):
-            while waiting or running:
-                for name in [name for name, job in running.items() if job.done()]:
-                    del running[name]
-                    yield name
-                while waiting and len(running) < most:
-                    cell = waiting.popleft()
-                    running[cell.name] = executor.submit(call, *cell.arguments)
-                time.sleep(0.2)
-    except (KeyboardInterrupt, GeneratorExit):
-        for job in running.values():
-            with suppress(ProcessLookupError):
-                os.kill(int(job.job_id), signal.SIGTERM)  # it passes the signal on
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and not all(job.done() for job in running.values()):
-            time.sleep(0.1)
-        for job in running.values():
-            if not job.done():
-                job.cancel()
-        raise
 
 
 def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:

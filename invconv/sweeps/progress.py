@@ -4,10 +4,13 @@ import pickle
 import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from invconv.sweeps.cells import Cell
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TENSORS = frozenset({"torch._utils", "torch.serialization", "torch"})
@@ -21,26 +24,24 @@ class Forecast:
     left has ended, the answer is what is left of the ``minutes`` that the preset is said to take.
     """
 
-    def __init__(self, minutes: float = 0) -> None:
-        self.end, self.took = time.monotonic() + 60 * minutes, dict[bool, list[float]]()
+    def __init__(self, times: Callable[[Any], bool], minutes: float = 0) -> None:
+        self.times, self.took = times, dict[bool, list[float]]()
+        self.end = time.monotonic() + 60 * minutes
 
-    def add(self, timed: bool, seconds: float) -> None:
-        """Notes the seconds by which a cell that ended brought the sweep's end nearer."""
-        self.took.setdefault(timed, []).append(seconds)
+    def add(self, cell: "Cell", seconds: float) -> None:
+        """Note the seconds by which a cell that ended brought the sweep's end nearer."""
+        self.took.setdefault(self.times(cell.config), []).append(seconds)
 
-    def left(self, kinds: Collection[bool]) -> str:
-        """Return ", about 3 min left" for cells of these kinds, "" for none."""
+    def left(self, cells: "Iterable[Cell]") -> str:
+        """Return ", about 3 min left" for these cells, "" for none."""
+        kinds = [self.times(cell.config) for cell in cells]
         if not kinds:
             return ""
-        every = [seconds for each in self.took.values() for seconds in each]
-        seconds = 0.0
-        for kind in kinds:
-            known = self.took.get(kind, every)
-            seconds += sum(known) / max(1, len(known))
-        unseen = self.end - time.monotonic()
-        if not set(kinds) <= set(self.took) and unseen > 0:
-            seconds = unseen
-        return f", about {duration(seconds)} left"
+        means = {kind: sum(took) / len(took) for kind, took in self.took.items()}
+        seconds = sum(means.get(kind, max(means.values(), default=0)) for kind in kinds)
+        said = self.end - time.monotonic()
+        unseen = not set(kinds) <= set(means) and said > 0
+        return f", about {duration(said if unseen else seconds)} left"
 
 
 def reached(folder: Path) -> str:

@@ -58,8 +58,8 @@ def _or_one_sentence(
 ) -> Callable[[pd.DataFrame], Document]:
     """``page``, but one sentence of a table without rows, and what `page.md.j2` says of all."""
     empty = Document(table.name, Path(__file__).with_name("empty.md.j2"), {})
-    about = {"question": table.question or table.title, "command": table.command}
-    about |= {"table": table.name, "sampled": table.sampled}
+    about: dict[str, object] = {"question": table.question or table.title, "table": table.name}
+    about |= {"command": table.command, "sampled": table.sampled}
 
     @wraps(page)
     def made(rows: pd.DataFrame) -> Document:
