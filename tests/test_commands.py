@@ -96,7 +96,7 @@ def test_list_has_papers_layers_of_packages_and_presets_in_columns(capsys):
     text = " ".join(printed.split())
     assert 'finc 2023 Kallappa, Nagar and Varma, "FInC Flow' in text
     assert "nflows_1x1 nflows' `OneByOneConvolution`" in text
-    assert re.search(r"\n  table2 +default \d+ min, tiny 1 min, paper\n", printed)
+    assert re.search(r"\n  table2 +default \d+ min, full \d+ min, tiny 1 min, paper\n", printed)
     verdict = printed.splitlines()[-1]
     assert verdict.endswith(
         f"{len(METHODS)} solver methods, {len(DATASETS)} data sets, {len(tables())} tables"
