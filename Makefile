@@ -15,7 +15,7 @@ help:
 	@echo "make table2 | results | results-full | test | test-full | lint | benchmark | tiny | docs"
 
 $(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
-	@echo "Installing into .venv, once: torch and some 90 packages that constraints.txt pins, 2 GB on"
+	@echo "Installing into .venv, once: torch and some 110 packages that constraints.txt pins, 2 GB on"
 	@echo "disk, several GB more with torch's CUDA build, and the C++ kernels. It takes minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -78,7 +78,7 @@ lint: setup
 
 # a link that leads nowhere, or a name without a docstring, is an error
 docs: setup
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 benchmark: setup
 	rm -f runs/benchmark.json
