@@ -17,7 +17,7 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
-	@echo "Installing into .venv, once: torch and some 90 packages that constraints.txt pins, 2 GB on"
+	@echo "Installing into .venv, once: torch and some 110 packages that constraints.txt pins, 2 GB on"
 	@echo "disk, several GB more with torch's CUDA build, and the C++ kernels. It takes minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -80,7 +80,7 @@ lint: setup ## about 1: ruff and mypy
 
 # a link that leads nowhere, or a name without a docstring, is an error
 docs: setup ## about 1: the documentation as a site, in build/site
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 benchmark: setup ## about 4: every layer and solver method by pytest-benchmark
 	rm -f runs/benchmark.json

@@ -19,22 +19,23 @@ LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Return the files of docs/ below ``docs/``, the mounted pages, and what these link to."""
+    ours = [file for file in files if file.src_dir == config.docs_dir]
     mounted = {
-        f"docs/{file.src_uri}": Path(str(file.abs_src_path))
-        for file in files
-        if file.abs_src_path and file.inclusion.is_included()
+        f"docs/{file.src_uri}": Path(config.docs_dir, file.src_uri)
+        for file in ours
+        if file.inclusion.is_included()
     }
     for pattern in MOUNTED:
         mounted |= {path.relative_to(ROOT).as_posix(): path for path in ROOT.glob(pattern)}
     for path in [path for path in mounted.values() if path.suffix == ".md"]:
         for linked in _linked(path):
             mounted.setdefault(linked.relative_to(ROOT).as_posix(), linked)
-    theirs = [file for file in files if file.abs_src_path is None]  # of themes and plugins
+    of_the_theme = [file for file in files if file not in ours]
     made = [
         File.generated(config, name, abs_src_path=str(path))
         for name, path in sorted(mounted.items())
     ]
-    return Files([*theirs, *made])
+    return Files([*of_the_theme, *made])
 
 
 def _linked(page: Path) -> set[Path]:

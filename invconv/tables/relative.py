@@ -99,6 +99,6 @@ def _label(panel: "Axes", rows: pd.DataFrame) -> None:
     apart = rows[PAPERS] / rows[OURS] if PAPERS in rows else rows[OURS][:0]
     texts = ((OURS, "our inverse", "left"), (PAPERS, "the paper's algorithm", "right"))
     for name, text, side in texts if apart.notna().any() else ():
-        place = rows.loc[apart.idxmax()][name] * (0.96 if side == "left" else 1.15)
+        place = rows.iloc[int(apart.argmax())][name] * (0.96 if side == "left" else 1.15)
         label = panel.annotate(text, (place, -0.8), fontsize=10, ha=side, va="bottom")
         label.set_color(LOOKS[name][0])
