@@ -5,6 +5,7 @@ from . import layers as layers
 from . import solvers as solvers
 from . import testing as testing
 from . import training as training
+from .assessing import assess as assess
 from .conv import InvertibleConv as InvertibleConv
 from .conv import available as available
 from .conv import build as build

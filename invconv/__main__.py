@@ -13,7 +13,7 @@ RESULTS, RUNS = Path("results"), Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     with terminal():
         options = _parser().parse_args(arguments)
         module, _, name = options.action.rpartition(".")
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
             "--results", type=user_path, default=RESULTS, help="the folder of the pages"
         )
 
-    doctor = command("doctor", "commands.doctor", "what this machine has, and what is missing")
+    doctor = command("doctor", "doctor.examine", "what this machine has, and what is missing")
     doctor.add_argument(
         "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
     )
@@ -107,10 +107,17 @@ def _parser() -> argparse.ArgumentParser:
     reporting.add_argument(
         "--runs", type=user_path, default=RUNS, help="where --html finds the cells' pictures"
     )
-    contributed = command("import", "commands.import_file", "add rows that somebody else measured")
+    contributed = command(
+        "import", "contributions.import_file", "add rows that somebody else measured"
+    )
     contributed.add_argument("rows", type=user_path, metavar="ROWS.csv")
     contributed.add_argument("--label", required=True, help="who measured them")
     results(contributed)
+    submitted = command(
+        "check-submission", "contributions.check_submission", "verify submitted rows and weights"
+    )
+    submitted.add_argument("folder", type=user_path, help="rows as .csv, weights as CELL.npz")
+    submitted.add_argument("--root", type=user_path, help="where the data are")
     evaluate = command("evaluate", "commands.evaluate", "test bits per dimension of checkpoints")
     evaluate.add_argument("checkpoints", nargs="+", type=user_path, metavar="CHECKPOINT")
     evaluate.add_argument("--split", default="test", metavar="SPLIT", help="train, valid or test")
@@ -128,6 +135,27 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("name", help="of a data set that `python -m invconv list` names")
     get.add_argument("--root", type=user_path, help="the folder to put it below")
     get.add_argument("--version", type=int, help="of ImageNet")
+    own = command(
+        "assess", "contributions.assess_layer", "check, count and time a layer of your own"
+    )
+    own.add_argument(
+        "layer", metavar="LAYER", help="package.module:Class, file.py:Class, or a registered name"
+    )
+    own.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of its constructor"
+    )
+    own.add_argument("--channels", type=int, default=3, help="of the images, by default 3")
+    own.add_argument("--size", type=int, default=32, help="of the images, by default 32")
+    own.add_argument("--batch", type=int, default=100, help="images at once, by default 100")
+    own.add_argument(
+        "--shapes", nargs="+", default=[], metavar="CxHxW", help="of the checks: 4x3x2, tiny ones"
+    )
+    own.add_argument("--quick", action="store_true", help="fewer checks and rounds: a first look")
+    own.add_argument(
+        "--allow-noisy", action="store_true", help="time although other processes compute"
+    )
+    own.add_argument("--device", default="cpu")
+    own.add_argument("--json", type=user_path, metavar="FILE", help="write everything there")
     bench = kinds.add_parser("bench", help="measurements that need no sweep")
     benches = bench.add_subparsers(required=True)
     gpu = benches.add_parser("gpu", help="every method and whole models on a GPU")

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from invconv.data.saving import grid
 from invconv.files import write_atomically
 from invconv.flows import LevelFlow
 from invconv.style import plain
@@ -19,18 +20,14 @@ RECONSTRUCTED = 12
 PAIRS = 8
 BETWEEN = 10
 """How many images a row of interpolations has, both ends included."""
-EDGE = 56
-"""About how many pixels of the picture an image's longer edge gets."""
-GAP, MARGIN, TITLE = 3, 12, 22
-BETWEEN_IMAGES = 150
-"""The grey around images, which are often black or white at their border."""
+MARGIN, TITLE = 12, 22
 NARROWEST = 560
 
 
 def write_pictures(flow: LevelFlow, images: Tensor, folder: Path, seed: int = 0) -> list[Path]:
-    """Writes samples.png, reconstructions.png and interpolations.png into ``folder``.
+    """Write samples.png, reconstructions.png and interpolations.png into ``folder``.
 
-    The pixel values 0 … bins − 1 are shown over the full range from black to white, in grey
+    The pixel values 0 … bins − 1 are shown over the full range from black to white, in gray
     where there is one channel, every pixel as a square. The same flow, images and seed give the
     same files.
 
@@ -38,7 +35,7 @@ def write_pictures(flow: LevelFlow, images: Tensor, folder: Path, seed: int = 0)
         flow: trained.
         images: (B, C, H, W) integers, B at least 2; the first 16 are used.
         folder: the cell's.
-        seed: of the samples and of the dequantisation noise.
+        seed: of the samples and of the dequantization noise.
 
     Returns:
         The three paths.
@@ -151,27 +148,6 @@ def interpolate(first: Sequence[Tensor], second: Sequence[Tensor], count: int) -
         return (u * x[:, None] + v * y[:, None]).flatten(0, 1)
 
     return [mix(x, y) for x, y in zip(first, second, strict=True)]
-
-
-def grid(images: Tensor, bins: int, columns: int) -> np.ndarray:
-    """Images side by side, every pixel a square: (height, width, 3) uint8.
-
-    Args:
-        images: (N, C, H, W), C 1 or 3, from 0 (black) to bins − 1 (white).
-        bins: the number of values that a pixel can take.
-        columns: images in a row.
-    """
-    scale = max(1, round(EDGE / max(images.shape[2:])))
-    shown = (images.double() * (255 / (bins - 1))).round().to(torch.uint8).cpu()
-    shown = shown.expand(-1, 3, -1, -1).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    n, _, height, width = shown.shape
-    cell = (height + GAP, width + GAP)
-    size = (-(-n // columns) * cell[0] + GAP, columns * cell[1] + GAP, 3)
-    result = np.full(size, BETWEEN_IMAGES, np.uint8)
-    for i, image in enumerate(shown.permute(0, 2, 3, 1).numpy()):
-        top, left = i // columns * cell[0] + GAP, i % columns * cell[1] + GAP
-        result[top : top + height, left : left + width] = image
-    return result
 
 
 @plain()

@@ -15,8 +15,10 @@ from test_evaluation import FLOW, trained
 
 from invconv.__main__ import main
 from invconv.data import load
-from invconv.training import CheckpointError, TrainingOptions, build_flow, load_flow, train
-from invconv.training.checkpoint import read_checkpoint
+from invconv.flows import build_flow
+from invconv.flows import load as load_flow
+from invconv.flows.files import read_checkpoint
+from invconv.training import CheckpointError, TrainingOptions, train
 from invconv.training.log import TrainingLog
 
 DATA = [load("digits", split) for split in ("train", "valid")]
@@ -47,12 +49,12 @@ def test_a_damaged_checkpoint_is_refused_or_whole(cell, place, data):
     path.write_bytes(data.draw(damaged((cell / "best.pt").read_bytes())))
     with untouched(place):
         try:
-            flow, _ = load_flow(path)
+            flow = load_flow(path)
         except CheckpointError as error:
             assert one_sentence(error)
             assert str(path) in str(error)
             return
-    truth = load_flow(cell / "best.pt")[0].state_dict()
+    truth = load_flow(cell / "best.pt").state_dict()
     assert all(torch.equal(value, truth[name]) for name, value in flow.state_dict().items())
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from invconv.data import load
+from invconv.flows import build_flow
 from invconv.rows import CellError, cell_id
 from invconv.rows.status import Status, classify
 from invconv.sweeps.application import CONF, SweepError
 from invconv.sweeps.groups import register
 from invconv.tables.table2 import TABLE, describe_flow
-from invconv.training import build_flow
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from invconv.training.checkpoint import read_checkpoint
+from invconv.flows.files import read_checkpoint
 from invconv.training.interruption import Interruption
 
 SCRIPT = Path(__file__).with_name("training_run.py")

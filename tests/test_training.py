@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from invconv.data import ImageSet, load
 from invconv.flows import MultiScaleFlow
+from invconv.flows.files import CheckpointError, read_checkpoint
 from invconv.layers import FInC
 from invconv.training import (
     TrainingDiverged,
@@ -20,7 +21,6 @@ from invconv.training import (
     evaluate,
     train,
 )
-from invconv.training.checkpoint import CheckpointError, read_checkpoint
 from invconv.training.distributed import World
 from invconv.training.run import Run
 
@@ -99,7 +99,7 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(tmp_path):
 
 
 def test_moving_average(tmp_path):
-    """The averaged weights are the ones that are validated, kept and gone on from."""
+    """The averaged weights are the ones that are validated, stored and resumed."""
     options = replace(OPTIONS, ema=0.5)
     plain, whole, half = make_flow(), make_flow(), make_flow()
     run(plain, OPTIONS)
@@ -209,7 +209,7 @@ def test_tensorboard(tmp_path):
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     recipe = {"flow": {"width": 4}, "data": "digits"}
     run(make_flow(), folder=tmp_path, recipe=recipe)
-    with pytest.raises(CheckpointError, match="seed is 0 there, 1 here; remove it to start anew"):
+    with pytest.raises(CheckpointError, match="seed is 0 there, 1 here; delete it to start over"):
         run(make_flow(), folder=tmp_path, recipe=recipe, seed=1)
     with pytest.raises(CheckpointError, match=r"flow\.width is 4 there, 8 here"):
         run(make_flow(), folder=tmp_path, recipe={"flow": {"width": 8}, "data": "digits"})
@@ -231,7 +231,7 @@ def test_broken_checkpoint(tmp_path, kept):
     run(make_flow(), folder=tmp_path)
     path = tmp_path / "last.pt"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match=r"last\.pt is not a whole checkpoint .*: remove it"):
+    with pytest.raises(CheckpointError, match=r"last\.pt is not a whole checkpoint .*: delete it"):
         run(make_flow(), folder=tmp_path)
 
 

@@ -32,7 +32,7 @@ KINDS = {
         r"|tracing|methods)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
-    "layers: growth, and what is not finite": r"test_numerical",
+    "layers: error amplification, and what is not finite": r"test_numerical",
     "solvers against the reference": r"test_(solvers|random_problems|baselines|ladder)\.",
     "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
     "flows and likelihood": (

@@ -29,6 +29,7 @@ from invconv.data.images import (
 from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
 from invconv.data.presets import PRESETS, held_out, square
+from invconv.data.saving import save_images
 from invconv.data.sets import DATASETS, Budget, DataSet, budget, budgets, data_set, register
 from invconv.data.sources import download, locate
 from invconv.files import user_path
@@ -213,5 +214,6 @@ __all__ = [
     "load",
     "rearranged",
     "register",
+    "save_images",
     "shared_images",
 ]

@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from invconv.validation import check_choice, whole
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """Integer images of one split.
+class ImageSet(Dataset[Tensor]):
+    """Integer images of one split, a data set of torch whose items are images.
+
+    ``data[i]`` is one image, uint8 (C, H, W); a slice, or a tensor or list of indices, gives
+    several, (M, C, H, W). A `torch.utils.data.DataLoader` takes it as it is.
 
     Attributes:
         name: the data set.
@@ -30,6 +34,14 @@ class ImageSet:
         TypeError: if the images are not uint8.
         ValueError: if there are none, if a pixel is not below ``levels``, or if there are not as
             many groups as images.
+
+    >>> from torch.utils.data import DataLoader
+    >>> from invconv.data import load
+    >>> data = load("digits", "train")
+    >>> data[0].shape, data[:5].shape
+    (torch.Size([1, 8, 8]), torch.Size([5, 1, 8, 8]))
+    >>> next(iter(DataLoader(data, batch_size=64, shuffle=True))).shape
+    torch.Size([64, 1, 8, 8])
     """
 
     name: str
@@ -63,6 +75,9 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, index: int | slice | Tensor | list[int]) -> Tensor:
+        return self.images[index]
 
     @property
     def shape(self) -> tuple[int, int, int]:

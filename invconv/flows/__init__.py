@@ -10,6 +10,8 @@ from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_fg import MaCowFG
 from invconv.flows.multiscale import MultiScaleFlow
 from invconv.flows.preprocessing import Logit, Scale
+from invconv.flows.saving import build_flow, load
+from invconv.flows.sequential import Sequential
 from invconv.flows.spline import SplineActivation
 from invconv.flows.squeeze import Squeeze
 
@@ -27,9 +29,12 @@ __all__ = [
     "PlainSplit",
     "QuadCoupling",
     "Scale",
+    "Sequential",
     "SplineActivation",
     "Split",
     "Squeeze",
     "UniformDequantization",
     "VariationalDequantization",
+    "build_flow",
+    "load",
 ]

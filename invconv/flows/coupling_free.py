@@ -14,7 +14,7 @@ from invconv.solvers.problem import CORNERS
 from invconv.validation import check_count
 
 
-class CouplingFreeFlow(LevelFlow):
+class CouplingFreeFlow(LevelFlow, kind="coupling_free"):
     """Blocks of convolutions, each followed by a scale, a bias and a monotone spline.
 
     The 9-layer network of Self Normalizing Flows (Keller et al., arXiv 2011.07248, table 1, as

@@ -1,5 +1,6 @@
 """How a part of a flow is inverted on the way from latents to images, with and without a check."""
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -21,14 +22,16 @@ def invert_checked(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> T
     """The same, or a NumericalError that names the ``place``.
 
     Raises:
-        NumericalError: if x is not finite or, of an `InvertibleConv`, no inverse.
+        NumericalError: if x is not finite or, of a part whose inverse takes ``check``, fails it.
     """
     place = f"{place} ({type(part).__name__})"
-    options = {"check": True} if isinstance(part, InvertibleConv) else {}
+    checks = "check" in inspect.signature(part.inverse).parameters  # type: ignore[arg-type]
+    options = {"check": True} if checks else {}
     try:
         x: Tensor = part.inverse(z, *latent, **options)  # type: ignore[operator]
     except NumericalError as error:
-        raise NumericalError(error.what, place, error.residual, error.growth) from error
+        inside = f"{place}, {error.layer}" if error.layer.startswith("part ") else place
+        raise NumericalError(error.what, inside, error.residual, error.growth) from error
     bad = x.numel() - int(torch.isfinite(x).sum())
     if bad:
         what = f"{bad} of {x.numel()} values of its inverse are not finite in {x.dtype}"
@@ -53,9 +56,25 @@ def invert_judging(right: Tensor) -> Invert:
 
 
 def refusal(
-    what: str, decode: Callable[[Sequence[Tensor]], Tensor], latents: Sequence[Tensor]
+    finite: Tensor,
+    right: Tensor,
+    decode: Callable[[Sequence[Tensor]], Tensor],
+    latents: Sequence[Tensor],
 ) -> NumericalError:
-    """The error that says where decoding ``latents``, with a check, went wrong first."""
+    """The error that says how many samples are wrong, and where that began.
+
+    Args:
+        finite, right: which samples are, (N,).
+        decode: the way from latents to samples, with a check.
+        latents: of the samples that are wrong.
+    """
+    counts = {
+        "not finite": int((~finite).sum()),
+        "finite, but no inverse of their latents": int((finite & ~right).sum()),
+    }
+    what = " and ".join(
+        f"{count} of {len(right)} samples are {kind}" for kind, count in counts.items() if count
+    )
     help = "; sample(..., only_finite=True) leaves them out"
     try:
         decode(latents)

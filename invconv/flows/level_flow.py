@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from invconv.flows.actnorm import warn_uninitialized
 from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
 from invconv.flows.dequantization import build_dequantization, check_pixels
+from invconv.flows.saving import FLOWS, remember_arguments, save_flow
 from invconv.validation import check_count, check_finite, check_shape, lists_its_options
 
 
@@ -37,7 +39,12 @@ class LevelFlow(nn.Module):
         levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
             the channels that stay is a latent.
         latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
+        kind: by which a file names the class, see `save`; "" of classes that no file can name.
+        arguments: those of the constructor, as plain values.
     """
+
+    kind: ClassVar[str] = ""
+    arguments: dict[str, Any]
 
     def __init__(
         self,
@@ -56,9 +63,13 @@ class LevelFlow(nn.Module):
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, kind: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.kind = kind
+        if kind:
+            FLOWS[kind] = cls
         lists_its_options(cls)
+        remember_arguments(cls)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """`log_prob`."""
@@ -68,7 +79,7 @@ class LevelFlow(nn.Module):
         """Real-valued images to latents.
 
         Args:
-            y: (B, C, H, W), after dequantisation.
+            y: (B, C, H, W), after dequantization.
 
         Returns:
             One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
@@ -122,7 +133,7 @@ class LevelFlow(nn.Module):
         return y
 
     def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A lower bound of log P(images) in nats, with one draw of dequantisation noise, (B,).
+        """A lower bound of log P(images) in nats, with one draw of dequantization noise, (B,).
 
         Args:
             images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
@@ -193,22 +204,13 @@ class LevelFlow(nn.Module):
                 how many of how many, and in which layer that began.
         """
         latents = self.draw(n, temperature, generator)
-        n = len(latents[0])
-        right = torch.ones(n, dtype=torch.bool, device=latents[0].device)
+        right = torch.ones(len(latents[0]), dtype=torch.bool, device=latents[0].device)
         y = self._decode(latents, invert_judging(right) if check else invert)
         finite = torch.isfinite(y).flatten(1).all(1)
         right &= finite
         if not only_finite and not right.all():
             bad = [latent[~right] for latent in latents]
-            counts = {
-                "not finite": int((~finite).sum()),
-                "finite, but no inverse of their latents": int((finite & ~right).sum()),
-            }
-            said = [
-                f"{count} of {n} samples are {kind}" for kind, count in counts.items() if count
-            ]
-            what = " and ".join(said)
-            raise refusal(what, partial(self.decode, check=True), bad)
+            raise refusal(finite, right, partial(self.decode, check=True), bad)
         return self.dequantization.inverse(y[right] if only_finite else y)
 
     def draw(
@@ -230,9 +232,19 @@ class LevelFlow(nn.Module):
             for shape in self.latent_shapes
         ]
 
+    def save(self, path: str | Path) -> None:
+        """Write the weights to a file, with what `invconv.flows.load` needs to build the flow.
+
+        The file is replaced as a whole or not at all.
+
+        Raises:
+            TypeError: if a file cannot name the flow's class, or an option that it was built with.
+        """
+        save_flow(self, path)
+
     @torch.no_grad()
     def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
-        """Data-dependent initialisation of every part that has one, in data order."""
+        """Data-dependent initialization of every part that has one, in data order."""
         check_pixels(images, self.shape, self.dequantization.bins)
         self.dequantization.initialize(images, self._parameter.dtype, generator)
         self._encode(self._dequantize(images, generator)[0], initialize=True)

@@ -13,7 +13,7 @@ from invconv.flows.squeeze import Squeeze, check_halvings
 from invconv.validation import check_count
 
 
-class MaCowFG(LevelFlow):
+class MaCowFG(LevelFlow, kind="macow_fg"):
     """The fine-grained multi-scale flow of Ma et al., "MaCow" (arXiv 1902.04208, section 3).
 
     The first level works on the image itself, each further one squeezes first. A level between
@@ -33,7 +33,7 @@ class MaCowFG(LevelFlow):
         dequantization, preprocessing, dequantization_options: as in `LevelFlow`.
 
     Raises:
-        TypeError: for an option that MaCow or the dequantisation does not have.
+        TypeError: for an option that MaCow or the dequantization does not have.
         ValueError: for a shape, steps or widths that do not fit.
     """
 

@@ -12,7 +12,7 @@ from invconv import TriangularConv
 from invconv.bench.verification import round_trip_error
 from invconv.data import DATASETS, SPLITS, ImageSet, load
 from invconv.data.sets import ranked
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.flows.published import FINC
 from invconv.methods import methods
 from invconv.numerical import relative_error
@@ -20,10 +20,9 @@ from invconv.rows import Values
 from invconv.rows.columns import Error, Name, Number
 from invconv.sweeps.config import Preset, neutral
 from invconv.sweeps.groups import method_node
-from invconv.tables.depth_page import page
+from invconv.tables.depth_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import TRAINED, MultiScale, describe_flow, facts
-from invconv.training import build_flow
 from invconv.training.distributed import ALONE
 from invconv.training.evaluation import bits_per_draw
 from invconv.training.run import Run
@@ -206,5 +205,7 @@ TABLE = Table(
     times=lambda _: False,
     headline="latents_float32_1000 images_float32_0 weight_float32_n64",
     page=page,
+    finding=finding,
+    study=STUDY,
     order=7,
 )

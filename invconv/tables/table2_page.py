@@ -63,12 +63,18 @@ def page(rows: pd.DataFrame) -> Document:
         "picture": PICTURE if len(compared) else "",
         "blocks": [timing_section(block) for block in blocks],
         "trained": [
-            {"origin": bl.origin(block), "budgets": budgets(block), "grid": bits_grid(block)}
-            for _, block in trained.groupby("machine")
+            {
+                "origin": bl.origin(block),
+                "preset": preset,
+                "budgets": budgets(block),
+                "grid": bits_grid(block),
+            }
+            for (_, preset), block in trained.groupby(["machine", "preset"])
         ],
         "missing": ", ".join(missing(embedded)),
         "failed": bl.failures(embedded[~is_timing(embedded)], _called),
         "paper": Grid(_paper_lines(paper)),
+        "unmeasured": paper.empty,
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
         "published": bl.published_notes(published("table2")),
@@ -152,7 +158,7 @@ def _timing_line(row: pd.Series) -> Line:
 def missing(rows: pd.DataFrame) -> list[str]:
     """Return the methods of the default sweep with rows of a data set, but no bpd or no times."""
     lines = []
-    for dataset in EMBEDDED:
+    for dataset in rows["dataset"].unique():
         own = rows[rows["dataset"] == dataset]
         for field, what in (("bpd", "bpd"), ("ft_s", "times")):
             names = set(own.loc[own[field].notna(), "method"])
@@ -186,17 +192,24 @@ def bits_grid(rows: pd.DataFrame) -> Grid:
     return Grid(lines)
 
 
+def brief(rows: pd.DataFrame) -> Grid:
+    """Return what the terminal shows at the end of a sweep."""
+    return brief_grid(in_order(rows), shown())
+
+
 def brief_grid(rows: pd.DataFrame, expected: Iterable[str]) -> Grid:
-    """Return the README's table of one data set: times of one block, and bpd of one seed."""
+    """Return times of one block beside bpd of one seed, a line for each method and data set."""
     lines: list[Line] = []
-    for name in expected:
-        own = rows[rows["method"] == name]
+    data = rows["dataset"].unique()
+    for dataset, name in product(data, expected):
+        own = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
         if own.empty:
             continue
         time, bits = bl.only(own[is_timing(own)]), bl.only(own[~is_timing(own)])
         to_glow = bl.sampling_ratio(time, TO_GLOW["ST ÷ Glow"])
         lines.append(
-            {
+            ({"data": data_title(dataset)} if len(data) > 1 else {})
+            | {
                 "method": bl.title(name),
                 "FT ms": en.value(time, "ft_s", scale=1e3),
                 "ST ms": bl.sampling_time(time, scale=1e3, brief=True),

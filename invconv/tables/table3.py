@@ -10,19 +10,19 @@ import torch
 
 from invconv.bench import Measured, Process, time_block
 from invconv.bench.flow_timing import KINDS, flow_ratios, time_flows
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.flows.published import FINC_K28, MACOW_FG, MACOW_ORG, WIDTH
 from invconv.methods import method
 from invconv.report import Line, Match, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import sentence
 from invconv.report.grids import CELLS, cells, page_of_blocks
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Ratio, Seconds
 from invconv.sweeps.config import QUICK, ModelTiming, Preset, neutral
 from invconv.tables.table import Table
 from invconv.tables.table2_page import TITLES as TIMES
-from invconv.training import build_flow
 from invconv.validation import check_choice
 
 SHAPE = (3, 32, 32)
@@ -123,6 +123,7 @@ def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
 TABLE = Table(
     name="table3",
     title="Table 3: FInC and MaCow with as many parameters",
+    question="Is FInC faster than MaCow with as many parameters?",
     config=Table3,
     measure=measure,
     cell="i{images}-w{width}",
@@ -153,6 +154,12 @@ TABLE = Table(
             },
             apart=("images", "width"),
         ),
+    ),
+    finding=sentence(
+        "Relative to FInC, sampling takes {} times as long, a forward pass {} times.",
+        f"st_vs_{REFERENCE}",
+        f"ft_vs_{REFERENCE}",
+        called=lambda row: TITLES[row["model"]],
     ),
     match=Match(model="model", titles=TITLES, dataset=""),
     order=3,

@@ -16,14 +16,14 @@ from invconv.conv import Shape
 from invconv.data import DATASETS, SPLITS, check_disjoint, histogram_bits_per_dim, load
 from invconv.data import label as data_label
 from invconv.files import user_path
-from invconv.flows import LevelFlow
+from invconv.flows import LevelFlow, build_flow
 from invconv.methods import Method as Registered
 from invconv.report.comparison import reach_over_images
 from invconv.rows import Values
 from invconv.rows.bits import write_bits
 from invconv.rows.columns import Bits, Column, Number
 from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
-from invconv.training import TrainingOptions, build_flow, train
+from invconv.training import TrainingOptions, train
 from invconv.training.distributed import current
 from invconv.training.evaluation import DRAWS, bits_per_draw
 
@@ -94,7 +94,7 @@ class Trained(Sweep):
         raise NotImplementedError
 
     def check_paths(self) -> None:
-        """Raises FileNotFoundError if the data are not below the folders that were given."""
+        """Raise FileNotFoundError if the data are not below the folders that were given."""
         for name in ("root", "path"):
             given = getattr(self.dataset, name)
             if given is not None and not user_path(given).exists():

@@ -17,13 +17,13 @@ from invconv.bench.clock import Call
 from invconv.bench.flow_timing import AGAIN, FlowCalls, time_together, verify_flow
 from invconv.bench.verification import verify_part
 from invconv.bench.verified import summary
+from invconv.flows import build_flow
 from invconv.methods import Method
 from invconv.report.grids import swept
 from invconv.rows import Part, Values
 from invconv.tables.trained import describe_flow, facts
 from invconv.tables.versus_config import Versus, kernel_of, size_of
 from invconv.tables.versus_pictures import REFERENCE, TORCH
-from invconv.training import build_flow
 
 INITIAL_IMAGES = 16
 LEVELS = 256

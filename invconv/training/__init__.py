@@ -1,7 +1,7 @@
 """Maximum likelihood training that can be interrupted at any moment, and its evaluation."""
 
-from invconv.training.checkpoint import CheckpointError
-from invconv.training.evaluation import bits_per_image, build_flow, evaluate, load_flow
+from invconv.flows.files import CheckpointError
+from invconv.training.evaluation import bits_per_image, evaluate
 from invconv.training.loop import train
 from invconv.training.options import TrainingOptions
 from invconv.training.run import TrainingDiverged, TrainingState
@@ -12,8 +12,6 @@ __all__ = [
     "TrainingOptions",
     "TrainingState",
     "bits_per_image",
-    "build_flow",
     "evaluate",
-    "load_flow",
     "train",
 ]

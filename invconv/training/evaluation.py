@@ -1,34 +1,20 @@
 """Bits per dimension of a flow, and of flows that were trained before."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from invconv.about import Options
 from invconv.data import ImageSet, label, load
 from invconv.files import brief
-from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow
+from invconv.flows import LevelFlow
+from invconv.flows.files import CheckpointError
+from invconv.flows.saving import load_with_recipe
 from invconv.seeds import hashed
-from invconv.training.checkpoint import (
-    CheckpointError,
-    check_weights,
-    load_weights,
-    read_checkpoint,
-)
 from invconv.training.distributed import ALONE, World
-from invconv.validation import check_choice, check_count
-
-FLOWS: dict[str, type[LevelFlow]] = {
-    "multiscale": MultiScaleFlow,
-    "macow_fg": MaCowFG,
-    "coupling_free": CouplingFreeFlow,
-}
-
+from invconv.validation import check_count
 
 NAMING = ("bits", "path", "size", "pixels")
 """Options of the data that its name tells, beside the version."""
@@ -123,68 +109,8 @@ def _described(shape: tuple[int, int, int], levels: int) -> str:
     return f"{'×'.join(map(str, shape))} images with {levels} levels"
 
 
-def build_flow(arguments: Options) -> LevelFlow:
-    """A flow from plain values: ``kind``, a name in `FLOWS`, and its constructor's arguments."""
-    kept = dict(arguments)
-    kind = check_choice(kept.pop("kind"), FLOWS, "kind of flow")
-    return FLOWS[kind](**kept)
-
-
-def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[LevelFlow, dict[str, Any]]:
-    """The flow whose weights are at ``path``, and the recipe by which it was trained.
-
-    Args:
-        path: a ``best.pt`` or ``last.pt`` of `invconv.training.train`; of the latter the best
-            validated weights are taken.
-        device: where the flow shall be.
-
-    Raises:
-        CheckpointError: if the file is broken or says nothing about its architecture.
-    """
-    saved = read_checkpoint(path, flow=Mapping, recipe=dict)
-    recipe = saved["recipe"]
-    if "flow" not in recipe:
-        raise CheckpointError(f"{path} does not say of which architecture its weights are")
-    best = saved.get("best", {})
-    if not isinstance(best, Mapping):
-        raise CheckpointError(f"{path} is not a checkpoint of this kind: its 'best' is no mapping")
-    weights = best or saved["flow"]
-    try:
-        flow = _built(recipe["flow"], weights, str(path))
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(
-            f"the architecture that {path} names cannot be built ({brief(error)})"
-        ) from error
-    load_weights(flow, weights, str(path))
-    return flow.to(device), recipe
-
-
-def _built(architecture: Options, weights: Mapping[str, object], origin: str) -> LevelFlow:
-    """The flow, first without memory: what a file says may be larger than what it holds."""
-    if _steps(architecture) > len(weights):
-        raise CheckpointError(f"{origin} names an architecture of more steps than it has weights")
-    try:
-        with torch.device("meta"):
-            planned = build_flow(architecture)
-    except NotImplementedError:  # a layer of the user's own whose construction needs values
-        return build_flow(architecture)
-    check_weights(planned, weights, origin)
-    return build_flow(architecture)
-
-
-def _steps(value: object, counts: bool = False) -> int:
-    """The sum of all numbers below a name "steps"."""
-    if isinstance(value, Mapping):
-        return sum(_steps(part, counts or name == "steps") for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return sum(_steps(part, counts) for part in value)
-    return max(value, 0) if counts and isinstance(value, int) else 0
-
-
 @dataclass(frozen=True)
-class Assessment:
+class Evaluation:
     """What the weights of one checkpoint are worth.
 
     Attributes:
@@ -209,7 +135,7 @@ class Assessment:
     path_of_data: str = ""
 
 
-def assess(
+def evaluate_checkpoint(
     path: Path,
     split: str = "test",
     samples: int = 1,
@@ -218,8 +144,8 @@ def assess(
     device: torch.device | str = "cpu",
     root: Path | None = None,
     draws: int = DRAWS,
-) -> Assessment:
-    """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
+) -> Evaluation:
+    """Evaluate the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
 
     Args:
         path: a checkpoint or the folder of a cell.
@@ -231,7 +157,7 @@ def assess(
         CheckpointError: if it is broken.
     """
     path = path / "best.pt" if path.is_dir() else path
-    flow, recipe = load_flow(path, device)
+    flow, recipe = load_with_recipe(path, device)
     kinds: dict[str, type] = {"data": dict, "method": str, "seed": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(recipe.get(name), kind)]
     if wrong:
@@ -242,7 +168,7 @@ def assess(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be evaluated: {brief(error)}") from error
     setting = {key: value for key, value in recipe.items() if key not in ("seed", "method")}
-    return Assessment(
+    return Evaluation(
         path=path,
         method=recipe["method"],
         seed=recipe["seed"],

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from invconv.data import ImageSet
 from invconv.flows import LevelFlow
-from invconv.training.checkpoint import load_weights
+from invconv.flows.files import load_weights
 from invconv.training.distributed import ALONE, World
 from invconv.training.interruption import Interruption
 from invconv.training.log import TrainingLog
@@ -31,8 +31,8 @@ def train(
 ) -> TrainingState:
     """Trains by maximum likelihood and leaves the best validated weights in ``flow``.
 
-    The flow's data-dependent initialisation sees the first batch. Batches and noise are functions
-    of seed and step, so that a run that was interrupted goes on from ``folder/last.pt`` and ends
+    The flow's data-dependent initialization sees the first batch. Batches and noise are functions
+    of seed and step, so that a run that was interrupted resumes from ``folder/last.pt`` and ends
     with the same weights as one that was not (on a CPU exactly). SIGTERM, SIGUSR2 and
     SIGHUP write such a checkpoint at the next step and are then handed on. The best weights are in
     ``folder/best.pt``, the curves in ``folder/log.csv``.
@@ -45,7 +45,7 @@ def train(
         folder: where checkpoints go; None for none.
         progress: whether to show a bar with bits per dimension, images per second and the time
             that is left.
-        recipe: what `load_flow` needs to build the flow again; kept with the weights.
+        recipe: what `invconv.flows.load` needs to build the flow again; kept with the weights.
         world: the processes that train together, each on its slice of every batch.
 
     Raises:

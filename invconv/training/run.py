@@ -1,4 +1,4 @@
-"""Weights, optimiser and noise of one training run, and their checkpoint."""
+"""Weights, optimizer and noise of one training run, and their checkpoint."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -16,16 +16,15 @@ from invconv.data import ImageSet
 from invconv.data.loader import Loader
 from invconv.files import brief, remove_partial
 from invconv.flows import LevelFlow
-from invconv.seeds import hashed
-from invconv.training.checkpoint import (
+from invconv.flows.files import (
     CheckpointError,
-    check_moments,
-    check_settings,
     check_weights,
     load_weights,
     read_checkpoint,
     save_atomically,
 )
+from invconv.seeds import hashed
+from invconv.training.checkpoint import check_moments, check_settings
 from invconv.training.diagnosis import first_bad_gradient, first_non_finite
 from invconv.training.distributed import World
 from invconv.training.evaluation import evaluate
@@ -39,7 +38,7 @@ class TrainingDiverged(ArithmeticError):
 
 @dataclass
 class TrainingState:
-    """Where a training run stands; what a checkpoint holds besides weights and optimiser."""
+    """Where a training run stands; what a checkpoint holds besides weights and optimizer."""
 
     step: int = 0
     best_step: int = 0
@@ -82,7 +81,7 @@ class Run:
         self.average: AveragedModel | None = None
 
     def start(self, data: ImageSet) -> None:
-        """Goes on from the checkpoint, or initialises the flow on the first batch."""
+        """Resumes from the checkpoint, or initializes the flow on the first batch."""
         torch.backends.cuda.matmul.allow_tf32 = self.options.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
         saved = self._saved()
@@ -129,7 +128,7 @@ class Run:
         return loader.stream(self.state.step)
 
     def step(self, images: Tensor, interrupted: bool) -> tuple[float, float, bool]:
-        """One optimiser step: the loss in nats per image, the gradient's norm before clipping,
+        """One optimizer step: the loss in nats per image, the gradient's norm before clipping,
         and whether any process was asked to stop."""
         options, step = self.options, self.state.step
         for group in self.optimizer.param_groups:
@@ -174,7 +173,7 @@ class Run:
         return bpd
 
     def checkpoint(self) -> None:
-        """Writes all that `start` needs to go on exactly here."""
+        """Write all that `start` needs to go on exactly here."""
         state = {
             "flow": self.flow.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -226,8 +225,8 @@ class Run:
             if bool(saved["best"]) != (self.state.best_valid_bpd < math.inf):
                 raise ValueError("its best weights and their bits per dimension do not fit")
         except Exception as error:
-            why = f"cannot be gone on from ({brief(error)}): remove it to start anew"
-            raise CheckpointError(f"{self.folder}/last.pt {why}") from error
+            why = f"{brief(error)}. Delete it to start over"
+            raise CheckpointError(f"cannot resume from {self.folder}/last.pt: {why}") from error
         self.best = dict(saved["best"])
 
     def _seed_noise(self, step: int, piece: int) -> None:

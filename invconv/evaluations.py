@@ -8,10 +8,10 @@ import pandas as pd
 from invconv.report import entries as en
 from invconv.report.comparison import Comparison, reach_over_images
 from invconv.report.entries import Grid, Line
-from invconv.training.evaluation import Assessment
+from invconv.training.evaluation import Evaluation
 
 
-def text(assessments: Sequence[Assessment]) -> str:
+def text(evaluations: Sequence[Evaluation]) -> str:
     """Return a table of the checkpoints, and of differences within each data set and split.
 
     The first method is the control unless "glow" is among them. Where every method of one setting
@@ -19,9 +19,9 @@ def text(assessments: Sequence[Assessment]) -> str:
     they are of single trainings, image by image: their interval says how much other images would
     change them, and nothing about another training.
     """
-    parts = [str(Grid([_line(one) for one in assessments]))]
-    groups: dict[tuple[str, ...], list[Assessment]] = {}
-    for one in assessments:
+    parts = [str(Grid([_line(one) for one in evaluations]))]
+    groups: dict[tuple[str, ...], list[Evaluation]] = {}
+    for one in evaluations:
         groups.setdefault((one.data, one.split, one.path_of_data), []).append(one)
     for (data, split, path), found in groups.items():
         members = _named(found)
@@ -33,7 +33,7 @@ def text(assessments: Sequence[Assessment]) -> str:
     return "\n\n".join(parts)
 
 
-def _named(members: Sequence[Assessment]) -> list[Assessment]:
+def _named(members: Sequence[Evaluation]) -> list[Evaluation]:
     """Number the settings of a method that was trained in several: "finc", "finc (2)"."""
     settings: dict[str, list[str]] = {}
     for one in members:
@@ -46,7 +46,7 @@ def _named(members: Sequence[Assessment]) -> list[Assessment]:
     ]
 
 
-def _line(one: Assessment) -> dict[str, str]:
+def _line(one: Evaluation) -> dict[str, str]:
     error = one.bits.std().item() / len(one.bits) ** 0.5
     bound = "" if one.samples == 1 else f", bound of {one.samples} samples"
     return {
@@ -61,7 +61,7 @@ def _line(one: Assessment) -> dict[str, str]:
     }
 
 
-def _compared(members: Sequence[Assessment], control: str) -> str:
+def _compared(members: Sequence[Evaluation], control: str) -> str:
     table = pd.DataFrame(
         [(one.seed, one.method, one.bits.mean().item()) for one in members],
         columns=["seed", "method", "bpd"],
@@ -86,7 +86,7 @@ def _compared(members: Sequence[Assessment], control: str) -> str:
     return f"{found.seeds} seeds, simultaneous 95 % intervals\n\n{grid}"
 
 
-def _by_image(members: Sequence[Assessment], control: str) -> Iterator[Line]:
+def _by_image(members: Sequence[Evaluation], control: str) -> Iterator[Line]:
     reference = next(one for one in members if one.method == control)
     for one in members:
         if one.method != control:
