@@ -2,7 +2,10 @@ SHELL := /bin/bash -o pipefail
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
+# what table 2 needs, and what the tests, linters and documentation need besides
+BASE := .venv/base
 READY := .venv/ready
+INSTALLED := pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
 
 RUN = $(BIN)/python reproductions
 # the tables that a sweep measures
@@ -16,17 +19,25 @@ help: ## this list
 	@echo "minutes on two cores; the first of them also installs, see setup"
 	@awk -F ':[^#]*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt $(wildcard kernels/CMakeLists.txt kernels/src/*)
-	@echo "Installing into .venv, once: torch and some 110 packages that constraints.txt pins, 2 GB on"
-	@echo "disk, several GB more with torch's CUDA build, and the C++ kernels. It takes minutes."
+define install
+	@echo "Installing into .venv, once: torch, other packages that constraints.txt pins, and the C++"
+	@echo "kernels; 2 GB on disk, several GB more with torch's CUDA build. It takes minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[dev]"
-	touch $(READY)
+		--constraint constraints.txt --editable "$(1)"
+endef
+
+$(BASE): $(INSTALLED)
+	$(call install,.)
+	touch $(BASE)
+
+$(READY): $(INSTALLED)
+	$(call install,.[dev])
+	touch $(BASE) $(READY)
 
 setup: $(READY) ## about 5: installs into .venv, 2 GB and more
 
-table2: setup ## about 8: every method on two data sets, the table in the terminal
+table2: $(BASE) ## about 8: every method on two data sets, the table in the terminal
 	$(BIN)/python reproductions/table2.py -m
 
 # Both resume where they stopped, and continue after a benchmark that failed or a sweep whose cells

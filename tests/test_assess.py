@@ -15,6 +15,7 @@ from invconv import conv
 from invconv.__main__ import main
 from invconv.assessing import TargetError, assess, assessment, target
 from invconv.assessing.target import find
+from invconv.bench import Clock
 from invconv.rows import Block, Part, Status
 from invconv.testing import CHECKS
 
@@ -30,6 +31,8 @@ EXTRAS = (
 )
 EXTRAS += ("zuko", "nflows", "normflows", "playwright", "build", "coverage", "mypy")
 THEIRS = """
+    import math
+
     import torch
     from torch import nn
 
@@ -46,11 +49,11 @@ THEIRS = """
             return scale_of(self) * eye + self.weight.tril(-1)
 
         def forward(self, x):
-            log_det = x.new_zeros(x.shape[0]) + self.log_det() * x.shape[2] * x.shape[3]
+            log_det = x.new_full((x.shape[0],), self.log_det()) * (x.shape[2] * x.shape[3])
             return torch.einsum("cd,bdhw->bchw", self.matrix(), x), log_det
 
         def log_det(self):
-            return len(self.weight) * torch.tensor(self.scale).log().item()
+            return len(self.weight) * math.log(self.scale)
 
         def inverse(self, z):
             return torch.einsum("cd,bdhw->bchw", torch.linalg.inv(self.matrix()), z)
@@ -82,7 +85,8 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture
 def few_checks(monkeypatch):
-    """Two checks, and those that quick skips."""
+    """Two checks, those that quick skips, and a clock that looks at nothing."""
+    monkeypatch.setattr(assessment, "QUICK", Clock(rounds=2, warmup=1, window=0.0))
     names = ("shapes", "log_det_dense", *assessment.SLOW)
     monkeypatch.setattr(invconv.testing, "CHECKS", {name: CHECKS[name] for name in names})
 
@@ -154,12 +158,19 @@ def test_times_are_refused_while_others_compute(package, capsys, monkeypatch):
     assert "No times: other processes use 1.0 of 2 cores." in printed
     assert "FInC & 324 & 300 & 15 & " in printed and " & – & – & – & – " in printed
     monkeypatch.setattr(assessment, "busy_machine", lambda: "")
-    times = {"ft_s": 1.0, "ft_q25_s": 1.0, "ft_q75_s": 1.0}
+    ends = ("", "_q25", "_q75")
+    times = {f"{name}{end}_s": 0.25 for name in ("ft", "st") for end in ends}
     parts = {name: Part(values=times) for name in ("glow", "layer")}
     noisy = Block({"rounds": 1, "processes": 1}, parts, None, "other processes used 0.9 cores")
     monkeypatch.setattr(assessment, "time_with_glow", lambda *_: noisy)
     assert main(words) == 0
     assert "No times: other processes used 0.9 cores." in capsys.readouterr().out
+    others = Block({**noisy.values, "noisy": True}, parts, None)
+    monkeypatch.setattr(assessment, "time_with_glow", lambda *_: others)
+    assert main([*words, "--allow-noisy"]) == 0
+    printed = capsys.readouterr().out
+    assert "Other processes computed meanwhile: these times are noisy." in printed
+    assert "2 images of 3×8×8, 1 level of 4 steps, couplings 64 wide, 1 round in 1 pro" in printed
     failed = {**parts, "layer": Part(status=Status.INCORRECT, reason="level 0, layer 1 is wrong")}
     monkeypatch.setattr(assessment, "time_with_glow", lambda *_: Block(noisy.values, failed, None))
     assert main(words) == 0
@@ -210,7 +221,7 @@ def test_a_class_that_is_at_hand(monkeypatch):
     assert (found.counted["stored"], found.counted["dependent_steps"]) == (1, 8)
     assert found.block is not None and found.untimed == ""
     assert found.block.parts["layer"].values["parameters"] > 0
-    assert str(found).startswith("test_assess:Pair(factor=3.0), ") and "noisy" in str(found)
+    assert str(found).startswith("test_assess:Pair(factor=3.0), ")
     assert found.uncounted == {}
     glow = assess("glow", size=8, shapes=[(4, 2, 3)], quick=True)
     assert glow.counted["dependent_steps"] == 1 and glow.uncounted == {}

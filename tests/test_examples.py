@@ -65,7 +65,8 @@ def test_own_images(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "6 test images, " in printed
     assert 0 < float(printed.partition("6 test images, ")[2].split()[0]) < 8
-    assert Image.open(tmp_path / "out" / "samples.png").size[0] > 100
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
+        assert picture.size[0] > 100
     flow = flows.load(tmp_path / "out" / "flow.pt")
     assert flow.shape == (3, 16, 16)
     assert flows.load(tmp_path / "out" / "best.pt").shape == flow.shape

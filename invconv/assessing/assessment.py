@@ -27,6 +27,10 @@ from invconv.validation import check_count
 COMPILER = "aot_eager"
 """Traces and differentiates as inductor does, and needs no C++ compiler."""
 SLOW = ("torch_compile", "exported_with_any_batch")
+COUNTED = (
+    *("stored", "free", "dependent_steps", "inverse_operations", "log_det_operations"),
+    "round_trip_error",
+)
 SMALL = 16
 """Images with a smaller side get a flow of one level, other ones two."""
 
@@ -172,14 +176,12 @@ def _counted(target: Target, shape: Shape) -> tuple[Values, dict[str, str]]:
     """What `invconv.tables.table1` counts of a layer, and why not."""
     values: Values = {}
     reasons: dict[str, str] = {}
-    names = ("stored", "free", "dependent_steps", "inverse_operations", "log_det_operations")
     try:
         torch.manual_seed(0)
         layer = build(target.conv, shape, **target.options)
         own = target.build(shape)
     except Exception as error:
-        names = (*names, "round_trip_error")
-        return dict.fromkeys(names), dict.fromkeys(names, describe(error))
+        return dict.fromkeys(COUNTED), dict.fromkeys(COUNTED, describe(error))
 
     def count(names: Sequence[str], call: Callable[[], Sequence[float | None]]) -> None:
         try:

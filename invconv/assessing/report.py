@@ -19,8 +19,8 @@ COUNTED = {
     "stored": "stored",
     "free": "free",
     "dependent steps": "dependent_steps",
-    "multiply-adds": "inverse_operations",
-    "of log_det": "log_det_operations",
+    "inverse ops": "inverse_operations",
+    "log_det ops": "log_det_operations",
 }
 """Columns of table 1 → those of its rows."""
 
@@ -37,7 +37,8 @@ def _parts(found: "Assessment") -> Iterator[Iterable[str]]:
     yield _conformance(found)
     channels, height, width = found.counted_shape
     yield [
-        f"Counted as in table 1, {channels} channels of {height}×{width} pixels:",
+        f"Counted as in table 1, {channels} channels of {height}×{width} pixels, operations in "
+        "multiply-adds:",
         "",
         str(Grid([_counted(found)])),
         *([""] if found.uncounted else []),
@@ -101,7 +102,7 @@ def _is_timed(found: "Assessment") -> bool:
 def _timed(found: "Assessment", part: str, title: str) -> Line:
     assert found.block is not None
     values = found.block.parts[part].values
-    line: dict[str, object] = {"flow around": title}
+    line: dict[str, object] = {"flow": title}
     for name in ("ft", "st"):
         times = [values[f"{name}{end}_s"] for end in ("", "_q25", "_q75")]
         line[f"{name.upper()} ms"] = en.with_quartiles(*(1000 * float(t or 0) for t in times))

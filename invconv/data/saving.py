@@ -53,7 +53,7 @@ def save_images(
     if path.suffix.lower() != ".png":
         raise ValueError(f"images are saved as PNG: path must end with .png, not {path.name!r}")
     if isinstance(images, ImageSet):
-        images, levels = images.images, images.levels
+        levels, images = images.levels, images.images
     integers = _integers(images, levels)
     columns = math.ceil(math.sqrt(len(images))) if columns is None else columns
     pixels = grid(integers, levels, check_count(columns, "columns"))

@@ -60,8 +60,12 @@ def build_flow(arguments: Options) -> "LevelFlow":
     return FLOWS[check_choice(kept.pop("kind"), FLOWS, "kind of flow")](**kept)
 
 
-def save_flow(flow: "LevelFlow", path: str | Path) -> None:
-    """See `LevelFlow.save`."""
+def architecture(flow: "LevelFlow") -> dict[str, Any]:
+    """The arguments of `build_flow` that make another flow like this one.
+
+    Raises:
+        TypeError: as `LevelFlow.save` does.
+    """
     if FLOWS.get(flow.kind) is not type(flow):
         name = type(flow).__name__
         raise TypeError(
@@ -74,7 +78,12 @@ def save_flow(flow: "LevelFlow", path: str | Path) -> None:
                 f"a file holds numbers, texts, lists and dictionaries, and {name} of this flow is "
                 f"{value!r:.80}: build the flow from such values to save it"
             )
-    recipe = {"flow": {"kind": flow.kind, **flow.arguments}}
+    return {"kind": flow.kind, **flow.arguments}
+
+
+def save_flow(flow: "LevelFlow", path: str | Path) -> None:
+    """See `LevelFlow.save`."""
+    recipe = {"flow": architecture(flow)}
     save_atomically({"flow": flow.state_dict(), "recipe": recipe}, user_path(path))
 
 

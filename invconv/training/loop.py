@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from invconv.data import ImageSet
 from invconv.flows import LevelFlow
 from invconv.flows.files import load_weights
+from invconv.flows.saving import architecture
 from invconv.training.distributed import ALONE, World
 from invconv.training.interruption import Interruption
 from invconv.training.log import TrainingLog
@@ -45,7 +46,8 @@ def train(
         folder: where checkpoints go; None for none.
         progress: whether to show a bar with bits per dimension, images per second and the time
             that is left.
-        recipe: what `invconv.flows.load` needs to build the flow again; kept with the weights.
+        recipe: what a checkpoint says besides the weights; its "flow", by which
+            `invconv.flows.load` builds the flow again, is that of the flow by default.
         world: the processes that train together, each on its slice of every batch.
 
     Raises:
@@ -54,7 +56,11 @@ def train(
         CheckpointError: if the checkpoint is broken, or was made with other options, another
             seed or another architecture.
     """
-    run = Run(flow, options, seed, folder, dict(recipe or {}), world)
+    recipe = dict(recipe or {})
+    if "flow" not in recipe:
+        with suppress(TypeError):  # a flow that no file can describe
+            recipe["flow"] = architecture(flow)
+    run = Run(flow, options, seed, folder, recipe, world)
     run.start(train_data)
     state, leads = run.state, world.rank == 0
     log = TrainingLog(folder if leads else None, state.step, options.tensorboard)
