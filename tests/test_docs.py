@@ -151,11 +151,11 @@ def check_command(words):
             check_overrides(table, [word for word in after if word != "-m"])
     else:
         for word in words:
-            if re.match(r"(tests|slurm|reproductions)/[\w/]+\.\w+(::|$)", word):
+            if re.match(r"(tests|slurm|docs|reproductions)/[\w/]+\.\w+(::|$)", word):
                 assert (ROOT / word.partition("::")[0]).exists(), word
 
 
-NEW = {"method=glow,scale", "method=scale", "cluster=mine", "dataset=coins"}
+NEW = {"method=glow,scale", "method=scale", "method=my_layer", "cluster=mine"}
 """Options that a page says how to make."""
 
 

@@ -171,15 +171,19 @@ def _methods(rows: pd.DataFrame) -> Grid:
     return Grid(lines)
 
 
-def _paper(one: Method) -> str:
+def _paper(one: Method) -> Entry:
     """The authors and the year, with a link where the paper is on arXiv."""
     authors = one.paper.partition(', "')[0]
     text = f"{authors} {one.year}"
     number = re.search(r"arXiv (\d+\.\d+)", one.paper)
-    return f"[{text}](https://arxiv.org/abs/{number[1]})" if number else text
+    linked = f"[{text}](https://arxiv.org/abs/{number[1]})" if number else text
+    return Entry(linked, (en.Source(published=one.paper),))
 
 
-def _released(one: Method) -> Entry | str:
+def _released(one: Method) -> Entry:
     """How far the layer agrees with the authors' code, with a link to it."""
     place, _, commit = one.released.partition("@")
-    return f"[{one.agrees}](https://{place}/tree/{commit})" if place else en.ABSENT
+    if not place:
+        return Entry(en.ABSENT)
+    linked = f"[{one.agrees}](https://{place}/tree/{commit})"
+    return Entry(linked, (en.Source(published=one.released),))
