@@ -5,7 +5,7 @@ import torch
 
 import invconv
 from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow, load, saving
-from invconv.training import CheckpointError
+from invconv.training import CheckpointError, TrainingOptions, train
 
 FLOWS = {
     "multiscale": lambda: MultiScaleFlow(
@@ -165,3 +165,11 @@ def test_an_optimizer_does_not_see_what_was_loaded_elsewhere(tmp_path):
         for parameter in again.parameters():
             parameter.mul_(0.5)
     assert torch.equal(log_prob(flow), before)
+
+
+def test_a_checkpoint_of_a_training_describes_its_flow(tmp_path):
+    flow = MultiScaleFlow("finc", (1, 8, 8), levels=1, steps=1, width=4, bins=17)
+    data = [invconv.data.load("digits", split) for split in ("train", "valid")]
+    train(flow, *data, TrainingOptions(2, 16), folder=tmp_path, progress=False)
+    for name in ("best.pt", "last.pt"):
+        assert torch.equal(log_prob(load(tmp_path / name)), log_prob(flow))

@@ -152,17 +152,23 @@ def timed(method="finc", dataset="digits", preset="default", status="ok", **valu
 
 
 def line_of(text, name, column, beside=""):
-    """The line of the first table with ``column`` that names it, as a dict."""
-    titles = None
+    """The line of the first table with ``column`` that names it, as a dict.
+
+    A table that was too wide goes on in the next ones.
+    """
+    titles, found = None, {}
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("|"):
             titles = None
+            if line and found:
+                break
         elif titles is None:
             titles = cells
-        elif column in titles and name in cells and beside in ("", cells[0]):
-            return dict(zip(titles, cells, strict=True))
-    raise AssertionError(f"no line of {name} with {column} in {text}")
+        elif (column in titles or found) and name in cells and beside in ("", cells[0]):
+            found |= dict(zip(titles, cells, strict=True))
+    assert found, f"no line of {name} with {column} in {text}"
+    return found
 
 
 def test_a_number_without_a_row_does_not_exist():

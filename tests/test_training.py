@@ -217,13 +217,18 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path):
 
 
 def test_checkpoint_of_another_architecture_is_refused(tmp_path):
-    run(make_flow(), folder=tmp_path)
     wider = MultiScaleFlow("finc", (1, 8, 8), levels=2, steps=1, width=6, bins=17)
-    with pytest.raises(CheckpointError, match=r"another architecture: its '.*' has shape"):
-        run(wider, folder=tmp_path)
     deeper = MultiScaleFlow("finc", (1, 8, 8), levels=2, steps=2, width=4, bins=17)
+    told, untold = tmp_path / "told", tmp_path / "untold"
+    run(make_flow(), folder=told)
+    with pytest.raises(CheckpointError, match=r"flow\.width is 4 there, 6 here"):
+        run(wider, folder=told)
+    nothing = {"flow": {}}
+    run(make_flow(), folder=untold, recipe=nothing)
+    with pytest.raises(CheckpointError, match=r"another architecture: its '.*' has shape"):
+        run(wider, folder=untold, recipe=nothing)
     with pytest.raises(CheckpointError, match=r"another architecture: it has no 'levels"):
-        run(deeper, folder=tmp_path)
+        run(deeper, folder=untold, recipe=nothing)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 1000, -1])

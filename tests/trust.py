@@ -36,13 +36,14 @@ KINDS = {
     "solvers against the reference": r"test_(solvers|random_problems|baselines|ladder)\.",
     "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
     "flows and likelihood": (
-        r"test_(flows|likelihood|coupling_free|common_numbers|actnorm|odd_inputs)\."
+        r"test_(flows|flow_files|sequential|likelihood|coupling_free|common_numbers|actnorm"
+        r"|odd_inputs)\."
     ),
     "other libraries": r"test_integrations",
     "damaged, wrong and hostile checkpoints": r"test_fuzz_checkpoints",
     "damaged, wrong and hostile rows and settings": r"test_fuzz_rows",
     "damaged and hostile image files": r"test_fuzz_data",
-    "data": r"test_data_",
+    "data": r"test_(data_|image_sets\.)",
     "training and evaluation": r"test_(training|interruption|evaluation|presets|pictures)\.",
     "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts|outcomes|commands)\.",
     "measuring": (
@@ -50,9 +51,12 @@ KINDS = {
         r"|figure4|versus|ranking|depth)\."
     ),
     "pages and the explorer": (
-        r"test_(report|map|published|explorer|contributed|trust|comparison)\."
+        r"test_(report|map|published|explorer|contributed|trust|comparison|findings)\."
     ),
-    "packaging and house rules": r"test_(install|house|newcomers|encodings|environment)\.",
+    "a layer of anyone's, assessed and submitted": r"test_(assess|submission)\.",
+    "packaging, documentation and house rules": (
+        r"test_(install|house|newcomers|encodings|environment|docs|examples|language)\."
+    ),
     "examples in docstrings": r"^invconv/",
 }
 """What is tested → the tests, by the first pattern that their name contains."""

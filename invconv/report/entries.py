@@ -64,6 +64,12 @@ class Grid:
         grid.frame = self.frame[[name for name in filled if not names or name in names]]
         return grid
 
+    def split(self, most: int, first: int = 1) -> "list[Grid]":
+        """Return tables of at most ``most`` columns, each with the ``first`` ones of this."""
+        names = list(self.frame)
+        rest = range(first, len(names), most - first)
+        return [self.narrow(*names[:first], *names[i : i + most - first]) for i in rest]
+
     def latex(self) -> str:
         """The table in LaTeX, with the rules of booktabs."""
         style = self.frame.map(lambda entry: str(entry).strip("`*")).style.hide(axis="index")

@@ -128,7 +128,7 @@ def match(figure: Mapping[str, str]) -> Place:
 TABLE = Table(
     name="table4",
     title="Table 4: FInC's algorithms 1 and 2, and ours",
-    question="How much faster does FInC sample by our inverse than by its own algorithms?",
+    question="How much faster does FInC sample by our inverse than by its paper's algorithms?",
     config=Table4,
     measure=measure,
     cell="{size}-i{images}-w{width}",
