@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 from invconv.rows.provenance import ROOT
@@ -31,7 +32,7 @@ def code_blocks(page: Path) -> list[Code]:
             match[2],
             "".join(re.findall(r'title="(.*?)"', match[3])),
             text[: match.start()].count("\n") + 2,
-            match[4],
+            dedent(match[4]),
         )
         for match in FENCE.finditer(text)
     ]

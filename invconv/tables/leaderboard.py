@@ -12,6 +12,7 @@ from invconv.report.findings import latest
 from invconv.report.naming import budget, data_title
 from invconv.rows.columns import Bits, Ratio, Seconds
 from invconv.tables import ranking_page, table2_page
+from invconv.tables.relative import REFERENCE
 
 TIMES = ("st", "st_published", "ft")
 BITS = "bpd_minus_glow"
@@ -72,7 +73,7 @@ def _timed(rows: pd.DataFrame) -> pd.DataFrame:
         sampling = [name for name in timed if str(name).startswith("st")]
         timed.loc[timed["samples_not_finite"] > 0, sampling] = float("nan")
     ratios = [name for name in timed if str(name).endswith("_vs_glow") and "published" not in name]
-    timed.loc[timed["method"] == table2_page.REFERENCE, ratios] = 1.0
+    timed.loc[timed["method"] == REFERENCE, ratios] = 1.0
     return timed
 
 
