@@ -48,7 +48,7 @@ KINDS = {
     "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts|outcomes|commands)\.",
     "measuring": (
         r"test_(bench|bench_gpu|benchmarks|clock|verification|memory|scaling|accuracy|table\d"
-        r"|figure4|versus|ranking|depth)\."
+        r"|figure4|versus|ranking|depth|linear)\."
     ),
     "pages and the explorer": (
         r"test_(report|map|published|explorer|contributed|trust|comparison|findings)\."

@@ -97,7 +97,8 @@ def run_cell(
         try:
             measured = measure(folder)
             if isinstance(measured, Block):
-                write_samples(measured.samples, folder / SAMPLES)
+                if len(measured.samples):
+                    write_samples(measured.samples, folder / SAMPLES)
                 values, parts = dict(measured.values), _judged(measured)
                 status, reason = _outcome(measured, parts)
             else:
