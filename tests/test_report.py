@@ -154,21 +154,22 @@ def timed(method="finc", dataset="digits", preset="default", status="ok", **valu
 def line_of(text, name, column, beside=""):
     """The line of the first table with ``column`` that names it, as a dict.
 
-    A table that was too wide goes on in the next ones.
+    A table that was too wide is several, one after the other.
     """
     titles, found = None, {}
-    for line in text.splitlines():
+    for line in [*text.splitlines(), "end"]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line and not line.startswith("|"):
+            if column in found:
+                return found
+            found = {}
         if not line.startswith("|"):
             titles = None
-            if line and found:
-                break
         elif titles is None:
             titles = cells
-        elif (column in titles or found) and name in cells and beside in ("", cells[0]):
+        elif name in cells and beside in ("", cells[0]) and not set(titles[1:]) & set(found):
             found |= dict(zip(titles, cells, strict=True))
-    assert found, f"no line of {name} with {column} in {text}"
-    return found
+    raise AssertionError(f"no line of {name} with {column} in {text}")
 
 
 def test_a_number_without_a_row_does_not_exist():

@@ -66,7 +66,7 @@ class Grid:
 
     def split(self, most: int, first: int = 1) -> "list[Grid]":
         """Return tables of at most ``most`` columns, each with the ``first`` ones of this."""
-        names = list(self.frame)
+        names = list(map(str, self.frame))
         rest = range(first, len(names), most - first)
         return [self.narrow(*names[:first], *names[i : i + most - first]) for i in rest]
 

@@ -63,7 +63,8 @@ def _or_one_sentence(
 
     @wraps(page)
     def made(rows: pd.DataFrame) -> Document:
-        answer = "" if rows.empty else table.finding(latest(rows, table.study))
+        shown = latest(rows, table.study)
+        answer = table.finding(shown) if (shown["status"] == "ok").any() else ""
         document = empty if rows.empty else page(rows)
         return replace(document, context={**about, "answer": answer, **document.context})
 
