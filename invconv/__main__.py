@@ -13,7 +13,7 @@ RESULTS, RUNS = Path("results"), Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     with terminal():
         options = _parser().parse_args(arguments)
         module, _, name = options.action.rpartition(".")
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
             "--results", type=user_path, default=RESULTS, help="the folder of the pages"
         )
 
-    doctor = command("doctor", "commands.doctor", "what this machine has, and what is missing")
+    doctor = command("doctor", "doctor.examine", "what this machine has, and what is missing")
     doctor.add_argument(
         "--require", nargs="+", default=[], metavar="METHOD", help="fail if one is not available"
     )

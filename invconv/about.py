@@ -41,6 +41,9 @@ class About:
         color: hexadecimal, such as "#CC6677"; "" for gray.
         marker: a marker of matplotlib; "" for a dot.
         variants: method name → variant; by default one, named as the layer.
+        released: the authors' code whose recorded outputs the layer gives for the same weights, as
+            "github.com/OWNER/NAME@COMMIT", see tests/data; "" where no test compares with any.
+        agrees: how far it agrees with that code.
     """
 
     title: str
@@ -49,3 +52,5 @@ class About:
     color: str = ""
     marker: str = ""
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    released: str = ""
+    agrees: str = "yes"

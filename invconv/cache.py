@@ -72,7 +72,7 @@ class EvalCache:
         return value
 
     def clear(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         self._entries = {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from invconv.tables.table import Table
-
-PACKAGES = (
-    "torch",
-    "cuda-bindings",
-    "hydra-core",
-    "submitit",
-    "pandas",
-    "matplotlib",
-    "scikit-learn",
-    "datasets",
-)
 
 
 def tables() -> "dict[str, Table]":
@@ -46,49 +34,8 @@ def _frames(results: Path) -> "dict[str, pd.DataFrame]":
     return found
 
 
-def doctor(options: argparse.Namespace) -> int:
-    """Prints what this machine has; 1 if something that is required is missing."""
-    import torch
-
-    from invconv.bench.quiet import busy_machine
-    from invconv.rows.provenance import provenance, unknown_commit
-    from invconv.solvers import FORWARD_METHODS, METHODS
-    from invconv.solvers.compiled import instruction_sets
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for name, value in provenance(device).items():
-        print(f"{name:8} {value}")
-    if words := unknown_commit():
-        print(words)
-    for package in PACKAGES:
-        print(f"{package:14} {_version(package)}")
-    print("instruction sets", ", ".join(instruction_sets()) or "none")
-    if words := busy_machine():
-        print(words)
-    present = set()
-    tables = {"solve_triangular_conv2d": METHODS, "triangular_conv2d": FORWARD_METHODS}
-    for title, methods in tables.items():
-        print(f"methods of {title}:")
-        for name, method in methods.items():
-            reason = method.missing(device)
-            if not reason:
-                present.add(name)
-            print(f"  {name:17} {f'MISSING: {reason}' if reason else method.summary}")
-    wanted = [name for name in options.require if name not in present]
-    for name in wanted:
-        print(f"required method {name!r} is not available", file=sys.stderr)
-    return 1 if wanted else 0
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "MISSING"
-
-
 def collect_rows(options: argparse.Namespace) -> int:
-    """Merges the rows below a folder and writes their pages."""
+    """Merge the rows below a folder and write their pages."""
     from invconv.rows import collect, read_rows
 
     if not options.runs.is_dir():
@@ -110,7 +57,7 @@ def collect_rows(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Writes the pages, the explorer, or the page of benchmarks."""
+    """Write the pages, the explorer, or the page of benchmarks."""
     from invconv.report.document import FORMATS
     from invconv.tables import others
     from invconv.tables.readme import write_readme
@@ -144,10 +91,12 @@ def report(options: argparse.Namespace) -> int:
 
 def _explorer(options: argparse.Namespace) -> int:
     from invconv.report.explorer import LibraryMissing, write_explorer
+    from invconv.tables.leaderboard import leaderboard
 
     frames = _frames(options.results)
+    board = leaderboard(frames)
     try:
-        path = write_explorer(tables().values(), frames, options.out, options.runs)
+        path = write_explorer(tables().values(), frames, options.out, options.runs, board)
     except LibraryMissing as error:
         print(error, file=sys.stderr)
         return 1
@@ -171,7 +120,7 @@ def _from_benchmark(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Prints the test bits per dimension of checkpoints."""
+    """Print the test bits per dimension of checkpoints."""
     import torch
 
     from invconv import evaluations
@@ -203,14 +152,14 @@ def bench_gpu(options: argparse.Namespace) -> int:
 
 
 def bench_cuda_resources(options: argparse.Namespace) -> int:
-    """Writes what the CUDA kernels take of a chip."""
+    """Write what the CUDA kernels take of a chip."""
     from invconv.tables.cuda_resources import write
 
     return write(options.results)
 
 
 def fetch_data(options: argparse.Namespace) -> int:
-    """Downloads a data set."""
+    """Download a data set."""
     from invconv.data import fetch
 
     try:

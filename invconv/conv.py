@@ -40,7 +40,7 @@ class InvertibleConv(nn.Module, ABC):
     x and z are (B, C, H, W); log_det = log|det dz/dx| is (B,), on the device and in the dtype of
     x, but in float32 at least under autocast, where x may be half (`log_det_dtype`). The input is
     never changed, and `forward` changes no state. A subclass calls ``super().__init__(channels)``
-    and keeps its constraint in the parametrisation, so that no optimiser step can break
+    and keeps its constraint in the parametrization, so that no optimizer step can break
     invertibility.
 
     Attributes:
@@ -88,7 +88,7 @@ class InvertibleConv(nn.Module, ABC):
 
         Args:
             z: (B, C, H, W).
-            check: whether to look at values, which synchronises a device: ValueError if z is
+            check: whether to look at values, which synchronizes a device: ValueError if z is
                 not finite, `NumericalError` if the result is not an inverse.
         """
 
@@ -113,10 +113,10 @@ class InvertibleConv(nn.Module, ABC):
         check_inverse(x, z, lambda x: self.forward(x)[0], float64, type(self).__name__)
 
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation on one batch, called once before training."""
+        """Data-dependent initialization on one batch, called once before training."""
 
     def refresh(self) -> None:
-        """Drops what eval mode keeps: for writes to GPU memory that torch does not see."""
+        """Drop what eval mode keeps: for writes to GPU memory that torch does not see."""
         for one in caches(self):
             one.clear()
 
@@ -134,7 +134,7 @@ class InvertibleConv(nn.Module, ABC):
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Builds the layer for images of ``shape`` = (C, H, W).
+        """Build the layer for images of ``shape`` = (C, H, W).
 
         Raises TypeError for an option that the layer does not have, listing its own.
         """
@@ -152,7 +152,7 @@ class InvertibleConv(nn.Module, ABC):
         return options
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raises unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
+        """Raise unless ``x`` is (B, C, H, W) with C `channels` and the layer's dtype."""
         check_images(x, self.channels, name)
         own = next(self.parameters(), x)
         if own.dtype != x.dtype and not is_autocast(x.device):
@@ -234,7 +234,7 @@ def layer_class(name: str) -> type[InvertibleConv]:
 
 
 def build(name: str, shape: Shape, **options: Any) -> InvertibleConv:
-    """Builds the layer ``name`` for images of ``shape`` = (C, H, W).
+    """Build the layer ``name`` for images of ``shape`` = (C, H, W).
 
     Raises:
         ImportError: if another package has the layer and cannot be imported.

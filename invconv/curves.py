@@ -95,5 +95,5 @@ def _draw(panel: Axes, dataset: str, curves: list[Curve]) -> None:
     if curves:
         space = 0.04 * (max(shown) - min(shown))
         panel.set_ylim(min(shown) - space, max(shown) + space)
-    panel.set(title=dataset, xlabel="optimiser step", ylabel="bits per dimension")
+    panel.set(title=dataset, xlabel="optimizer step", ylabel="bits per dimension")
     panel.grid(alpha=0.3)

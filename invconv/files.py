@@ -64,13 +64,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(content: bytes, path: Path) -> None:
-    """Writes ``path``, which holds either what it held before or all of ``content``."""
+    """Write ``path``, which holds either what it held before or all of ``content``."""
     with replacing(path) as file:
         file.write(content)
 
 
 def write_text_atomically(text: str, path: Path) -> None:
-    """Writes ``path`` in UTF-8, as `write_atomically` does; names of files may be no text."""
+    """Write ``path`` in UTF-8, as `write_atomically` does; names of files may be no text."""
     write_atomically(text.encode(errors="backslashreplace"), path)
 
 
@@ -114,11 +114,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what writers that were killed have left in ``folder``."""
+    """Remove what writers that were killed have left in ``folder``."""
     for partial in folder.glob("*.partial"):
         partial.unlink(missing_ok=True)
 
 
 def brief(error: Exception) -> str:
-    """The first line of what an exception says, or else its name."""
+    """The first line of what an exception says, or its name where that is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ from invconv.sweeps.locks import holder
 
 
 def forget(options: argparse.Namespace) -> int:
-    """Removes the cells of a name or pattern; 1 if there are none, or one is being worked on."""
+    """Remove the cells of a name or pattern; 1 if there are none, or one is being worked on."""
     from invconv.tables.table import tables
 
     def is_meant(*names: str) -> bool:

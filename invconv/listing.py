@@ -5,17 +5,22 @@ import ast
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invconv.rows.provenance import ROOT
+from invconv.terminal import aligned
+
+if TYPE_CHECKING:
+    from invconv.conv import InvertibleConv
 
 
 def show(options: argparse.Namespace) -> int:
-    """Prints the cells below a folder, or the layers, methods, data sets and tables."""
+    """Print the cells below a folder, or the layers, methods, data sets and tables."""
     from invconv.tables.outline import outlines
 
     if options.sweeps:
@@ -27,25 +32,39 @@ def show(options: argparse.Namespace) -> int:
     from invconv.data import DATASETS
     from invconv.solvers import METHODS
 
-    layers = {name: _sentence(layer.__doc__) for name, layer in sorted(registered().items())}
+    layers = {name: _origin(layer) for name, layer in sorted(registered().items())}
     for entry in entry_points(group=GROUP):
-        layers.setdefault(entry.name, _of_source(entry))
-    _print("layers", layers)
-    _print("solver methods", {name: method.summary for name, method in METHODS.items()})
-    _print("data sets", {name: data.title for name, data in DATASETS.items()})
-    _print("tables", {table.name: table.title for table in outlines()})
-    timed = {table.name: table.presets for table in outlines() if table.presets}
-    _print("presets of tables", {name: _presets(minutes) for name, minutes in timed.items()})
+        layers.setdefault(entry.name, ("", _of_source(entry)))
+    tables = outlines()
+    _print("layers", [(name, *words) for name, words in layers.items()])
+    _print("solver methods", [(name, method.summary) for name, method in METHODS.items()])
+    _print("data sets", [(name, data.title) for name, data in DATASETS.items()])
+    _print("tables", [(table.name, table.title) for table in tables])
+    timed = [table for table in tables if table.presets]
+    _print(
+        "presets of tables, and about how long each takes",
+        [(table.name, _presets(table.presets)) for table in timed],
+    )
+    print("Measure a table: python reproductions/NAME.py -m preset=PRESET")
+    print(
+        f"{len(layers)} layers, {len(METHODS)} solver methods, {len(DATASETS)} data sets, "
+        f"{len(tables)} tables"
+    )
     return 0
 
 
-def _print(title: str, lines: dict[str, str]) -> None:
-    width = max(map(len, lines), default=0)
-    print(f"{title}:", *(f"  {name:{width}}  {text}" for name, text in lines.items()), sep="\n")
+def _print(title: str, lines: Sequence[Sequence[str]]) -> None:
+    print(aligned(lines, f"{title}:"), end="\n\n")
 
 
 def _presets(minutes: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} (about {m:g} min)" if m else name for name, m in minutes.items())
+    return ", ".join(f"{name} {m:g} min" if m else name for name, m in minutes.items())
+
+
+def _origin(layer: "type[InvertibleConv]") -> tuple[str, str]:
+    """The year and the paper of a layer, or what its docstring says."""
+    about = layer.about
+    return (str(about.year), about.paper) if about else ("", _sentence(layer.__doc__))
 
 
 def _sentence(doc: str | None) -> str:

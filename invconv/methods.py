@@ -29,6 +29,7 @@ class Method:
         color: hexadecimal.
         marker: a marker of matplotlib.
         swept: whether the default sweeps of all tables include it.
+        released, agrees: as in `About`.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Method:
     color: str = COLOR
     marker: str = MARKER
     swept: bool = False
+    released: str = ""
+    agrees: str = ""
 
     @property
     def look(self) -> dict[str, Any]:
@@ -132,6 +135,8 @@ def _variants(conv: str, layer: type[InvertibleConv]) -> Iterator[Method]:
             color=variant.color or about.color or COLOR,
             marker=variant.marker or about.marker or MARKER,
             swept=variant.swept,
+            released=about.released,
+            agrees=about.agrees if about.released else "",
         )
 
 

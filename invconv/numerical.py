@@ -17,13 +17,14 @@ TRUSTED = 1e-3
 
 
 class NumericalError(ArithmeticError):
-    """A result that is not what it stands for: not finite, or an inverse that is none.
+    """Raised when a result is not finite or an inverse fails its residual check.
 
     Attributes:
         layer: the layer in which it was found, with its place in a flow; "" if unknown.
         residual: ‖f(x) − z‖ / ‖z‖ of an inverse x of z, of the worst image of a batch; NaN where
             x or f(x) is not finite.
-        growth: see `growth`; NaN where it was not estimated, infinity where there is no inverse.
+        growth: error amplification, see `growth`; NaN where it was not estimated, infinity where
+            there is no inverse.
 
     >>> import torch
     >>> from invconv import FInC, NumericalError
@@ -56,7 +57,7 @@ def allowed_residual(dtype: torch.dtype) -> float:
 def check_inverse(
     x: Tensor, z: Tensor, forward: Map, float64: Callable[[], tuple[Map, Map]], layer: str = ""
 ) -> None:
-    """Raises unless x is finite and f(x) is z in every image, up to rounding in the dtype of x.
+    """Raise unless x is finite and f(x) is z in every image, up to rounding in the dtype of x.
 
     Args:
         x: the inverse of z.
@@ -139,7 +140,7 @@ def solved(layer: str, solve: Callable[..., Tensor], *arguments: Tensor) -> Tens
         return solve(*arguments)
     except LinAlgError as error:
         raise NumericalError(
-            "the matrix is singular: it has no inverse; use smaller weights, a parametrisation "
+            "the matrix is singular: it has no inverse; use smaller weights, a parametrization "
             "that cannot become singular (such as Glow's PLU), or float64 if the weights are "
             "rounded to float32 or less",
             layer,

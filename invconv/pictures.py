@@ -25,9 +25,9 @@ NARROWEST = 560
 
 
 def write_pictures(flow: LevelFlow, images: Tensor, folder: Path, seed: int = 0) -> list[Path]:
-    """Writes samples.png, reconstructions.png and interpolations.png into ``folder``.
+    """Write samples.png, reconstructions.png and interpolations.png into ``folder``.
 
-    The pixel values 0 … bins − 1 are shown over the full range from black to white, in grey
+    The pixel values 0 … bins − 1 are shown over the full range from black to white, in gray
     where there is one channel, every pixel as a square. The same flow, images and seed give the
     same files.
 
@@ -35,7 +35,7 @@ def write_pictures(flow: LevelFlow, images: Tensor, folder: Path, seed: int = 0)
         flow: trained.
         images: (B, C, H, W) integers, B at least 2; the first 16 are used.
         folder: the cell's.
-        seed: of the samples and of the dequantisation noise.
+        seed: of the samples and of the dequantization noise.
 
     Returns:
         The three paths.

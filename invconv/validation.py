@@ -18,7 +18,7 @@ class UnsupportedShape(ValueError):
 
 
 def check_images(x: Tensor, channels: int, name: str = "x") -> None:
-    """Raises unless ``x`` is a floating-point (B, ``channels``, H, W) tensor."""
+    """Raise unless ``x`` is a floating-point (B, ``channels``, H, W) tensor."""
     check_image_tensor(x, name)
     if x.shape[1] != channels:
         raise ValueError(
@@ -28,7 +28,7 @@ def check_images(x: Tensor, channels: int, name: str = "x") -> None:
 
 
 def check_shape(shape: object) -> tuple[int, int, int]:
-    """Raises unless ``shape`` is (C, H, W) with integers of at least 1, and returns it."""
+    """Raise unless ``shape`` is (C, H, W) with integers of at least 1, and return it."""
     given = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
     sizes = [size for size in map(whole, given) if size is not None and size > 0]
     if len(sizes) != 3 or len(given) != 3:
@@ -37,7 +37,7 @@ def check_shape(shape: object) -> tuple[int, int, int]:
 
 
 def check_image_tensor(x: Tensor, name: str = "x", layout: str = "(B, C, H, W)") -> None:
-    """Raises unless ``x`` is a dense floating-point tensor of rank 4."""
+    """Raise unless ``x`` is a dense floating-point tensor of rank 4."""
     if isinstance(x, tuple):
         raise TypeError(
             f"{name} must be a torch.Tensor, not tuple: a layer returns (z, log_det), so that "
@@ -78,7 +78,7 @@ def no_pixels(x: Tensor) -> bool:
 
 
 def check_kernel_size(kernel_size: int) -> int:
-    """Raises unless ``kernel_size`` is an integer of at least 1, and returns it."""
+    """Raise unless ``kernel_size`` is an integer of at least 1, and return it."""
     size = whole(kernel_size)
     if size is None:
         raise TypeError(f"kernel_size must be an int, not {kernel_size!r}")
@@ -88,7 +88,7 @@ def check_kernel_size(kernel_size: int) -> int:
 
 
 def check_count(value: int, name: str, least: int = 1) -> int:
-    """Raises ValueError unless ``value`` is an integer of at least ``least``, and returns it."""
+    """Raise ValueError unless ``value`` is an integer of at least ``least``, and return it."""
     count = whole(value)
     if count is None or count < least:
         raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
@@ -96,14 +96,14 @@ def check_count(value: int, name: str, least: int = 1) -> int:
 
 
 def check_finite(x: Tensor, name: str = "z") -> None:
-    """Raises ValueError if ``x`` holds NaN or infinity (synchronises a device)."""
+    """Raise ValueError if ``x`` holds NaN or infinity (synchronizes a device)."""
     bad = x.numel() - int(torch.isfinite(x).sum())
     if bad:
         raise ValueError(f"{name} holds {bad} of {x.numel()} values that are NaN or infinite")
 
 
 def check_options(options: Iterable[str], known: Iterable[str], owner: str) -> None:
-    """Raises TypeError, listing what is known, unless all ``options`` are names of ``known``."""
+    """Raise TypeError, listing what is known, unless all ``options`` are names of ``known``."""
     names = tuple(known)
     for option in options:
         if option not in names:
@@ -131,7 +131,7 @@ def lists_its_options(cls: type) -> None:
 
 
 def check_choice(value: str, choices: Iterable[str], what: str) -> str:
-    """Raises ValueError, listing what is known, unless ``value`` is one of ``choices``."""
+    """Raise ValueError, listing what is known, unless ``value`` is one of ``choices``."""
     known = tuple(choices)
     if value not in known:
         meant = did_you_mean(value, map(str, known))

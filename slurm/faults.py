@@ -41,7 +41,7 @@ started: list[subprocess.Popen[bytes]] = []
 
 
 def main() -> int:
-    """Runs the trial and writes its rows and the page."""
+    """Run the trial and write its rows and the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=16)
     parser.add_argument("--steps", type=int, default=1500, help="of training, for each cell")

@@ -5,8 +5,8 @@
 #   slurm/single_node.sh stop [FOLDER]
 #
 # start prints the line to be evaluated: eval "$(slurm/single_node.sh start)".
-# NODES (default 1) emulates several nodes, CPUS (default: as many as there are) is what each claims
-# to have. Needs: apt-get install slurmctld slurmd slurm-client munge
+# NODES (default 1) emulates several nodes, CPUS (default: as many as there are) is what each says
+# it has. Needs: apt-get install slurmctld slurmd slurm-client munge
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 command=${1:-help}

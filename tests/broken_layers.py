@@ -363,7 +363,7 @@ class CountsItsCalls(Honest):
         return super().convolve(x)
 
 
-class LosesItsInitialisation(Honest):
+class LosesItsInitialization(Honest):
     """`initialize` leaves a tensor that the state_dict does not hold."""
 
     mean = 0.0
@@ -535,7 +535,7 @@ BROKEN = {
     OneCallAtATime: ("double_use", "func_jacrev"),
     GradientByPointer: ("non_contiguous", "channels_last"),
     CountsItsCalls: ("forward_changes_no_state",),
-    LosesItsInitialisation: ("initialize",),
+    LosesItsInitialization: ("initialize",),
     LosesItsPermutation: ("state_dict_round_trip",),
     ExpandedLogDet: ("outputs_may_be_changed",),
     Noisy: ("determinism",),

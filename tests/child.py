@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import forked
+
 from invconv.rows.provenance import ROOT
 
 LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -28,6 +30,11 @@ def python(folder, *arguments, code=0, **environment):
     return done.stdout
 
 
-def sweep(folder, *arguments, table="table1", **more):
+def sweep(folder, *arguments, table="table1", code=0, **environment):
     """What a sweep prints."""
-    return python(folder, ROOT / "reproductions" / f"{table}.py", *arguments, **more)
+    command = ROOT / "reproductions" / f"{table}.py", *arguments
+    if environment:
+        return python(folder, *command, code=code, **environment)
+    done = forked.run(*command, cwd=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -25,7 +25,7 @@ def browser():
         opened.close()
 
 
-def open_page(opened, path, width=1280, height=900):
+def open_page(opened, path, width=1280, height=900, address=""):
     """A tab with the explorer at ``path``, and the list of whatever should not happen in it."""
     tab = opened.new_page(viewport={"width": width, "height": height})
     wrong = []
@@ -33,6 +33,6 @@ def open_page(opened, path, width=1280, height=900):
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     own = ("blob:", "data:", path.as_uri())
     tab.on("request", lambda sent: sent.url.startswith(own) or wrong.append(sent.url))
-    tab.goto(path.as_uri())
+    tab.goto(path.as_uri() + address)
     tab.wait_for_selector("body[data-ready]")
     return tab, wrong

@@ -1,11 +1,10 @@
 """Fixtures for all tests."""
 
 import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+import forked
 import packaged
 import pytest
 import single_node
@@ -126,13 +125,7 @@ def reproduce(tmp_path):
     """Runs one of the reproductions as a sweep in the test's folder."""
 
     def run(script, *overrides):
-        return subprocess.run(
-            [sys.executable, str(ROOT / "reproductions" / script), "-m", *overrides],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return forked.run(ROOT / "reproductions" / script, "-m", *overrides, cwd=tmp_path)
 
     return run
 
@@ -147,7 +140,7 @@ def float64():
 
 @pytest.fixture
 def poisoned_empty(monkeypatch):
-    """Uninitialised memory holds NaN, so that a pixel which is never written shows."""
+    """Uninitialized memory holds NaN, so that a pixel which is never written shows."""
 
     def poison(function):
         def wrapped(*args, **kwargs):
@@ -196,13 +189,16 @@ def device():
 
 @pytest.fixture
 def timed(benchmark, device):
-    """Times a call that was proved, to its end on the device, and notes what a row needs."""
+    """Times a call that was verified, to its end on the device, and notes what a row needs."""
 
     def run(call, residual, method, **labels):
         if not residual <= labels.pop("tolerance", 1e-4):
             pytest.fail(f"not timed: the result is wrong, its residual is {residual:.1e}")
-        names = ("operation", "n", "k")
-        benchmark.group = " ".join(f"{name}={labels[name]}" for name in names)
+        operation, n, k = labels["operation"], labels["n"], labels["k"]
+        # a layer without a kernel size stands beside 3×3 ones
+        benchmark.group = f"{operation}, n = {n}, k = {k or 3}"
+        timed = method if labels["layer"] == "solver" else labels["layer"]
+        benchmark.name = f"{operation} {timed} n={n}" + (f" k={k}" if k else "")
         benchmark.extra_info.update(
             labels,
             residual=residual,

@@ -27,7 +27,7 @@ def folder() -> Path:
 
 @cache
 def build(source, options, flags=("-O2", "-shared", "-fPIC"), kernels=KERNELS / "cuda"):
-    """A library, or with -DEMULATE_WITH_THREADS a program, of one specialisation."""
+    """A library, or with -DEMULATE_WITH_THREADS a program, of one specialization."""
     assert shutil.which("g++"), "g++ compiles the emulated kernels"
     path = folder() / f"{len(list(folder().iterdir()))}-{source}"
     has = {"wavefront": "SOLVE", "convolution": "CONVOLVE"}.get(source, source.upper())

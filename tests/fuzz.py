@@ -1,4 +1,4 @@
-"""Damage for files, and the proof that nothing else was touched."""
+"""Damage for files, and the check that nothing else was touched."""
 
 from contextlib import contextmanager
 

@@ -22,7 +22,7 @@ def test_a_small_sweep(reproduce, tmp_path):
     page = " ".join((results / "accuracy.md").read_text().split())
     assert "method | k = 2 | k = 3 |" in page
     assert "| Glow | – | – |" in page
-    assert "does not give its latent back, for FInC at s0.8" in page
+    assert "The residual exceeds 1e-03 for FInC at s0.8" in page
     assert len(list((results / "figures").glob("accuracy-*-c4.png"))) == 1
 
 
@@ -44,7 +44,7 @@ def test_points():
 
 def test_no_rows():
     page = TABLE.page(read_table(ROOT / "nowhere.csv")).markdown()
-    assert "missing: no rows yet" in page
+    assert "Not yet measured: " in page
 
 
 def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypatch):

@@ -124,7 +124,7 @@ def test_the_page_is_a_function_of_the_rows(measured, rows, tmp_path, capsys):
 
 def test_no_rows(tmp_path):
     page = TABLE.page(read_table(tmp_path / "none.csv")).markdown()
-    assert "missing: no rows yet" in page
+    assert "Not yet measured: " in page
 
 
 def test_a_session_that_reached_the_machine_alone(rows):
@@ -236,7 +236,7 @@ def test_a_wrong_inverse_has_no_time(monkeypatch):
 def test_the_time_is_kept(tmp_path, capsys):
     assert gpu_session.session(tmp_path, 0, "cpu", tiny=True) == 1
     assert "not started, the time is up" in capsys.readouterr().out
-    assert "missing: no rows yet" in (tmp_path / "results" / "gpu.md").read_text()
+    assert "Not yet measured: " in (tmp_path / "results" / "gpu.md").read_text()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")

@@ -28,7 +28,7 @@ def test_a_fused_step_is_seen(name, optimizer, float64):
 
 
 def outputs_in_training(layer, x):
-    """Computed anew."""
+    """Recomputed, without a cache."""
     layer.train()
     with torch.no_grad():
         return (*layer(x), layer.inverse(x))

@@ -3,19 +3,24 @@
 import json
 import math
 import os
+import re
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
 import invconv
+from invconv import doctor
 from invconv.__main__ import main
+from invconv.data import DATASETS
 from invconv.rows import Row, Status, read_table, write_row
 from invconv.rows.provenance import ROOT
+from invconv.solvers import METHODS
 from invconv.tables.outline import outlines
 from invconv.tables.table import tables
+from invconv.terminal import aligned
 
 SOURCE = {"machine": "m", "commit": "0012345678", "date": "2026-01-01T00:00:00Z"}
 
@@ -84,17 +89,62 @@ def test_rooms_are_there_without_their_own_import():
     assert done.stdout.startswith("(1, 8, 8)"), done.stderr
 
 
-def test_list_has_whole_sentences_layers_of_packages_and_presets(capsys):
+def test_list_has_papers_layers_of_packages_and_presets_in_columns(capsys):
     assert main(["list"]) == 0
-    lines = {
-        words[0]: words[1:]
-        for line in capsys.readouterr().out.splitlines()[1:]
-        if (words := line.split())
-    }
-    printed = {name: " ".join(words) for name, words in lines.items()}
-    assert printed["finc"].endswith("(arXiv 2301.09266, section 3)")
-    assert printed["nflows_1x1"].startswith("nflows' `OneByOneConvolution`")
-    assert "paper" in printed["table2"] and "tiny (about 1 min)" in printed["table2"]
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    text = " ".join(printed.split())
+    assert 'finc 2023 Kallappa, Nagar and Varma, "FInC Flow' in text
+    assert "nflows_1x1 nflows' `OneByOneConvolution`" in text
+    assert re.search(r"\n  table2 +default \d+ min, full \d+ min, tiny 1 min, paper\n", printed)
+    verdict = printed.splitlines()[-1]
+    assert verdict.endswith(
+        f"{len(METHODS)} solver methods, {len(DATASETS)} data sets, {len(tables())} tables"
+    )
+    assert "reproductions/NAME.py" in printed.splitlines()[-2]
+
+
+def test_doctor_is_in_columns_and_ends_with_a_verdict(capsys, monkeypatch):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    assert re.search(
+        r"ready: on (the CPU|a GPU), with(out)? compiled kernels", printed.splitlines()[-1]
+    )
+    begins = [line[:22] for line in printed.split("methods of")[1].splitlines()[1:] if line]
+    assert {line[20:22] for line in begins} == {"  "}
+    monkeypatch.setattr(doctor, "version", lambda name: missing(name))
+    assert main(["doctor", "--require", "magic"]) == 1
+    printed = capsys.readouterr().out
+    assert "MISSING: pip install 'invconv[explorer]'" in printed
+    assert "not installed: torch, hydra-core" in printed
+    assert printed.splitlines()[-1] == "not ready: magic missing"
+
+
+def test_make_help_has_every_target_and_as_many_minutes_as_the_presets():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    lines = dict(re.findall(r"^make ([\w-]+) +(.+)$", done.stdout, re.MULTILINE))
+    declared = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(lines) == set(declared[1].split())
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    minutes = {name: int(text.split()[1][:-1]) for name, text in lines.items() if "about" in text}
+    for target, preset in (("results", "default"), ("tiny", "tiny")):
+        presets = [t.presets[preset].minutes or 0.2 for t in tables().values() if t.presets]
+        assert minutes[target] == pytest.approx(sum(presets), rel=0.2)
+
+
+def missing(name):
+    raise PackageNotFoundError(name)
+
+
+def test_a_narrow_terminal_wraps_the_last_column(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = [("name", "a text that does not fit into one line of it"), ("longer-name", "short")]
+    assert aligned(lines) == (
+        "  name         a text that does not fit\n"
+        "               into one line of it\n"
+        "  longer-name  short"
+    )
 
 
 def test_what_is_read_of_tables_is_what_they_are():
@@ -131,8 +181,8 @@ def test_where_nothing_was_measured_nothing_is_written(tmp_path, monkeypatch, ca
 def test_a_table_without_rows_gets_a_page_of_one_sentence(name):
     text = tables()[name].page(read_table(ROOT / "nowhere.csv")).markdown()
     title, sentence = text.strip().split("\n\n")
-    assert title == f"# {tables()[name].title}"
-    assert sentence.startswith("missing: no rows yet; `") and sentence.endswith("measures them.")
+    assert title == f"# {tables()[name].question or tables()[name].title}"
+    assert sentence.startswith("Not yet measured: `") and sentence.endswith("` measures it.")
 
 
 def test_a_misspelled_data_set_of_fetch(capsys):

@@ -1,4 +1,4 @@
-"""The flows behind variational dequantisation: the authors' numbers, log_det and density."""
+"""The flows behind variational dequantization: the authors' numbers, log_det and density."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_the_authors_step_with_a_context():
     assert largest_difference(z, arrays["z"]) > 0.1
 
 
-def test_the_authors_encoder_and_its_initialisation():
+def test_the_authors_encoder_and_its_initialization():
     arrays = recorded("macow_context")
     blocks = [ResidualBlock(2, 3), ResidualBlock(3, 3)]
     down = WeightNormConv2d(3, 4, (3, 3), (1, 1), stride=2)

@@ -189,7 +189,7 @@ def test_a_graph_replays_with_new_values(case):
 
 
 def test_the_first_call_may_be_captured():
-    """Compiling and loading a specialisation does not break a capture in progress."""
+    """Compiling and loading a specialization does not break a capture in progress."""
     case = Case(4, 3, (2, 5), (7, 9))
     z, weight, x = both(case, torch.float32)
     graph = torch.cuda.CUDAGraph()

@@ -84,4 +84,4 @@ def test_a_small_sweep(reproduce, tmp_path):
     page = (folder / "depth.md").read_text()
     assert "| FInC, as released | CIFAR-10, (3, 32) |" in page
     assert re.search(r"\|\s+64×64 +\| overflows +\| overflows", page)
-    assert "missing: no trained rows yet" in page
+    assert "Trained flows are not yet measured" in page

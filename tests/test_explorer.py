@@ -1,25 +1,33 @@
 """The explorer in a real browser: 5,000 rows sorted, filtered, switched, hovered, by keyboard."""
 
+import io
 import json
 import re
 import sys
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 from chromium import browser, open_page
-from explorer_rows import many, read
+from explorer_rows import METHODS, many, read
 from test_map import rows_of
 
 from invconv.__main__ import main
+from invconv.methods import method
 from invconv.report.explorer import write_explorer
 from invconv.report.explorer.samples import find_pictures
 from invconv.report.explorer.tables import table_data
+from invconv.report.findings import latest
+from invconv.report.naming import data_title
 from invconv.rows import read_table
 from invconv.rows.columns import Bits, Number, Seconds
+from invconv.rows.provenance import ROOT
 from invconv.tables import figure4, scaling, table2
+from invconv.tables.leaderboard import leaderboard
 from invconv.tables.table import Table, tables
-from invconv.tables.table2_page import TITLES
+from invconv.tables.table2_page import TITLES, shown
 
+EVERY = "#table=table2&machine=all&preset=all&commit=all"
 MOST_BYTES = 6_000_000
 MOST_MS = 200
 FIELDS = {"bits per dimension": "bpd"} | {title: field for field, title in TITLES.items()}
@@ -77,10 +85,10 @@ def tab(chromium, path):
 def _fresh(request):
     if "tab" in request.fixturenames:
         tab = request.getfixturevalue("tab")
-        wanted = {"table": "0", "machine": "all", "commit": "all", "status": "all"}
-        for name, value in wanted.items():
-            if tab.input_value(f"#{name}") != value:
-                tab.select_option(f"#{name}", value)
+        tab.evaluate("location.hash = ''")
+        tab.wait_for_selector("#home:not([hidden])", state="attached")
+        tab.evaluate("hash => { location.hash = hash; }", EVERY)
+        tab.wait_for_selector("#home[hidden]", state="attached")
 
 
 def _scaling(n, k):
@@ -104,12 +112,12 @@ def _scaling(n, k):
 
 
 def header(tab, name):
-    return tab.locator(".rows-table thead th", has_text=re.compile(f"^{name}(s|bytes|bits/dim)?$"))
+    return tab.locator("#rows thead th", has_text=re.compile(f"^{name}(ms|bytes|bits/dim)?$"))
 
 
 def column(tab, name):
     i = header(tab, name).evaluate("(cell) => cell.cellIndex")
-    return tab.locator(f".rows-table tbody td:nth-child({i + 1})").all_inner_texts()
+    return tab.locator(f"#rows tbody td:nth-child({i + 1})").all_inner_texts()
 
 
 def found(tab):
@@ -124,8 +132,7 @@ def test_five_thousand_rows_sort_in_a_fifth_of_a_second_and_stay_below_six_megab
     rows = many(5000)
     path = write_explorer([table2.TABLE], {"table2": rows}, tmp_path / "page.html", tmp_path)
     assert path.stat().st_size < MOST_BYTES
-    tab, wrong = open_page(chromium, path)
-    tab.select_option("#commit", "all")
+    tab, wrong = open_page(chromium, path, address=EVERY)
     times = [header(tab, "bpd").evaluate(SORT) for _ in range(4)]  # up, down, unsorted, up
     times += [header(tab, name).evaluate(SORT) for name in ("cell", "method", "bpd")]
     print("milliseconds per sort:", times)
@@ -170,10 +177,123 @@ def test_machine_and_commit_are_switched(tab, rows):
     assert found(tab) == here["cell"].nunique()
 
 
+def test_a_table_opens_with_one_machine_and_one_preset(tab, rows):
+    tab.evaluate("location.hash = '#table=table2'")
+    tab.wait_for_function("document.getElementById('preset').value === 'paper'")
+    machine = tab.input_value("#machine")
+    assert found(tab) == rows.loc[rows["machine"] == machine, "cell"].nunique()
+    drawn = tab.evaluate("plot.data.flatMap((t) => t.customdata).filter((row) => row >= 0)")
+    assert drawn and set(rows["machine"][drawn]) == {machine}
+    assert "preset paper; timed images 100; machine" in tab.inner_text("#same")
+    titles = tab.locator("#rows thead th").all_inner_texts()
+    assert not [title for title in titles if title.startswith(("preset", "reason", "device"))]
+    assert tab.inner_text("#finding").startswith("Relative to Glow") == bool(
+        table2.TABLE.finding(latest(rows))
+    )
+
+
+def test_a_linked_view_is_restored(chromium, tab, path):
+    tab.select_option("#machine", "machine 1")
+    tab.select_option("#figure", label="bits per dimension, cifar10")
+    tab.fill("#rows .dt-search input", "woodbury")
+    assert found(tab)
+    header(tab, "bpd").click()
+    tab.click("#conditions summary")
+    tab.click("#conditions button:has-text('Add Condition')")
+    tab.select_option("#conditions .dtsb-data", label="bpd")
+    tab.select_option("#conditions .dtsb-condition", label="Less Than")
+    tab.fill("#conditions .dtsb-value", "4.5")
+    expected = found(tab)
+    tab.locator("button.cell").nth(1).click()
+    address = tab.evaluate("location.hash")
+    again, wrong = open_page(chromium, path, address=address)
+    assert again.evaluate("location.hash") == address
+    assert found(again) == expected
+    for name in ("#machine", "#preset", "#commit", "#status", "#figure"):
+        assert again.input_value(name) == tab.input_value(name)
+    assert again.inner_text("#detail-title") == tab.inner_text("#detail-title")
+    for one in (tab, again):
+        one.keyboard.press("Escape")
+    assert column(again, "bpd") == column(tab, "bpd")
+    assert "row=" not in again.evaluate("location.hash")
+    again.select_option("#table", "scaling")
+    again.go_back()
+    again.wait_for_function("document.getElementById('table').value === 'table2'")
+    assert found(again) == expected
+    again.close()
+    tab.click("#conditions .dtsb-delete")
+    assert wrong == []
+
+
+def test_a_damaged_link_shows_what_it_can(tab):
+    for address in (
+        "#table=nowhere&row=1",
+        "#table=table2&machine=none&sort=none:asc&columns=none&figure=none&page=99&row=none",
+        "#table=table2&where=%7B&preset=",
+        "#data=none&sort=:",
+    ):
+        tab.evaluate("hash => { location.hash = hash; }", address)
+        place = "#view" if "table2" in address else "#home"
+        tab.wait_for_selector(f"{place}:not([hidden])", state="attached")
+        assert tab.locator(place).inner_text()
+
+
+def test_rows_are_copied_as_they_are_shown(tab, rows):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.fill("#rows .dt-search input", "glow digits")
+    wanted = found(tab)
+    copied = {}
+    for name in ("Markdown", "LaTeX", "CSV"):
+        tab.click(f"#rows .copy button:has-text('{name}')")
+        tab.locator("#rows output", has_text=f"{wanted} rows copied as {name}").wait_for()
+        copied[name] = tab.evaluate("navigator.clipboard.readText()").splitlines()
+    head, rule, *lines = copied["Markdown"]
+    assert len(lines) == wanted
+    titles = [title.strip() for title in head.strip("|").split("|")]
+    shown = {"cell", "method", "bpd, bits/dim", "st, ms"}
+    assert shown <= set(titles)
+    assert rule.count("---:") == tab.locator("#rows thead th.figure").count()
+    assert copied["LaTeX"][1] == r"\toprule" and len(copied["LaTeX"]) == wanted + 6
+    assert r"bpd, bits/dim" in copied["LaTeX"][2]
+    frame = pd.read_csv(io.StringIO("\n".join(copied["CSV"])))
+    kept = rows[(rows["method"] == "glow") & (rows["dataset"] == "digits")]
+    assert frame["st_s"].to_numpy() == pytest.approx(kept["st_s"].to_numpy(), nan_ok=True)
+
+
+def test_the_findings_of_all_tables_and_the_leaderboard(chromium, tmp_path):
+    frames = {name: read_table(ROOT / f"results/data/{name}.csv") for name in tables()}
+    board = leaderboard(frames)
+    path = write_explorer(tables().values(), frames, tmp_path / "page.html", tmp_path, board)
+    tab, wrong = open_page(chromium, path)
+    cards = {card.split("\n")[0]: card for card in tab.locator(".card").all_inner_texts()}
+    assert len(cards) == len(tables())
+    for name, table in tables().items():
+        kept = latest(frames[name], table.study)
+        assert (table.finding(kept) if len(kept) else table.command) in cards[table.title]
+    times = latest(frames["table2"])
+    tab.select_option("#data", label=data_title("digits"))
+    lines = [line.split("\t") for line in tab.locator("#board tbody tr").all_inner_texts()]
+    assert [line[0] for line in lines] == [
+        method(name).title
+        for name in times[(times["dataset"] == "digits") & times["st_s"].notna()].sort_values(
+            "st_s"
+        )["method"]
+    ]
+    finc = times[(times["dataset"] == "digits") & (times["method"] == "finc")]
+    ratio = "{st_vs_glow:#.3g} [{st_vs_glow_low:#.3g}, {st_vs_glow_high:#.3g}]"
+    text = " ".join(next(line for line in lines if line[0] == "FInC"))
+    assert ratio.format_map(finc.dropna(subset=["st_vs_glow"]).iloc[0]) in text
+    tab.locator(".card", has_text=table2.TABLE.title).click()
+    tab.locator("#finding", has_text="Relative to Glow").wait_for()
+    assert tab.evaluate("location.hash") == "#table=table2"
+    tab.close()
+    assert wrong == []
+
+
 def test_failed_cells_show_their_reason(tab, rows):
     tab.select_option("#status", "not ok")
     assert found(tab) == (rows["status"] != "ok").sum()
-    assert set(column(tab, "reason")) == {"OutOfMemoryError: tried to allocate 20 GiB"}
+    assert "reason OutOfMemoryError: tried to allocate 20 GiB" in tab.inner_text("#same")
     tab.locator("button.cell").first.click()
     assert "oom: OutOfMemoryError: tried" in tab.inner_text("#detail .reason")
     tab.keyboard.press("Escape")
@@ -184,6 +304,7 @@ def test_hovering_shows_the_rows_value_and_a_click_opens_it(tab, rows):
     row = good[(good["method"] == "woodbury") & (good["dataset"] == "digits")].iloc[3]
     tab.select_option("#machine", row["machine"])
     tab.select_option("#commit", row["commit"])
+    tab.select_option("#figure", label="bits per dimension, digits")
     tab.wait_for_timeout(200)
     x, y = tab.evaluate(PLACE, ["Woodbury", int(row.name)])
     tab.mouse.move(x, y)
@@ -214,17 +335,19 @@ def test_published_points_stand_beside_the_measured(tab, rows):
     tab.fill("#published .dt-search input", f"bpd {measured['cell']}")
     tab.wait_for_timeout(600)
     first = tab.locator("#published tbody tr").first.locator("td").all_inner_texts()
-    assert first[:4] == ["FInC", "cifar10", "bpd", "3.39"]
-    assert float(first[6]) == pytest.approx(float(first[5]) / 3.39, rel=1e-3)
+    assert first[:4] == ["FInC", "cifar10", "bpd", "3.390"]
+    assert float(first[5]) == pytest.approx(float(first[4]) / 3.39, rel=1e-3)
 
 
 def test_lines_against_n_and_k(tab):
-    tab.select_option("#table", "1")
+    tab.select_option("#table", "scaling")
     assert scaling.TABLE.title in tab.inner_text("#title")
-    tab.select_option("#figure", label="time against kernel size k, n = 32")
+    title = "time against kernel size k, n = 32, 12 channels, batch 100"
+    tab.select_option("#figure", label=title)
     line = tab.evaluate("plot.data.find((trace) => trace.name === 'our inverse, output reused')")
     assert line["x"] == [3, 5]
-    assert line["y"] == pytest.approx([1e-6 * 32**2 * k for k in (3, 5)])
+    assert line["y"] == pytest.approx([1e-3 * 32**2 * k for k in (3, 5)])
+    assert tab.evaluate("plot.layout.yaxis.title.text") == "milliseconds"
     assert line["error_y"]["array"] == pytest.approx([0.2 * y for y in line["y"]])
     assert line["line"]["color"] == "#E69F00"
     assert line["marker"]["symbol"] == "diamond"
@@ -238,7 +361,7 @@ def test_the_keyboard_suffices(tab):
     header(tab, "seed").locator("[tabindex='0']").focus()
     for key, order in (("Enter", "ascending"), ("Space", "descending")):
         tab.keyboard.press(key)
-        tab.locator(f".rows-table th[aria-sort={order}]", has_text="seed").wait_for()
+        tab.locator(f"#rows th[aria-sort={order}]", has_text="seed").wait_for()
     tab.locator("#rows .dt-search input").focus()
     for _ in range(40):
         tab.keyboard.press("Tab")
@@ -250,22 +373,25 @@ def test_the_keyboard_suffices(tab):
     tab.keyboard.press("Escape")
     assert tab.locator("#detail[open]").count() == 0
     assert tab.evaluate("document.activeElement.textContent") == name
+    tab.select_option("#machine", "all")
     tab.locator("#machine").focus()
     tab.keyboard.press("ArrowDown")
     assert "Machine: machine 0." in tab.inner_text("#facts")
 
 
-def test_at_phone_width_everything_fits_and_the_head_stays(chromium, path):
-    tab, wrong = open_page(chromium, path, 390, 844)
+def test_at_phone_width_everything_fits_and_every_method_is_read(chromium, path):
+    tab, wrong = open_page(chromium, path, 390, 844, EVERY)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    tab.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    tab.wait_for_timeout(100)
-    for name in ("#title", "#facts", "#machine", "#commit"):
-        box = tab.locator(name).bounding_box()
-        assert 0 <= box["y"] < 300, name
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, name
-    assert "Units: s, bits/dim" in tab.inner_text("#facts")
     assert "Machine: machine 0; machine 1." in tab.inner_text("#facts")
+    tab.wait_for_timeout(200)
+    names = tab.locator("#plot .ytick text")
+    titles = {method(name).title for name in METHODS if name in shown()}
+    assert set(names.all_text_contents()) >= titles
+    boxes = [names.nth(i).bounding_box() for i in range(names.count())]
+    assert all(box["x"] >= 0 for box in boxes)
+    tops = sorted(box["y"] for box in boxes)
+    heights = [box["height"] for box in boxes]
+    assert all(b - a >= max(heights) for a, b in pairwise(tops))
     tab.locator("button.cell").first.click()
     box = tab.locator("#detail").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
@@ -284,8 +410,7 @@ def test_pictures_of_a_cell(chromium, rows, tmp_path):
     (folder / "samples.png").write_bytes(PNG)
     shown = {"table2": rows[:3]}
     path = write_explorer([table2.TABLE], shown, tmp_path / "page.html", tmp_path / "runs")
-    tab, wrong = open_page(chromium, path)
-    tab.select_option("#commit", "all")
+    tab, wrong = open_page(chromium, path, address=EVERY)
     tab.locator("button.cell").first.click()
     picture = tab.locator("#detail img")
     assert picture.get_attribute("alt") == f"samples of {row['cell']}"
@@ -322,7 +447,7 @@ def test_every_point_is_a_field_of_its_row(rows):
         here = (rows["dataset"] == figure["title"].split()[-1]) & (rows["status"] == "ok")
         assert {point["row"] for point in points} == set(rows.index[here])
         for point in points:
-            assert point["y"] == rows[field][point["row"]]
+            assert point["y"] == rows[field][point["row"]] * (1e3 if field.endswith("_s") else 1)
     values = dict(zip((c["name"] for c in data["columns"]), data["values"], strict=True))
     good = rows.index[rows["status"] == "ok"]
     assert [values["st_s"][i] for i in good] == pytest.approx(rows["st_s"][good].tolist())
@@ -373,9 +498,9 @@ def test_a_table_that_says_nothing_of_figures_has_one_for_each_time_and_its_unit
     data = table_data(toy, rows)
     assert [figure["title"] for figure in data["figures"]] == ["inverse_s", "loss"]
     (point,) = data["figures"][0]["points"]
-    assert [point[name] for name in ("x", "y", "low", "high", "row")] == ["FInC", 0.5, 0.4, 0.7, 0]
+    assert [point[name] for name in ("x", "y", "low", "high", "row")] == ["FInC", 500, 400, 700, 0]
     units = {column["name"]: column["unit"] for column in data["columns"]}
-    assert (units["inverse_q25_s"], units["loss"], units["weights"]) == ("s", "bits/dim", "")
+    assert (units["inverse_q25_s"], units["loss"], units["weights"]) == ("ms", "bits/dim", "")
     assert (units["inverse_bytes_per_s"], units["inverse_flop_per_s"]) == ("bytes/s", "FLOP/s")
     assert units["peak_bytes"] == "bytes"
     assert data["published"] == []

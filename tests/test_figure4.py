@@ -41,7 +41,7 @@ def test_a_small_sweep(tmp_path):
     assert rgb["st_100_s"] > 0
     assert (rgb["height"], rgb["image_width"]) == (8, 8)
     page = (results / "figure4.md").read_text()
-    assert "coupling width 4, reduced from 512" in page
+    assert "Coupling width 4, reduced from 512" in page
     folder = results / "figures"
     svg, png = (next(folder.glob(f"figure4-*-w4.{suffix}")) for suffix in ("svg", "png"))
     assert svg.stat().st_size > 10_000

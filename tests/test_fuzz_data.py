@@ -99,7 +99,7 @@ def test_a_hostile_array_is_not_unpickled(tmp_path):
 
 
 def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path):
-    """A PNG of 60,000×60,000 grey pixels says so in its header alone."""
+    """A PNG of 60,000×60,000 gray pixels says so in its header alone."""
     content = bytearray(encoded(pixels(1, (1, 8, 8))[0]))
     content[16:24] = (60_000).to_bytes(4, "big") * 2
     (tmp_path / "0.png").write_bytes(content)

@@ -65,7 +65,7 @@ def test_a_wheel_without_a_compiler_is_pure_python(pure_wheel):
 def test_it_works_without_a_compiler_and_a_network(installed):
     assert installed.owns(installed.code(USE, PATH="").split()[-1])
     doctor = installed.run("-m", "invconv", "doctor")
-    assert re.search("compiled +MISSING: the C\\+\\+ extension was not built", doctor)
+    assert "compiled MISSING: the C++ extension was not built" in " ".join(doctor.split())
     assert "wavefront" in doctor
     assert "tables:\n  table1 " in installed.run("-m", "invconv", "list")
 

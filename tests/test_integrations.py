@@ -24,7 +24,6 @@ from invconv.integrations import (
     to_normflows,
     to_zuko,
 )
-from invconv.rows.provenance import ROOT
 from invconv.testing import check_invertible_conv
 
 SHAPE = (4, 3, 2)
@@ -303,11 +302,6 @@ def test_nflows_cache_is_dropped_with_ours():
     found = failed("nflows_1x1", [torch.float32], using_cache=True, identity_init=False)
     assert found == {"built_on_meta", "cache_after_to", "pickling"}
     assert "inverse_of_forward" in failed("nflows_1x1", [torch.float64], using_cache=True)
-
-
-def test_the_lines_of_the_readme():
-    section = (ROOT / "README.md").read_text().split("## Use a layer elsewhere")[1]
-    exec(section.split("```")[1].removeprefix("python\n"), {})
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 
+import forked
 import pytest
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
@@ -26,14 +28,8 @@ OPTIONS = {"timeout_min": 60, "signal_delay_s": 120, "partition": None}
 
 
 def command(folder, table, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "reproductions" / f"{table}.py"), *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    script = ROOT / "reproductions" / f"{table}.py"
+    return forked.run(script, *arguments, cwd=folder, timeout=200, **environment)
 
 
 @pytest.fixture
@@ -331,7 +327,7 @@ class Finished:
 
 
 @pytest.mark.parametrize("side_by_side", [1, 3])
-def test_what_is_timed_comes_last_and_alone(tmp_path, monkeypatch, capsys, side_by_side):
+def test_what_is_timed_comes_first_and_alone(tmp_path, monkeypatch, capsys, side_by_side):
     running, seen = [], []
 
     class Executor:
@@ -352,15 +348,16 @@ def test_what_is_timed_comes_last_and_alone(tmp_path, monkeypatch, capsys, side_
     monkeypatch.setattr(application, "busy_machine", busy)
     options = {"side_by_side": side_by_side}
     jobs(tmp_path, task, {}, task.cells, **options).run_locally()
-    look = seen.index("looked")
-    others, timed = seen[:look], seen[look + 1 :]
+    assert seen.index("looked") == 0
+    timed, others = seen[1:3], seen[3:]
     assert max(map(len, others)) == side_by_side
     assert sorted({name for names in others for name in names}) == ["a", "c", "e", "f"]
     assert timed == [["b"], ["d"]]
     out, err = capsys.readouterr()
     assert err == "t: others compute\n"
     assert [line[:5] for line in out.splitlines()] == [f"[{n}/6]" for n in range(1, 7)]
-    assert out.splitlines()[-1] == "[6/6] d: missing"
+    assert re.fullmatch(r"\[1/6\] b: missing, about .* left", out.splitlines()[0])
+    assert out.splitlines()[-1] == "[6/6] f: missing"
     assert running == []
 
 
@@ -396,7 +393,9 @@ def test_training_and_times_of_one_sweep_in_local_processes(tmp_path):
     trained, timed = sorted(rows)
     assert trained.startswith("tiny-digits-glow-s0-") and rows[trained].values["bpd"] > 0
     assert timed.startswith("tiny-digits-times-s0-") and list(rows[timed].parts) == ["glow"]
-    assert rows[timed].provenance["date"] >= rows[trained].provenance["date"]
+    assert rows[timed].provenance["date"] <= rows[trained].provenance["date"]
+    assert re.search(r"\[1/2\] tiny-digits-times-s0-\w+: glow, about .* left", done.stdout)
+    assert re.search(r"\| digits 8×8 +\| Glow +\| +\d\.\d{3} \| +[\d.]+ \|", done.stdout)
 
 
 def test_a_sweep_in_local_processes_its_list_and_a_changed_commit(tmp_path, capfd, monkeypatch):

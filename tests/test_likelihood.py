@@ -1,4 +1,4 @@
-"""Dequantisation, preprocessing and bits per dimension, against exact probabilities."""
+"""Dequantization, preprocessing and bits per dimension, against exact probabilities."""
 
 import itertools
 import math
@@ -284,7 +284,7 @@ def test_bad_input_gets_one_sentence():
     }.items():
         with pytest.raises(ValueError, match=message):
             MultiScaleFlow("glow", (1, 4, 4), levels=1, **SMALL, **{name: "none"})
-    with pytest.raises(TypeError, match="uniform dequantisation has no options, not steps"):
+    with pytest.raises(TypeError, match="uniform dequantization has no options, not steps"):
         Identity((1, 2, 2), 2, dequantization_options={"steps": 1})
     with pytest.raises(TypeError, match="no option 'depth'; known: steps, width"):
         Identity((1, 2, 2), 2, dequantization="variational", dequantization_options={"depth": 1})

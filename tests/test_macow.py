@@ -88,13 +88,13 @@ def test_the_authors_unit():
     assert largest_difference(run(other, arrays["x"])[0], arrays["z"]) > 0.1
 
 
-def test_the_authors_initialisation():
+def test_the_authors_initialization():
     arrays = recorded("macow_unit")
     layer = MaCow(3, "AB")
     for i, conv in enumerate(layer.convs):
         copy_conv(conv, arrays, f"init_conv{i}")
         with torch.no_grad():
-            for part in (conv.masked, conv.output):  # only v was copied before it was initialised
+            for part in (conv.masked, conv.output):  # only v was copied before it was initialized
                 part.g.copy_(torch.linalg.vector_norm(part.v, dim=(1, 2, 3)))
                 part.bias.zero_()
     layer.initialize(arrays["init_x"])
@@ -167,7 +167,7 @@ class _Inverse(torch.nn.Module):
 def test_one_value_has_no_deviation(batch):
     """g would be NaN from then on."""
     part = WeightNormConv2d(2, 3)
-    with pytest.raises(ValueError, match=rf"B·H·W = {batch}: initialise with more"):
+    with pytest.raises(ValueError, match=rf"B·H·W = {batch}: initialize with more"):
         part.initialize(torch.randn(batch, 2, 1, 1))
     assert not part.initialized
     part.initialize(torch.randn(1, 2, 1, 2))

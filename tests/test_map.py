@@ -455,7 +455,7 @@ def test_the_map_says_where_a_number_comes_from(tmp_path):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_no_rows_one_failed_row_two_machines_and_two_commits(table):
-    assert "missing" in TABLES[table].page(read_table(ROOT / "nowhere.csv")).markdown()
+    assert "Not yet measured" in TABLES[table].page(read_table(ROOT / "nowhere.csv")).markdown()
     rows = rows_of(table)
     failed = {k: v for k, v in rows[-1].items() if not isinstance(v, float)}
     failed |= {"status": "oom", "reason": "OutOfMemoryError: too large"}

@@ -66,15 +66,18 @@ TRAINING = {
     | {"steps": 1_260_000, "batch_size": 10, "evaluate_every": 63_000, "checkpoint_every": 5000},
 }
 BUDGETS = {
-    "default_digits": (2, 4, 64, SHORT | {"steps": 600}),
+    "default_digits": (2, 4, 64, SHORT | {"steps": 150}),
+    "full_digits": (2, 4, 64, SHORT | {"steps": 600}),
     "tiny_digits": (2, 1, 4, TINY),
-    "default_photographs": (3, 4, 64, SHORT | {"steps": 200}),
+    "default_photographs": (3, 4, 64, SHORT | {"steps": 150}),
+    "default_photographs16": (2, 4, 64, SHORT | {"steps": 150}),
+    "full_photographs": (3, 4, 64, SHORT | {"steps": 200}),
     "tiny_photographs": (3, 1, 4, TINY),
     "ranked_photographs": (2, 4, 32, RANKED | {"steps": 2000}),
     "long_photographs": (2, 4, 32, RANKED | {"steps": 8000}),
     "ranked_fashion_mnist": (2, 4, 32, RANKED | {"steps": 4000}),
     "long_fashion_mnist": (2, 4, 32, RANKED | {"steps": 16000}),
-    "default_folder": (3, 4, 64, SHORT | {"steps": 200}),
+    "default_folder": (3, 4, 64, SHORT | {"steps": 150}),
     "tiny_folder": (3, 1, 4, TINY),
     "paper_mnist": (2, 16, 512, TRAINING["paper_mnist"]),
     "paper_cifar10": (3, 32, 512, TRAINING["paper_cifar10"]),
@@ -238,8 +241,8 @@ def test_budgets_are_those_of_all_rows_so_far():
         assert given[name] == size | {"training": training}, name
     for name in set(given) - set(BUDGETS):
         preset, _, data = name.partition("_")
-        assert preset in ("default", "tiny")
-        assert DATASETS[data].load is None
+        assert preset in ("default", "full", "tiny")
+        assert data == "photographs16" or DATASETS[data].load is None
     for each in given.values():
         TrainingOptions(**each["training"])
 
@@ -285,7 +288,7 @@ def test_a_data_set_of_ones_own():
         load("stripes", "train", bits=5)
     with pytest.raises(ValueError, match="stripes is not fetched"):
         fetch("stripes")
-    assert data.budgets == {key: DATASETS["digits"].budgets[key] for key in ("default", "tiny")}
+    assert data.budgets == DATASETS["digits"].budgets
     assert budgets()["tiny_stripes"]["levels"] == 2
     large = replace(data, shape=(3, 64, 32))
     assert DataSet("l", "l", shape=(3, 64, 32)).budgets["default"]["levels"] == 3

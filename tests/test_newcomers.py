@@ -10,6 +10,7 @@ from pathlib import Path
 
 import explorer_rows
 import pytest
+from pages import titled
 
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
@@ -21,77 +22,8 @@ import sys
 sys.meta_path[:] = [f for f in sys.meta_path if "ScikitBuild" not in type(f).__name__]
 """
 
-TABLE = '''
-"""How far a layer moves its input."""
-
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import torch
-
-from invconv import build
-from invconv.report import Document, Grid
-from invconv.report import blocks as bl
-from invconv.report import entries as en
-from invconv.rows.columns import Number
-from invconv.sweeps.config import Method, Preset, Sweep
-from invconv.tables.table import Table
-
-
-@dataclass
-class Toy(Sweep):
-    """One layer."""
-
-    method: Method = field(default_factory=Method)
-    channels: int = 4
-
-
-def measure(config, device, folder):
-    layer = build(config.method.conv, (config.channels, 4, 4), **config.method.options)
-    x = torch.ones(1, config.channels, 4, 4)
-    with torch.no_grad():
-        return {"moved": (layer(x)[0] - x).abs().max().item()}
-
-
-def page(rows):
-    lines = [
-        {"method": bl.title(row["method"]), "moved": en.value(row, "moved")}
-        for _, row in rows.iterrows()
-    ]
-    return Document("toy", Path(__file__).with_suffix(".md.j2"), {"moved": Grid(lines)})
-
-
-TABLE = Table(
-    name="toy",
-    title="How far a layer moves its input",
-    config=Toy,
-    measure=measure,
-    cell="{method.name}-c{channels}",
-    labels={"method": "method.name", "channels": "channels"},
-    columns=(Number("moved"),),
-    presets={
-        "default": Preset(sweep={"method": "glow,scale"}),
-        "tiny": Preset(sweep={"method": "scale"}),
-    },
-    choices={"method": "glow"},
-    page=page,
-)
-'''
-
-TEMPLATE = """
-# How far does a layer move its input?
-
-Rows of `python reproductions/toy.py -m`.
-
-{{ moved }}
-"""
-
-SCRIPT = """
-from invconv.tables.toy import TABLE
-
-if __name__ == "__main__":
-    TABLE.main()
-"""
+FILES = titled(ROOT / "docs" / "add-a-table.md")
+"""Those that the page says how to write, by their paths."""
 
 LAYER = '''
 """One factor per channel."""
@@ -121,24 +53,6 @@ from invconv.conv import About, InvertibleConv{import_}
         return z * (-self.log_scale).exp()
 '''
 
-DATA = '''
-"""Two gray levels at random."""
-
-import torch
-
-from invconv.data.images import ImageSet
-from invconv.data.sets import DataSet, register
-
-
-def coins(split):
-    generator = torch.Generator().manual_seed(len(split))
-    images = torch.randint(2, (40, 1, 8, 8), generator=generator).byte()
-    return ImageSet("coins", split, images, levels=2)
-
-
-register(DataSet("coins", "coins 8×8", shape=(1, 8, 8), levels=2, load=coins))
-'''
-
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
@@ -153,13 +67,10 @@ def copy(tmp_path_factory):
     (folder / "sitecustomize.py").write_text(ISOLATED)
     package = folder / "invconv"
     write = {
-        package / "tables" / "toy.py": TABLE,
-        package / "tables" / "toy.md.j2": TEMPLATE,
-        folder / "reproductions" / "toy.py": SCRIPT,
+        **{folder / path: text for path, text in FILES.items()},
         package / "layers" / "scale.py": LAYER.format(
             import_=", register", register='@register("scale")\n', name="Scale", title="Scaling"
         ),
-        package / "data" / "coins.py": DATA,
         folder / "theirs.py": LAYER.format(
             import_="", register="", name="Theirs", title="Their's"
         ),

@@ -1,4 +1,4 @@
-"""Inverses that are none are refused, with what to do; the inverse's growth can be bounded."""
+"""Inverses that fail are refused, with what to do; what they amplify can be bounded."""
 
 import pickle
 
@@ -231,7 +231,7 @@ def test_samples_that_are_finite_and_wrong_are_counted_if_asked_for():
 
 
 def test_only_the_affected_samples_are_left_out():
-    """Latents of 1e30 times the others' overflow, their neighbours in the batch do not."""
+    """Latents of 1e30 times the others' overflow, their neighbors in the batch do not."""
     flow = MultiScaleFlow("finc", (1, 8, 8), 1, 2, 4, bins=17).eval()
     with torch.no_grad():
         flow.levels[0][2].log_scale.fill_(-44)

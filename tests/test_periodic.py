@@ -84,13 +84,13 @@ def test_sampling_inverts_the_frequencies_once_per_size(monkeypatch):
 
 def test_starts_as_a_rotation_with_a_little_noise():
     torch.manual_seed(0)
-    for kernel_size, centre in ((1, 0), (2, 0), (3, 1), (4, 1), (5, 2)):
+    for kernel_size, center in ((1, 0), (2, 0), (3, 1), (4, 1), (5, 2)):
         weight = Periodic(32, kernel_size).weight.detach()
-        rotation = weight[:, :, centre, centre].clone()
+        rotation = weight[:, :, center, center].clone()
         torch.testing.assert_close(rotation @ rotation.T, torch.eye(32), rtol=0, atol=0.5)
         if kernel_size > 1:
             others = torch.ones(kernel_size, kernel_size, dtype=torch.bool)
-            others[centre, centre] = False
+            others[center, center] = False
             assert weight[:, :, others].std().item() == pytest.approx(0.02, rel=0.05)
     assert sum(p.numel() for p in Periodic(5, 3).parameters()) == 5 * 5 * 9
 

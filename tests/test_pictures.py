@@ -35,7 +35,7 @@ def pixels(path):
 
 
 def places(picture, block):
-    """How often the block's pixels stand in the picture, not far from its left edge."""
+    """How often the block's pixels are in the picture, not far from its left edge."""
     height, width, _ = block.shape
     rows, columns, _ = picture.shape
     return sum(
@@ -87,8 +87,8 @@ def test_a_grid_uses_the_full_range_and_square_pixels(levels, half):
     assert (inside[28:, :28] == 255).all()
     three = grid(images.expand(5, 3, 2, 2), levels, 2)
     assert three.shape == (3 * 59 + GAP, 2 * 59 + GAP, 3)
-    colour = torch.tensor([levels - 1, 0, 0]).view(1, 3, 1, 1)
-    assert grid(colour, levels, 1)[GAP, GAP].tolist() == [255, 0, 0]
+    color = torch.tensor([levels - 1, 0, 0]).view(1, 3, 1, 1)
+    assert grid(color, levels, 1)[GAP, GAP].tolist() == [255, 0, 0]
 
 
 def test_the_error_is_that_of_the_round_trip(tmp_path, monkeypatch):
@@ -253,9 +253,9 @@ XYZ = [
 ]
 
 
-def lab(colour, vision):
-    """CIELAB of a hexadecimal colour as it is seen."""
-    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+def lab(color, vision):
+    """CIELAB of a hexadecimal color as it is seen."""
+    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.array(VISION[vision]) @ linear, 0, 1)
     x, y, z = np.cbrt(np.array(XYZ) @ seen / [0.95047, 1, 1.08883])

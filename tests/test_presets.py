@@ -7,6 +7,7 @@ import torch
 
 from invconv.data import ImageSet, budgets
 from invconv.sweeps.application import run
+from invconv.tables import trained
 from invconv.tables.table import tables
 
 SHAPES = {
@@ -23,10 +24,6 @@ PUBLISHED = {
     "paper_imagenet64": ("imagenet64", 4, 48, None),
     "paper_imagenet64_k32": ("imagenet64", 3, 32, 44_944_072),
 }
-CASES = [
-    pytest.param(name, marks=() if name == "paper_mnist" else pytest.mark.slow)
-    for name in PUBLISHED
-]
 
 
 def test_every_budget_of_the_paper_is_here():
@@ -42,6 +39,7 @@ def test_every_table_has_a_tiny_and_a_default_preset(table):
     ("table", "preset", "cells"),
     [
         ("table2", "default", 2 * 10 + 2),  # of all methods one cell of times per data set
+        pytest.param("table2", "full", 2 * 10 + 2, marks=pytest.mark.slow),
         pytest.param("ranking", "ranked", 2 * 5 * 10, marks=pytest.mark.slow),
         pytest.param("coupling_free", "grid", 3 * 35, marks=pytest.mark.slow),
         ("coupling_free", "long", 6),
@@ -89,7 +87,8 @@ def test_the_papers_times_need_no_data(table2, configured, tmp_path):
         table2.measure(config, torch.device("cpu"), tmp_path)
 
 
-@pytest.mark.parametrize("budget", CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", PUBLISHED)
 def test_two_steps(table2, configured, monkeypatch, tmp_path, budget):
     dataset, levels, steps, parameters = PUBLISHED[budget]
     config = configured(
@@ -110,7 +109,7 @@ def test_two_steps(table2, configured, monkeypatch, tmp_path, budget):
         images = torch.randint(256, size, dtype=torch.uint8, generator=generator)
         return ImageSet(name, split, images, 256)
 
-    monkeypatch.setattr(table2, "load", noise)
+    monkeypatch.setattr(trained, "load", noise)
     values = table2.measure(config, torch.device("cpu"), tmp_path)
     assert values["parameters"] == parameters or parameters is None
     assert 0 < values["bpd"] < 1000

@@ -147,23 +147,23 @@ def figures():
     found |= {("figure4", m, *column): (v, "V") for m, column, v in lines(RGB, columns)}
     for model, data, value in lines(BITS, SETS):
         for metric, figure in with_error("bpd", value):
-            found["neighbours", model, data, metric] = figure
+            found["neighbors", model, data, metric] = figure
     columns = ("train_ms", "sample_ms", "nats", "nats_bpd")
     tables = [("mnist", lines(SNF, columns))]
     tables += [("cifar10", lines(INVERSE_FLOW, ("st_ms", "ft_ms", "bpd")))]
     for data, model, column, value in ((data, *line) for data, table in tables for line in table):
         for metric, (part, mark) in with_error(column, value):
-            found["neighbours", model, data, metric] = (part, label(metric, mark))
+            found["neighbors", model, data, metric] = (part, label(metric, mark))
     for model, metric, value in lines(FREE, ("nats", "bpd")):
         mark = "I" if metric == "bpd" else "V"
         found["coupling_free", model, "mnist", metric] = (value, mark)
     for model, value in FASHION.items():
         found["ranking", model, "fashion_mnist", "bpd"] = (value, "V")
     for model, seconds in CPU.items():
-        found["neighbours", model, "", "st_cpu_s"] = (seconds, "V")
+        found["neighbors", model, "", "st_cpu_s"] = (seconds, "V")
     for metric, values in LAUNCHES.items():
         for end, value in zip(("low", "high"), values, strict=True):
-            found["neighbours", "FInC", "", f"{metric}_{end}"] = (value, "I")
+            found["neighbors", "FInC", "", f"{metric}_{end}"] = (value, "I")
     return found
 
 
@@ -194,7 +194,7 @@ def test_the_figures_are_those_that_were_published_and_no_others(table):
 
 def test_figures_that_stand_in_two_tables_agree():
     theirs = published("table2").set_index(["model", "dataset", "metric"])["value"].astype(float)
-    ours = published("neighbours")
+    ours = published("neighbors")
     pattern = r"(?<=Woodbury) \(retrained.*|(?<=MaCow) \(variational.*"
     ours = ours.assign(model=ours["model"].str.replace(pattern, "", regex=True))
     # the FInC paper has CInC's figures with quad-coupling there
@@ -236,14 +236,14 @@ def test_every_figure_is_shown_with_its_digits():
         for part in re.split(r" ± |–| \(S\)", entry.text)
     ]
     for (table, _, _, metric), (value, _) in figures().items():
-        if table == "neighbours":
+        if table == "neighbors":
             assert value in shown
         elif metric == "parameters_exact" or (table, metric) == ("figure4", "parameters"):
             assert f"{int(value):,}" in shown
 
 
 def test_figures_that_need_a_footnote_have_it():
-    noted = published("neighbours").set_index(["model", "metric"])["note"]
+    noted = published("neighbors").set_index(["model", "metric"])["note"]
     assert all("nll and bpd disagree" in note for (m, _), note in noted.items() if "K16" in m)
     assert "flat from n = 16 to n = 256" in noted["FInC (K16 L2)", "st_ms"]
     assert "125.9M" in noted["MintNet (K16 L2)", "st_ms"]

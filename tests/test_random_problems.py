@@ -53,7 +53,7 @@ def problems(draw):
 
 
 def poisoned(function):
-    """Runs ``function`` while uninitialised memory holds NaN."""
+    """Runs ``function`` while uninitialized memory holds NaN."""
     original = torch.empty_like
 
     def empty_like(*args, **kwargs):

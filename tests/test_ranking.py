@@ -49,7 +49,7 @@ def test_a_small_sweep(done, sweep):
         flow = load_flow(done / "ranking" / row["cell"] / "best.pt")
         again = bits_per_image(flow, load("digits", "test"), draws=2).mean().item()
         assert again == row["bpd"]  # to the last digit
-    assert "missing: no rows yet" in (done / "results" / "ranking.md").read_text()
+    assert "Not yet measured: " in (done / "results" / "ranking.md").read_text()
 
     for row in (done / "ranking").glob("*/row.json"):
         row.unlink()

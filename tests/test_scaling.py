@@ -305,7 +305,7 @@ def test_exponents_by_hand():
 
 def test_no_rows(tmp_path):
     page = TABLE.write_page(read_table(tmp_path / "none.csv"), tmp_path).read_text()
-    assert "missing: no rows yet" in page
+    assert "Not yet measured: " in page
 
 
 def test_the_inverse_takes_at_most_two_copies_of_its_input():

@@ -382,7 +382,7 @@ def test_bad_input_gets_one_sentence():
     assert "as many channels" in message(ValueError, solve, z[:, :3], weight)
     assert "divisible by C'" in message(ValueError, solve, z, weight.repeat(1, 2, 1, 1)[:, :3])
     assert "inside the 2x2 kernel" in message(ValueError, solve, z, weight, anchor=(2, 0))
-    assert "no centre" in message(ValueError, solve, z, weight, anchor="center")
+    assert "no center" in message(ValueError, solve, z, weight, anchor="center")
     assert "known: tl, tr, bl, br" in message(ValueError, solve, z, weight, corners="left")
     assert "2 groups" in message(ValueError, solve, z, weight, corners=("tl", "tr", "bl"))
     assert "match z" in message(ValueError, solve, z, weight, out=z[:1])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from fuzz import Evil
+from pages import code_blocks
 from test_map import rows_of
 
 from invconv import flows
@@ -19,8 +20,6 @@ from invconv.rows.provenance import ROOT, provenance
 from invconv.sweeps.config import identity
 from invconv.tables.submission import check_submission, read_weights
 from invconv.tables.table2 import TABLE, measure
-
-SNIPPET = "```python\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,8 @@ def submitted(measured, tmp_path_factory):
     results = measured / "mine"
     assert main(["collect", str(measured / "runs" / "table2"), "--results", str(results)]) == 0
     shutil.copy(results / "data" / "table2.csv", folder)
-    section = (ROOT / "docs" / "assess.md").read_text(encoding="utf-8").partition("## Submit")[2]
-    code = section.partition(SNIPPET)[2].partition("```")[0]
+    blocks = (block.text for block in code_blocks(ROOT / "docs" / "assess.md"))
+    (code,) = (text for text in blocks if "best.pt" in text)
     code = code.replace("runs/table2", f"{measured}/runs/table2")
     exec(code.replace("submission/", f"{folder}/"), {})
     return folder

@@ -167,9 +167,9 @@ def test_showing_the_configuration_runs_nothing(tmp_path):
 
 def test_a_cell_stays_the_one_that_was_measured(configured):
     """A setting that comes later may not give every cell a new name: its row would be lost."""
-    config = configured("preset=default", "dataset=digits", "method=cinc")
-    assert TABLE.cell_of(config) == "default-digits-cinc-s0-648936a2"
-    kept = {"budget", "dataset", "device", "method", "seed"}
+    config = configured("preset=full", "dataset=digits", "method=cinc")
+    assert TABLE.cell_of(config) == "full-digits-cinc-s0-e3cd61cd"
+    kept = {"budget", "dataset", "device", "method", "preset", "seed"}
     assert set(identity(config)) == kept  # and nothing of how cells are timed
     assert "step" not in identity(config)["method"]
     config.method.step = "paper"
@@ -222,7 +222,7 @@ def test_two_processes_make_one_row(tmp_path):
 
     done = run("method=finc", "part=train")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("bpd") == done.stdout.count("1 of 1 cells ok") == 1
+    assert done.stdout.count(": bpd ") == done.stdout.count("1 of 1 cells ok") == 1
     assert len(list(tmp_path.glob("runs/tiny/table2/*/row.json"))) == 1
     again = run("method=finc", "part=train")
     assert again.returncode == 0, again.stderr

@@ -34,7 +34,7 @@ def test_a_small_sweep(tmp_path):
     assert row["algorithm_1_round_trip"] < 1e-3
     assert row["algorithm_1_s"] > 0
     assert row["ours_round_trip"] < 1e-3
-    assert "a CPU has no launches" in row["algorithm_2_reason"]
+    assert "needs a GPU" in row["algorithm_2_reason"]
     page = (results / "table4.md").read_text()
     assert "coupling width 4, reduced from 512" in page
     assert "algorithm 2: not measured" in page
@@ -49,4 +49,4 @@ def test_published_figures_and_a_page_without_rows():
     assert value["algorithm 1", "imagenet64", "st_100_s"] == 2.31
     assert value["algorithm 2", "cifar10", "st_1_s"] == 0.30
     page = table4.TABLE.page(pd.DataFrame(rows_of("table4"))).markdown()
-    assert page.count("2.31") == 1
+    assert page.count("2.31") == 2  # in the narrow table and in that of all columns

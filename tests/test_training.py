@@ -99,7 +99,7 @@ def test_interrupted_run_ends_like_an_uninterrupted_one(tmp_path):
 
 
 def test_moving_average(tmp_path):
-    """The averaged weights are the ones that are validated, kept and gone on from."""
+    """The averaged weights are the ones that are validated, stored and resumed."""
     options = replace(OPTIONS, ema=0.5)
     plain, whole, half = make_flow(), make_flow(), make_flow()
     run(plain, OPTIONS)

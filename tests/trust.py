@@ -32,27 +32,31 @@ KINDS = {
         r"|tracing|methods)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
-    "layers: growth, and what is not finite": r"test_numerical",
+    "layers: error amplification, and what is not finite": r"test_numerical",
     "solvers against the reference": r"test_(solvers|random_problems|baselines|ladder)\.",
     "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
     "flows and likelihood": (
-        r"test_(flows|likelihood|coupling_free|common_numbers|actnorm|odd_inputs)\."
+        r"test_(flows|flow_files|sequential|likelihood|coupling_free|common_numbers|actnorm"
+        r"|odd_inputs)\."
     ),
     "other libraries": r"test_integrations",
     "damaged, wrong and hostile checkpoints": r"test_fuzz_checkpoints",
     "damaged, wrong and hostile rows and settings": r"test_fuzz_rows",
     "damaged and hostile image files": r"test_fuzz_data",
-    "data": r"test_data_",
+    "data": r"test_(data_|image_sets\.)",
     "training and evaluation": r"test_(training|interruption|evaluation|presets|pictures)\.",
     "sweeps, locks and clusters": r"test_(locks|launch|slurm|slurm_scripts|outcomes|commands)\.",
     "measuring": (
         r"test_(bench|bench_gpu|benchmarks|clock|verification|memory|scaling|accuracy|table\d"
-        r"|figure4|versus|ranking|depth)\."
+        r"|figure4|versus|ranking|depth|linear)\."
     ),
     "pages and the explorer": (
-        r"test_(report|map|published|explorer|contributed|trust|comparison)\."
+        r"test_(report|map|published|explorer|contributed|trust|comparison|findings)\."
     ),
-    "packaging and house rules": r"test_(install|house|newcomers|encodings|environment)\.",
+    "a layer of anyone's, assessed and submitted": r"test_(assess|submission)\.",
+    "packaging, documentation and house rules": (
+        r"test_(install|house|newcomers|encodings|environment|docs|examples|language)\."
+    ),
     "examples in docstrings": r"^invconv/",
 }
 """What is tested → the tests, by the first pattern that their name contains."""

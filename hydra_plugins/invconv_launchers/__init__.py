@@ -5,6 +5,7 @@ environment: so nothing heavy is imported before one of them launches.
 """
 
 import os
+import signal
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -70,16 +71,16 @@ class _Cells(Launcher):
 
     @abstractmethod
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Starts the cells, by name."""
+        """Start the cells, by name."""
 
 
 class BasicLauncher(_Cells):
     """Runs every cell in this process, one after the other: the only right place to time."""
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Runs them."""
+        """Run them."""
         self.task_function.warn_if_busy()
-        self.task_function.took = []
+        self.task_function.foresee()
         for cell in cells.values():
             where = ("hydra.sweep.dir", "hydra.sweep.subdir")
             result = run_job(self.task_function, cell.composed, *where, self.hydra_context)
@@ -92,10 +93,10 @@ class ListLauncher(_Cells):
     records = here = False
 
     def __init__(self, **_: object) -> None:
-        """Takes SLURM's options, too: a command line can be listed as it is."""
+        """Take SLURM's options, too: a command line can be listed as it is."""
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Prints them."""
+        """Print them."""
         from invconv.sweeps import states
 
         task, runs = self.task_function, next(iter(cells.values())).folder.parent
@@ -110,7 +111,7 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
     def __call__(
         self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
     ) -> JobReturn:
-        """Runs one cell, in its job, with the job's cores."""
+        """Run one cell, in its job, with the job's cores."""
         import torch
 
         from invconv.sweeps import jobs
@@ -135,7 +136,7 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         return DelayedSubmission(self, *arguments)
 
     def start(self, cells: "Mapping[str, Cell]") -> None:
-        """Starts those that are not done and waits, unless ``launch.detach``."""
+        """Start those that are not done and wait, unless ``launch.detach``."""
         from invconv.sweeps import jobs
 
         self.folders = {cell.number: cell.folder for cell in cells.values()}
@@ -149,9 +150,19 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
 
 
 class LocalLauncher(_Submitted):
-    """A few cells side by side, each a process of its own, where nothing is timed."""
+    """A few cells side by side, each a process of its own; what is timed is alone."""
 
     _EXECUTOR = "local"
+
+    def __call__(
+        self, overrides: list[str], key: str, number: int, job: str, state: dict[type, Singleton]
+    ) -> JobReturn:
+        """Runs one cell; SIGTERM ends it, which submitit's own handler ignores."""
+        from invconv.sweeps.ending import stopped_by_signals
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with stopped_by_signals():
+            return super().__call__(overrides, key, number, job, state)
 
 
 class SlurmLauncher(_Submitted):

@@ -55,6 +55,8 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     | celeba, cropped (`celeba.crop_celeba`) | 3×64×64 | 162,770 / 19,867 / 19,962 |
     | folder | that of the first image | see `own.own_files` |
 
+    An option of None is one that is not given.
+
     Args:
         name: a key of `DATASETS`.
         split: "train", "valid" or "test"; ImageNet's validation images are the test set.
@@ -72,7 +74,6 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
             "photographs": a divisor of 64, 32 by default.
         levels: of "folder": the values are 0 to levels − 1, not 0 to 255.
         pixels: of every set, "permuted" or "shifted", see `images.rearranged`.
-        An option of None is one that is not given.
 
     Raises:
         FileNotFoundError: if the files are nowhere; the message names the command to fetch them.

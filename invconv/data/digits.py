@@ -20,7 +20,7 @@ def _digits() -> Tensor:
 
 
 def digits(split: str) -> ImageSet:
-    """8×8 handwritten digits with 17 grey levels, 1797 images in a fixed random order.
+    """8×8 handwritten digits with 17 gray levels, 1797 images in a fixed random order.
 
     1297 to train, 250 to validate, 250 to test; no image is in two splits. (UCI's
     "Optical Recognition of Handwritten Digits", test part, as scikit-learn ships it.)

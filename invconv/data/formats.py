@@ -169,7 +169,7 @@ def _npz_blocks(file: str) -> Iterator[Block]:
     channels = 1 if math.isqrt(width) ** 2 == width else 3
     side = math.isqrt(width // channels)
     if channels * side**2 != width:
-        raise ValueError(f"{file}: {width} values are no square image, grey or RGB")
+        raise ValueError(f"{file}: {width} values are no square image, gray or RGB")
     with zipfile.ZipFile(file) as archive, archive.open("data.npy") as stream:
         _header(stream)
         for first in range(0, count, CHUNK):

@@ -118,5 +118,6 @@ PHOTOGRAPHS_SET = register(
         shape=(3, SIZE, SIZE),
         load=photographs,
         budgets={"ranked": ranked(STEPS), "long": ranked(4 * STEPS)},
+        sides=(16,),
     )
 )

@@ -65,8 +65,10 @@ class DataSet:
         load: split and options → images, for a data set that needs no files.
         presets: what its files hold, by the name of their folder below the root. A data set
             without ``load`` and presets is read from the ``path`` that the user gives.
-        budgets: preset → model size and training. "default" and "tiny" are always there: where
-            they are not given, they follow from the shape.
+        budgets: preset → model size and training. "default", "full" and "tiny" are always there:
+            where they are not given, they follow from the shape.
+        sides: of its images, other than its own, that the command line knows by a name:
+            ``photographs16`` is ``photographs`` with the option size=16.
 
     Raises:
         ValueError: for a shape that is not (C, H, W), or levels that are not 2 to 256.
@@ -87,6 +89,7 @@ class DataSet:
     load: Callable[..., ImageSet] | None = None
     presets: Mapping[str, Preset] = field(default_factory=dict)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    sides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shape is not None:
@@ -100,24 +103,37 @@ class DataSet:
         """Whether it needs no files."""
         return self.load is not None
 
+    def named(self) -> dict[str, tuple[Mapping[str, object], Mapping[str, Budget]]]:
+        """Return name on the command line → options and budgets, of each of its sizes."""
+        channels = 3 if self.shape is None else self.shape[0]
+        return {self.name: (self.defaults, self.budgets)} | {
+            f"{self.name}{side}": ({"size": side}, _generic((channels, side, side)))
+            for side in self.sides
+        }
+
 
 def _generic(shape: tuple[int, int, int] | None) -> dict[str, Budget]:
-    """Budgets for two CPU cores: "default" takes minutes, "tiny" seconds."""
+    """Budgets for two CPU cores: "default" takes half a minute, "full" minutes, "tiny" seconds."""
     small = shape is not None and min(shape[1:]) < SMALL
     levels = 2 if small else 3
-    return {
-        "default": budget(
+    brief, full = (
+        budget(
             levels,
             4,
             64,
-            training_steps=600 if small else 200,
+            training_steps=steps,
             batch_size=64,
             learning_rate=2e-3,
             warmup_steps=20,
             schedule="cosine",
             evaluate_every=100,
             checkpoint_every=100,
-        ),
+        )
+        for steps in (150, 600 if small else 200)
+    )
+    return {
+        "default": brief,
+        "full": full,
         "tiny": budget(
             levels,
             1,
@@ -167,12 +183,13 @@ def budgets() -> dict[str, Budget]:
 
     >>> from invconv.data.sets import budgets
     >>> [name for name in budgets() if name.endswith("_mnist") and "fashion" not in name]
-    ['default_mnist', 'tiny_mnist', 'paper_mnist']
+    ['default_mnist', 'full_mnist', 'tiny_mnist', 'paper_mnist']
     """
     return {
         budget_name(key, name): each
-        for name, data in DATASETS.items()
-        for key, each in data.budgets.items()
+        for data in DATASETS.values()
+        for name, (_, found) in data.named().items()
+        for key, each in found.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Activation normalisation."""
+"""Activation normalization."""
 
 import warnings
 

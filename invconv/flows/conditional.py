@@ -24,7 +24,7 @@ class ConditionalCouplings(nn.Module):
     """Squeeze, K times ActNorm → 1×1 → coupling that sees the image, ActNorm, unsqueeze.
 
     The couplings share a context, two 3×3 convolutions with ReLU of the squeezed image: a small
-    relative of the dequantisation flow of Flow++ (arXiv 1902.00275, section 3.1). Starts with a
+    relative of the dequantization flow of Flow++ (arXiv 1902.00275, section 3.1). Starts with a
     result whose σ is close to uniform, 0.010 nats from it per dimension, whatever the image.
 
     Args:
@@ -73,7 +73,7 @@ class ConditionalCouplings(nn.Module):
 
     @torch.no_grad()
     def initialize(self, epsilon: Tensor, image: Tensor) -> None:
-        """Data-dependent initialisation of the ActNorms; arguments as in `forward`."""
+        """Data-dependent initialization of the ActNorms; arguments as in `forward`."""
         context = self.context(squeeze(image))
         run(self.parts, squeeze(epsilon), context, initialize=True)
 
@@ -88,7 +88,7 @@ def run(
             squeeze applies to both.
         v: (B, C, H, W).
         context: (B, S, H, W).
-        initialize: whether to initialise each part that can be on what reaches it.
+        initialize: whether to initialize each part that can be on what reaches it.
 
     Returns:
         The last part's output, and log|det|, (B,).

@@ -1,4 +1,4 @@
-"""The dequantisation flow of MaCow."""
+"""The dequantization flow of MaCow."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ CONTEXT_WIDTH = 32
 
 
 class ResidualBlock(nn.Module):
-    """ELU of x + 3×3(ELU(3×3(x))), weight-normalised; x by a 1×1 where C_in and C_out differ.
+    """ELU of x + 3×3(ELU(3×3(x))), weight-normalized; x by a 1×1 where C_in and C_out differ.
 
     Args:
         in_channels, out_channels: C_in and C_out.
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation of each convolution."""
+        """Data-dependent initialization of each convolution."""
         if isinstance(self.skip, WeightNormConv2d):
             self.skip.initialize(x)
         self.first.initialize(x)
@@ -47,10 +47,10 @@ class ResidualBlock(nn.Module):
 
 
 class ContextEncoder(nn.Sequential):
-    """What MaCow's dequantisation sees of an image: down through residual blocks, and up again.
+    """What MaCow's dequantization sees of an image: down through residual blocks, and up again.
 
     Two residual blocks; per halving a 3×3 with stride 2, ELU and two more; per doubling a
-    transposed 3×3 and ELU; a 1×1 at the end, every convolution weight-normalised.
+    transposed 3×3 and ELU; a 1×1 at the end, every convolution weight-normalized.
 
     Args:
         in_channels: C of the image.
@@ -72,7 +72,7 @@ class ContextEncoder(nn.Sequential):
         super().__init__(*layers, WeightNormConv2d(widths[0], out_channels))
 
     def initialize(self, x: Tensor) -> None:
-        """Initialises each layer on what reaches it."""
+        """Initializes each layer on what reaches it."""
         for layer in self:
             if not isinstance(layer, nn.ELU):
                 layer.initialize(x)  # type: ignore[operator]
@@ -80,7 +80,7 @@ class ContextEncoder(nn.Sequential):
 
 
 class ConditionalMaCow(nn.Module):
-    """The dequantisation flow of MaCow (arXiv 1902.04208), as its released CIFAR-10 model has it.
+    """The dequantization flow of MaCow (arXiv 1902.04208), as its released CIFAR-10 model has it.
 
     The first level works on ε itself, each further one squeezes first, and nothing leaves in
     between; at the end the squeezes are undone. A level is a number of MaCow's steps whose masked
@@ -134,6 +134,6 @@ class ConditionalMaCow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, epsilon: Tensor, image: Tensor) -> None:
-        """Data-dependent initialisation of every part; arguments as in `forward`."""
+        """Data-dependent initialization of every part; arguments as in `forward`."""
         self.context.initialize(image)
         run(self.parts, epsilon, self.context(image), initialize=True)

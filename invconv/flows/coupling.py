@@ -14,7 +14,7 @@ from invconv.validation import (
 
 
 class CouplingNetwork(nn.Module):
-    """3×3 → ReLU → 1×1 → ReLU → zero-initialised 3×3, whose output is scaled by exp(3·log_scale).
+    """3×3 → ReLU → 1×1 → ReLU → zero-initialized 3×3, whose output is scaled by exp(3·log_scale).
 
     9·C_in·w + w, w² + w and 9·w·C_out + 2·C_out parameters (Glow, arXiv 1807.03039, section 3.3).
 

@@ -79,7 +79,7 @@ class Dequantization(nn.Module, ABC):
     def initialize(
         self, images: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None
     ) -> None:
-        """Data-dependent initialisation, where the noise has parameters; as in `forward`."""
+        """Data-dependent initialization, where the noise has parameters; as in `forward`."""
 
 
 class UniformDequantization(Dequantization):
@@ -149,7 +149,7 @@ DEQUANTIZATIONS = ("uniform", *FLOWS)
 def build_dequantization(
     name: str, preprocessing: str, shape: Shape, bins: int, options: Options
 ) -> Dequantization:
-    """The dequantisation of a flow on images of ``shape`` = (C, H, W).
+    """The dequantization of a flow on images of ``shape`` = (C, H, W).
 
     Args:
         name: "uniform", "variational" (`ConditionalCouplings`) or "variational_macow"
@@ -167,17 +167,17 @@ def build_dequantization(
     fixed = PREPROCESSINGS[check_choice(preprocessing, PREPROCESSINGS, "preprocessing")](bins)
     if name == "uniform":
         if options:
-            raise TypeError(f"uniform dequantisation has no options, not {', '.join(options)}")
+            raise TypeError(f"uniform dequantization has no options, not {', '.join(options)}")
         return UniformDequantization(fixed)
     known = list(inspect.signature(FLOWS[name]).parameters)[1:]
-    check_options(options, known, f"{name} dequantisation")
+    check_options(options, known, f"{name} dequantization")
     return VariationalDequantization(fixed, FLOWS[name](shape, **options))
 
 
 def check_pixels(images: Tensor, shape: Shape, bins: int) -> None:
     """Raises unless ``images`` is (B, *shape) with integers from 0 to bins − 1.
 
-    The values are looked at on the CPU alone, so that no device is synchronised.
+    The values are looked at on the CPU alone, so that no device is synchronized.
     """
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a torch.Tensor, not {type(images).__name__}")

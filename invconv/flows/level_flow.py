@@ -79,7 +79,7 @@ class LevelFlow(nn.Module):
         """Real-valued images to latents.
 
         Args:
-            y: (B, C, H, W), after dequantisation.
+            y: (B, C, H, W), after dequantization.
 
         Returns:
             One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
@@ -133,7 +133,7 @@ class LevelFlow(nn.Module):
         return y
 
     def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A lower bound of log P(images) in nats, with one draw of dequantisation noise, (B,).
+        """A lower bound of log P(images) in nats, with one draw of dequantization noise, (B,).
 
         Args:
             images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
@@ -244,7 +244,7 @@ class LevelFlow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
-        """Data-dependent initialisation of every part that has one, in data order."""
+        """Data-dependent initialization of every part that has one, in data order."""
         check_pixels(images, self.shape, self.dequantization.bins)
         self.dequantization.initialize(images, self._parameter.dtype, generator)
         self._encode(self._dequantize(images, generator)[0], initialize=True)

@@ -33,7 +33,7 @@ class MaCowFG(LevelFlow, kind="macow_fg"):
         dequantization, preprocessing, dequantization_options: as in `LevelFlow`.
 
     Raises:
-        TypeError: for an option that MaCow or the dequantisation does not have.
+        TypeError: for an option that MaCow or the dequantization does not have.
         ValueError: for a shape, steps or widths that do not fit.
     """
 

@@ -1,4 +1,4 @@
-"""The steps of MaCow, with its weight-normalised coupling."""
+"""The steps of MaCow, with its weight-normalized coupling."""
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from invconv.validation import check_count, check_images, no_pixels
 class GatedCoupling(nn.Module):
     """Scales and shifts the last channels by functions of the first: z₂ = s·x₂ + μ.
 
-    (μ, h) = 3×3 → ELU → 1×1 → ELU → 3×3 of x₁, every convolution weight-normalised, and
+    (μ, h) = 3×3 → ELU → 1×1 → ELU → 3×3 of x₁, every convolution weight-normalized, and
     s = sigmoid(h + 2): the NICE layer of MaCow's released code (arXiv 1902.04208).
 
     Args:
@@ -57,7 +57,7 @@ class GatedCoupling(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Data-dependent: normalised hidden activations, then μ = h = 0."""
+        """Data-dependent: normalized hidden activations, then μ = h = 0."""
         seen = with_context(x[:, : self.sizes[0]], context)
         self.first.initialize(seen)
         hidden = F.elu(self.first(seen))
@@ -76,7 +76,7 @@ class GatedCoupling(nn.Module):
 class ConditionalMaskedConvs(nn.Module):
     """MaCow's masked convolutions whose hidden activations see a context; forward only.
 
-    Each adds a weight-normalised 3×3 convolution of the context before its ELU (the released code
+    Each adds a weight-normalized 3×3 convolution of the context before its ELU (the released code
     of arXiv 1902.04208), whatever else `invconv.MaCow` does.
 
     Args:
@@ -103,7 +103,7 @@ class ConditionalMaskedConvs(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor) -> None:
-        """Data-dependent: normalised activations and contexts, then μ = h = 0."""
+        """Data-dependent: normalized activations and contexts, then μ = h = 0."""
         for conv, seen in self._pairs:
             before = conv.pad(x)
             conv.masked.initialize(before)

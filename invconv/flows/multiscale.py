@@ -31,14 +31,14 @@ class MultiScaleFlow(LevelFlow, kind="multiscale"):
         width: hidden channels of the coupling networks.
         conv_options: options of the convolution.
         bins: the number of values that a pixel can take.
-        mixing: parametrisation of the 1×1 after a convolution other than Glow's, "plu" or
+        mixing: parametrization of the 1×1 after a convolution other than Glow's, "plu" or
             "plain".
         step: "common", the same step for every convolution, or "paper", that of its authors,
             where ``mixing`` has no meaning.
         dequantization, preprocessing, dequantization_options: as in `LevelFlow`.
 
     Raises:
-        TypeError: for an option that the convolution or the dequantisation does not have.
+        TypeError: for an option that the convolution or the dequantization does not have.
         ValueError: for an unknown convolution or step, or a shape that does not fit.
 
     >>> import torch

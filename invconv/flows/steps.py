@@ -31,7 +31,7 @@ def common_step(
         shape: (C, H, W) of the step's input.
         width: hidden channels of the coupling's network.
         options: of the convolution.
-        mixing: parametrisation of the 1×1 that follows a convolution other than Glow's.
+        mixing: parametrization of the 1×1 that follows a convolution other than Glow's.
     """
     channels = shape[0]
     if issubclass(layer_class(conv), Glow1x1):

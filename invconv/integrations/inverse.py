@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def check_default_dtype(library: str) -> None:
-    """Raises TypeError where torch's default dtype is one in which ``library`` has no layers."""
+    """Raise TypeError where torch's default dtype is one in which ``library`` has no layers."""
     dtype = torch.get_default_dtype()
     if torch.finfo(dtype).bits < 32:
         raise TypeError(

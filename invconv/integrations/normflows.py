@@ -66,7 +66,7 @@ class Normflows1x1(InvertibleConv):
         return z, log_det.repeat(x.shape[0])
 
     def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """x, by a convolution with W⁻¹, made anew in every call."""
+        """Return x, by a convolution with W⁻¹, which is recomputed in every call."""
         self.check_input(z, "z")
         x = z.clone() if no_pixels(z) else self.flow(z)[0]
         if check:

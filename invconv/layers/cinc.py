@@ -12,7 +12,7 @@ class CInC(TriangularConv):
     """The convolution of Nagar, Dufraisse and Varma, "CInC Flow" (arXiv 2107.01358, section 3).
 
     One full C×C kernel of k×k taps on an image padded at the top and on the left; the tap at the
-    current pixel is upper triangular in channels. Initialised as released: N(0, 0.02) plus the
+    current pixel is upper triangular in channels. Initialized as released: N(0, 0.02) plus the
     identity at the current pixel.
 
     Args:
@@ -54,6 +54,7 @@ class CInC(TriangularConv):
             "cinc": Variant({"kernel_size": 3}),
             "cinc_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/Naagar/Normalizing_Flow_3x3_inv@01fb00ed3b",
     )
 
     def __init__(

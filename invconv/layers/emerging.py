@@ -21,9 +21,9 @@ class Emerging(InvertibleConv):
     Normalizing Flows" (arXiv 1901.11137, section 3.1).
 
     Two full C×C autoregressive convolutions: the first runs from the bottom right corner, its
-    centre tap lower triangular in channels, the second from the top left, upper triangular.
+    center tap lower triangular in channels, the second from the top left, upper triangular.
     Both have a learned diagonal, here with a fixed sign; log_det = H·W·Σ log|diagonal| of both.
-    Initialised as released: N(0, 0.02) plus the identity at the centre.
+    Initialized as released: N(0, 0.02) plus the identity at the center.
 
     Args:
         channels: C.
@@ -32,7 +32,7 @@ class Emerging(InvertibleConv):
             "raster", the half plane of all k-wide rows before the pixel.
         pointwise: whether a Glow 1×1 convolution comes first, as released.
         bias: whether to add one free number per channel at the end, as released.
-        dilation: d: the distance of neighbouring taps, in pixels.
+        dilation: d: the distance of neighboring taps, in pixels.
         inverse_method: how the two systems are solved, a ``method`` of
             `solve_triangular_conv2d`, or "published" for the paper's loop over pixels and
             channels in float64, "raster_serial".
@@ -77,6 +77,7 @@ class Emerging(InvertibleConv):
             ),
             "emerging_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/ehoogeboom/emerging@fabb09bcaa",
     )
 
     def __init__(
@@ -94,7 +95,7 @@ class Emerging(InvertibleConv):
         super().__init__(channels)
         self.kernel_size = k = check_kernel_size(kernel_size)
         if k % 2 == 0:
-            raise ValueError(f"Emerging's kernel has a centre: kernel_size must be odd, not {k}")
+            raise ValueError(f"Emerging's kernel has a center: kernel_size must be odd, not {k}")
         self.mask = check_choice(mask, MASKS, "mask")
         self.dilation = check_count(dilation, "dilation")
         self.pointwise, self.bias = pointwise, bias

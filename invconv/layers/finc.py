@@ -15,7 +15,7 @@ class FInC(TriangularConv):
     The channels are split into four quarters; each is convolved with its own k×k kernel, padded
     at the top left, top right, bottom left and bottom right corner. The tap at the current pixel
     is unit lower triangular in channels, so that log_det is 0 exactly, and the inverse is a
-    wavefront of 2n−1 dependent steps. Initialised as released: N(0, 0.05).
+    wavefront of 2n−1 dependent steps. Initialized as released: N(0, 0.05).
 
     Args:
         channels: C, a multiple of 4.
@@ -66,6 +66,7 @@ class FInC(TriangularConv):
                 swept=False,
             ),
         },
+        released="github.com/aditya-v-kallappa/FInCFlow@298c731768",
     )
 
     def __init__(

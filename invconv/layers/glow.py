@@ -18,7 +18,7 @@ PARAMETRIZATIONS = ("plu", "plain")
 class Glow1x1(InvertibleConv):
     """The invertible 1×1 convolution of Kingma and Dhariwal, "Glow" (arXiv 1807.03039).
 
-    Every pixel is multiplied by one C×C matrix W, initialised as a random rotation (section
+    Every pixel is multiplied by one C×C matrix W, initialized as a random rotation (section
     3.2). log_det = H·W·log|det W| (equation 9); with "plu", W = P·L·(U + diag(s)) with P and the
     signs of s fixed, it is H·W·Σ log|s| (equations 10 and 11).
 

@@ -15,7 +15,7 @@ class InverseFlow(InvertibleConv):
 
     z is the solution of conv(z) = x, where conv is one top-left padded convolution over all
     channels whose tap at the current pixel is unit lower triangular: log_det is 0, training pays
-    for the wavefront, forward and backward, and sampling is a plain convolution. Initialised
+    for the wavefront, forward and backward, and sampling is a plain convolution. Initialized
     around the identity with the released Xavier noise of gain 0.01.
 
     The gradients are those of the inverse. The released ones are not: at C = 4 its code inverts
@@ -59,6 +59,8 @@ class InverseFlow(InvertibleConv):
             "inverse_flow": Variant({"kernel_size": 3}),
             "inverse_flow_paper": Variant({"kernel_size": 3}, step="paper", swept=False),
         },
+        released="github.com/girish-lab/Inverse-Flow@176f2c78c8",
+        agrees="in part: groups of one channel",
     )
 
     def __init__(

@@ -16,7 +16,7 @@ class LowRankUpdate(nn.Module):
 
     det(I + U·V) = det(I + V·U) (Sylvester), (I + U·V)⁻¹ = I − U·(I + V·U)⁻¹·V (Woodbury). Where
     the rank is at least half the size, the product is written out: one matrix product instead of
-    two. Initialised as released: N(0, 0.01²).
+    two. Initialized as released: N(0, 0.01²).
 
     Args:
         size: the matrix is (size, size).

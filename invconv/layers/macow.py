@@ -22,7 +22,7 @@ class MaCow(InvertibleConv):
     functions of the rows before it alone; log_det is Σ log s, and the inverse runs row by row,
     under autocast too in the dtype of the parameters.
     MaCow's unit is an ActNorm before each of the pairs "AB" and "CD", its step two units and a
-    step of Glow. Initialised by `initialize` as released: weight normalisation that normalises
+    step of Glow. Initialized by `initialize` as released: weight normalization that normalizes
     the hidden activations, and an output of zero, so that s = sigmoid(2) and μ = 0.
 
     Args:
@@ -34,7 +34,7 @@ class MaCow(InvertibleConv):
         hidden_channels: of each masked convolution; by default 4·C up to C = 96, then 2·C, at
             most 512.
         inverse_method: "auto", or "published" for the released loop, two convolutions for each
-            row with weights normalised anew (without the forward pass that follows there).
+            row with weights normalized again (without the forward pass that follows there).
 
     Raises:
         TypeError: if the kernel size is not two integers.
@@ -65,6 +65,7 @@ class MaCow(InvertibleConv):
             "macow": Variant(),
             "macow_paper": Variant(step="paper", swept=False),
         },
+        released="github.com/XuezheMax/macow@6de247c09b",
     )
 
     def __init__(
@@ -131,7 +132,7 @@ class MaCow(InvertibleConv):
         return z, log_det.to(dtype)
 
     def initialize(self, x: Tensor) -> None:
-        """Initialises each masked convolution on what reaches it."""
+        """Initialize each masked convolution on what reaches it."""
         self.check_input(x)
         for conv in self.convs:
             conv.initialize(x)  # type: ignore[operator]

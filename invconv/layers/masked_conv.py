@@ -58,7 +58,7 @@ class MaskedConv(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation: normalised hidden activations, then an output of zero."""
+        """Data-dependent initialization: normalized hidden activations, then an output of zero."""
         before = self.pad(x)
         self.masked.initialize(before)
         self.output.initialize(F.elu(self.masked(before)), std=0.0)
@@ -99,7 +99,7 @@ class MaskedConv(nn.Module):
     def _inverse_by_convolutions(
         self, z: Tensor, published: bool, with_log_det: bool
     ) -> tuple[Tensor, Tensor]:
-        """Two convolutions for each row, differentiable; as released with weights made anew."""
+        """Two convolutions for each row, differentiable; as released with recomputed weights."""
         weights = self._weights()
         axis = 2 if self.order in "AB" else 3
         sides = (self.side, self.side)
@@ -158,7 +158,7 @@ class RowWeights(NamedTuple):
 def solve_rows(
     z: Tensor, weights: RowWeights, downwards: bool, with_log_det: bool
 ) -> tuple[Tensor, Tensor]:
-    """Finds x row by row, each in six operations on buffers made once; no gradients.
+    """Find x row by row, each in six operations on buffers made once; no gradients.
 
     Everything is laid out with rows outermost and channels innermost. A row's ``state`` starts
     as z − b_μ and −b_h − 2; the network's output is subtracted and leaves t = z − μ and −(h + 2),
@@ -193,7 +193,7 @@ def solve_rows(
         strides = [along_row, along_batch, along_column, along_row, along_column, 1]
         matrix = weights.kernel.permute(2, 3, 1, 0).reshape(-1, hidden_channels)
         output = weights.output.flatten(1).T
-        neighbours = z.new_empty(shape[1:])
+        neighbors = z.new_empty(shape[1:])
         hidden = z.new_empty(batch * width, hidden_channels)
     known = x.as_strided(shape, strides, start).unbind()
     exponential = torch.empty_like(state[0])
@@ -204,8 +204,8 @@ def solve_rows(
             activation = F.elu_(F.conv2d(seen, weights.kernel, weights.bias))
             row.sub_(F.conv2d(activation, weights.output).squeeze(2).mT)
         else:
-            neighbours.copy_(seen)
-            torch.addmm(weights.bias, neighbours.flatten(0, 1).flatten(1), matrix, out=hidden)
+            neighbors.copy_(seen)
+            torch.addmm(weights.bias, neighbors.flatten(0, 1).flatten(1), matrix, out=hidden)
             row.flatten(0, 1).addmm_(F.elu_(hidden), output, alpha=-1)
         torch.exp(row, out=exponential)
         torch.addcmul(t, t, e, out=result)

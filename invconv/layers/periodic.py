@@ -26,15 +26,15 @@ class Periodic(InvertibleConv):
 
     z[c, h, w] = Σ W[c, d, i, j]·x[d, (h + i − a) mod H, (w + j − a) mod W] with a = (k−1) // 2, so
     that ẑ(u, v) = Ŵ(u, v)·x̂(u, v) at every frequency with a C×C matrix Ŵ, log_det is the sum of
-    log|det Ŵ| over all frequencies and the inverse multiplies by Ŵ⁻¹ (section 3). Initialised
+    log|det Ŵ| over all frequencies and the inverse multiplies by Ŵ⁻¹ (section 3). Initialized
     as released: N(0, 0.02²) plus a random rotation at the central tap; the released bias is left
     to the flow's ActNorm.
 
     Args:
         channels: C.
         kernel_size: k, at least 1; taps beyond the image wrap around it.
-        inverse_method: "auto", or "published" for the released algorithm, which inverts the
-            matrices of all frequencies anew in each call.
+        inverse_method: "auto", or "published" for the paper's algorithm, which inverts the
+            matrices of all frequencies in each call.
 
     Attributes:
         weight: (C, C, k, k).
@@ -109,7 +109,7 @@ class Periodic(InvertibleConv):
         return x
 
     def solver(self, device: torch.device) -> str:
-        """Whether Ŵ⁻¹ is kept ("fft") or made anew in every call ("published")."""
+        """Whether Ŵ⁻¹ is cached ("fft") or recomputed in every call ("published")."""
         return "published" if self.inverse_method == "published" else "fft"
 
     def spectrum(self, height: int, width: int) -> Tensor:

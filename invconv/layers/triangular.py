@@ -39,7 +39,7 @@ class TriangularConv(InvertibleConv):
             does not depend on C and k.
         bias: whether to add one free number per channel.
         inverse_method: how the system is solved, a ``method`` of `solve_triangular_conv2d`, or
-            "published" for the paper's own algorithm.
+            "published" for the paper's algorithm.
         max_growth: g > 1 to keep the ∞-norm of the inverse at most g / min|diagonal|, whatever
             the free parameter: the other taps of an output channel are scaled down where their
             absolute values add up to more than s = 1 − 1/g of its diagonal. (D(I + N) with

@@ -1,4 +1,4 @@
-"""Weight-normalised convolutions with data-dependent initialisation."""
+"""Weight-normalized convolutions with data-dependent initialization."""
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class WeightNormConv2d(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, std: float = 1.0) -> None:
-        """Sets g and the bias so that every output channel for ``x`` has mean 0 and this ``std``.
+        """Set g and the bias so that every output channel for ``x`` has mean 0 and this ``std``.
 
         Does nothing if it was called before; the flag is part of the state_dict.
 
@@ -65,7 +65,7 @@ class WeightNormConv2d(nn.Module):
         if y[:, 0].numel() < 2:
             raise ValueError(
                 "a deviation needs two values of each channel, and there is "
-                f"B·H·W = {y[:, 0].numel()}: initialise with more or larger images"
+                f"B·H·W = {y[:, 0].numel()}: initialize with more or larger images"
             )
         check_finite(y, "what the convolution makes of x")
         deviation, mean = torch.std_mean(y, dim=(0, 2, 3))
@@ -76,7 +76,7 @@ class WeightNormConv2d(nn.Module):
 
 
 class WeightNormUpsampling(WeightNormConv2d):
-    """A transposed 3×3 convolution with stride 2 that doubles H and W, normalised in the same way.
+    """A transposed 3×3 convolution with stride 2 that doubles H and W, normalized in the same way.
 
     Args:
         in_channels, out_channels: C_in and C_out.

@@ -20,6 +20,7 @@ from invconv.validation import check_choice, check_shape
 
 INVERSE_METHODS = ("auto", "published")
 PAPER = 'Lu and Huang, "Woodbury Transformations for Deep Generative Flows", arXiv 2002.12229'
+RELEASED = "github.com/yolu1055/WoodburyTransformations@24c4000f31"
 
 
 class _LowRankConv(InvertibleConv):
@@ -34,7 +35,7 @@ class _LowRankConv(InvertibleConv):
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Builds the layer for images of ``shape`` = (C, H, W), and for no other."""
+        """Build the layer for images of ``shape`` = (C, H, W), and for no other."""
         return cls(shape, **cls.known_options(options))
 
     @abstractmethod
@@ -61,7 +62,7 @@ class _LowRankConv(InvertibleConv):
         return x
 
     def solver(self, device: torch.device) -> str:
-        """Whether the small inverse is kept ("capacitance") or made anew in every call."""
+        """Whether the small inverse is cached ("capacitance") or recomputed in every call."""
         return "published" if self.inverse_method == "published" else "capacitance"
 
     def _updates(self) -> list[LowRankUpdate]:
@@ -90,8 +91,8 @@ class Woodbury(_LowRankConv):
         shape: (C, H, W) of the images.
         channel_rank: d_c.
         spatial_rank: d_s; the paper and the released code use 16 for both.
-        inverse_method: "auto", or "published" for the released algorithm, which inverts the d×d
-            matrices anew in each call.
+        inverse_method: "auto", or "published" for the paper's algorithm, which inverts the d×d
+            matrices in each call.
 
     Raises:
         ValueError: for a shape that is not (C, H, W), ranks below 1 or an unknown method.
@@ -114,6 +115,7 @@ class Woodbury(_LowRankConv):
             "woodbury": Variant(),
             "woodbury_paper": Variant(step="paper", swept=False),
         },
+        released=RELEASED,
     )
 
     def __init__(
@@ -166,6 +168,7 @@ class MEWoodbury(_LowRankConv):
             "me_woodbury": Variant(),
             "me_woodbury_paper": Variant(step="paper", swept=False),
         },
+        released=RELEASED,
     )
 
     def __init__(

@@ -109,7 +109,7 @@ def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
 
 def provenance(rows: pd.DataFrame) -> Grid:
     """One line per row: status, device, versions, commit and date."""
-    names = ["cell", "status", "device", "threads", "torch", "python", "commit", "date"]
+    names = ["cell", "status", "device", "threads", "torch", "commit", "date"]
     shown = rows.assign(
         cell=[cell_name(row) for _, row in rows.iterrows()],
         device=list(map(where, rows["device"], rows["machine"])),

@@ -72,7 +72,7 @@ class Document:
         return [grid.latex() for grid in self.grids()]
 
     def write(self, results: Path, formats: Sequence[str] = FORMATS) -> Path:
-        """Writes the page and its pictures below ``results``, and returns the page's path."""
+        """Write the page and its pictures below ``results``, and return the page's path."""
         path, text = results / f"{self.name}.md", self.markdown()
         for name, draw in self.pictures.items():
             with plain():
@@ -117,7 +117,7 @@ def tidy(text: str) -> str:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes a figure as SVG, PNG or PDF, as the suffix says, atomically.
+    """Write a figure as SVG, PNG or PDF, as the suffix says, atomically.
 
     The same figure gives the same bytes: no date, no version, and names from a fixed salt.
     """

@@ -1,4 +1,4 @@
-"""What stands in a table: texts, and where each number comes from."""
+"""What a table holds: texts, and where each number comes from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -56,6 +56,19 @@ class Grid:
         texts = self.frame.map(lambda entry: str(entry).replace("|", "\\|"))
         align = ["right" if texts[name].str.match(r"^[\d–−-]").all() else "left" for name in texts]
         return str(texts.to_markdown(index=False, colalign=align, disable_numparse=True))
+
+    def narrow(self, *names: str) -> "Grid":
+        """Return the table of these columns alone, by default of those that say something."""
+        filled = [name for name in self.frame if set(map(str, self.frame[name])) != {ABSENT}]
+        grid = Grid([])
+        grid.frame = self.frame[[name for name in filled if not names or name in names]]
+        return grid
+
+    def split(self, most: int, first: int = 1) -> "list[Grid]":
+        """Return tables of at most ``most`` columns, each with the ``first`` ones of this."""
+        names = list(map(str, self.frame))
+        rest = range(first, len(names), most - first)
+        return [self.narrow(*names[:first], *names[i : i + most - first]) for i in rest]
 
     def latex(self) -> str:
         """The table in LaTeX, with the rules of booktabs."""

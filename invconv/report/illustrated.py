@@ -76,7 +76,7 @@ def illustrated(
 
 
 def label_ends(panel: "Axes", size: float = 8) -> None:
-    """Writes each line's label at its right end, moved apart where two would overlap.
+    """Write each line's label at its right end, moved apart where two would overlap.
 
     To be called last: the limits of the y axis stay as they are then.
     """

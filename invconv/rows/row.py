@@ -108,7 +108,7 @@ def time_of(text: str) -> str:
 
 
 def check_name(text: str, what: str) -> str:
-    """Raises RowsError unless ``text`` can name a machine, commit or contributor on a page."""
+    """Raise RowsError unless ``text`` can name a machine, commit or contributor on a page."""
     if not text.strip() or not text.isprintable() or set(":<>|`") & set(text):
         allowed = "a name without a colon, <, >, | and `"
         raise RowsError(f"{what} must be {allowed}, not {text!r:.60}")
@@ -130,7 +130,7 @@ def block_of(cells: "pd.Series") -> "pd.Series":
 
 
 def write_row(row: Row, path: Path) -> None:
-    """Writes ``path`` atomically."""
+    """Write ``path`` atomically."""
     write_text_atomically(json.dumps(asdict(row), indent=1) + "\n", path)
 
 

@@ -63,7 +63,7 @@ def table_of(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def merge(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Adds ``new``, one row per (cell, machine, commit): an "ok" one wins, then the newest.
+    """Add ``new``, one row per (cell, machine, commit): an "ok" one wins, then the newest.
 
     Rows of other machines, commits and cells stay as they are, but for errors: a cell that was
     measured anywhere has none.
@@ -98,7 +98,7 @@ def newest(rows: pd.DataFrame, key: Sequence[str] = ("cell", "machine")) -> pd.D
 def collect(
     runs: Path, path: Path, table: str = "", write_page: WritePage | None = None
 ) -> pd.DataFrame:
-    """Adds the rows of ``table`` ("" for all) below ``runs`` to ``path``, and what is beside them.
+    """Add the rows of ``table`` ("" for all) below ``runs`` to ``path``, and what is beside them.
 
     That is the samples of what was timed, and the bits per dimension of each image.
     """
@@ -119,7 +119,7 @@ def add(
     write_page: WritePage | None = None,
     beside: Callable[[pd.DataFrame], object] = lambda _: None,
 ) -> pd.DataFrame:
-    """Merges rows into the table at ``path``, atomically, and returns it.
+    """Merge rows into the table at ``path``, atomically, and return it.
 
     Args:
         rows: gives them, once it is this process's turn: several may do so at the same time.
@@ -135,7 +135,7 @@ def add(
 def remove(
     path: Path, chosen: Callable[[str], bool], write_page: WritePage | None = None
 ) -> list[str]:
-    """Removes the rows of the ``chosen`` cells, of every machine, and what is beside them.
+    """Remove the rows of the ``chosen`` cells, of every machine, and what is beside them.
 
     Returns the cell of each row that was removed; raises as `add` does.
     """

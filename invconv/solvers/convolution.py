@@ -38,7 +38,7 @@ def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem)
 
 
 class _Run(NamedTuple):
-    """Neighbouring groups with one corner, and what turns it into an ordinary convolution."""
+    """Neighboring groups with one corner, and what turns it into an ordinary convolution."""
 
     groups: int
     channels: slice

@@ -58,10 +58,7 @@ def _missing(device: torch.device) -> str:
 def _missing_4(device: torch.device) -> str:
     if device.type == "cuda":
         return cuda.missing()
-    return (
-        "FInC's algorithm 2 differs from its algorithm 1 in what one CUDA launch does, and a CPU "
-        "has no launches: use diagonal_channel"
-    )
+    return "needs a GPU; on a CPU use diagonal_channel"
 
 
 METHODS: dict[str, Method] = {
@@ -77,18 +74,18 @@ METHODS: dict[str, Method] = {
     ),
     "diagonal_channel": Method(
         _by_device(_into(compiled.solve_diagonal_channel), _into(cuda.solve_diagonal_channel)),
-        "FInC's published algorithm 1: float64 on one thread of a CPU, a launch and a wait per "
+        "FInC's algorithm 1: float64 on one thread of a CPU, a launch and a wait per "
         "corner, diagonal and channel on a GPU",
         _missing,
     ),
     "diagonal_channel_4": Method(
         _into(cuda.solve_diagonal_channel_4),
-        "FInC's published algorithm 2: a launch and a wait per diagonal and channel, GPU only",
+        "FInC's algorithm 2: a launch and a wait per diagonal and channel, GPU only",
         _missing_4,
     ),
     "raster_serial": Method(
         _into(compiled.solve_raster_serial),
-        "Emerging's and CInC's published loop, float64, one image per thread of the CPU",
+        "the loop of Emerging's and CInC's code, float64, one image per thread of the CPU",
         compiled.missing,
     ),
 }
@@ -148,7 +145,7 @@ def run_method(
     method: str,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Runs a resolved method, outside autocast and without gradients."""
+    """Run a resolved method, outside autocast and without gradients."""
     run = (METHODS if inverse else FORWARD_METHODS)[method].run
     if not is_autocast(x.device):
         return run(x, weight, problem, out)

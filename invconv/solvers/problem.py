@@ -57,7 +57,7 @@ def parse_problem(
     upper: bool,
     name: str,
 ) -> Problem:
-    """Checks shapes, dtypes and devices, and returns the `Problem`.
+    """Check shapes, dtypes and devices, and return the `Problem`.
 
     Args:
         x: the tensor that the operation is applied to, (B, C, H, W); ``name`` is what the
@@ -102,7 +102,7 @@ def parse_anchor(anchor: tuple[int, int] | str | None, kh: int, kw: int) -> tupl
         if anchor != "center":
             raise ValueError(f'anchor must be None, "center" or (row, column), not {anchor!r}')
         if kh % 2 == 0 or kw % 2 == 0:
-            raise ValueError(f"a kernel of {kh}x{kw} taps has no centre; give odd sizes")
+            raise ValueError(f"a kernel of {kh}x{kw} taps has no center; give odd sizes")
         return kh // 2, kw // 2
     places = [whole(place) for place in anchor] if isinstance(anchor, Sequence) else []
     if len(places) != 2 or None in places:

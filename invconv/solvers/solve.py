@@ -34,7 +34,7 @@ def triangular_conv2d(
     ``upper``) at the anchor; x is zero outside the image. The other corners flip the width
     ("tr"), the height ("bl") or both ("br") of input and output; weights are always stored in
     top-left orientation. FInC's padded convolution (arXiv 2301.09266, section 3.1) is the corner
-    anchor; Emerging's raster mask (arXiv 1901.11137, section 3.1) the centre one.
+    anchor; Emerging's raster mask (arXiv 1901.11137, section 3.1) the center one.
 
     Args:
         x: (B, C, H, W), floating point.
@@ -81,7 +81,7 @@ def solve_triangular_conv2d(
     out: Tensor | None = None,
     check: bool = False,
 ) -> Tensor:
-    """Finds x with ``triangular_conv2d(x, weight, ...) == z``.
+    """Find x with ``triangular_conv2d(x, weight, ...) == z``.
 
     Pixels on one wavefront t = slope·row + column, slope = kw − anchor column, are independent,
     so that slope·(H−1) + W dependent steps suffice: 2n−1 for a corner anchor (FInC,
@@ -97,12 +97,12 @@ def solve_triangular_conv2d(
         anchor, corners, upper: as in `triangular_conv2d`.
         method: which code runs, never what is computed: "auto", "compiled" (C++ on a CPU, CUDA
             on a GPU), "wavefront" (torch), "jacobi" (torch's convolutions, repeated; see
-            `invconv.solvers.jacobi`), "reference" (plain loops), or a published algorithm:
+            `invconv.solvers.jacobi`), "reference" (plain loops), or a paper's algorithm:
             "diagonal_channel" and, on a GPU, "diagonal_channel_4" (FInC's algorithms 1 and 2),
             "raster_serial" (Emerging's and CInC's loop, on a CPU).
         out: a tensor of the shape, dtype and device of z that receives x, and may be z itself;
             refused where gradients are needed.
-        check: whether to look at values, which synchronises a device: the input is finite, the
+        check: whether to look at values, which synchronizes a device: the input is finite, the
             anchor tap is invertible, the result is finite and the residual
             ‖conv(x) − z‖ / ‖z‖ of each image at most eps^(2/3) of the dtype (2.4e-5 in float32).
 
@@ -178,7 +178,7 @@ def _check_out(out: Tensor, x: Tensor, weight: Tensor, name: str) -> None:
     ):
         raise ValueError("out must own each of its elements: an expanded tensor cannot be written")
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or out.requires_grad):
-        raise ValueError("out= has no gradient: leave it away, or call under torch.no_grad()")
+        raise ValueError("out= is not differentiable: omit it, or call inside torch.no_grad()")
 
 
 def _check_anchor(weight: Tensor, problem: Problem) -> None:

@@ -28,8 +28,8 @@ def fold_anchor(weight: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
 def solve_wavefront(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
     """Solves diagonal by diagonal: slope·(H−1) + W steps of one batched matrix product each.
 
-    Half precision is computed in float32. Memory: the input laid out anew, the padded result
-    and the k² neighbours of one diagonal.
+    Half precision is computed in float32. Memory: a copy of the input in another layout, the
+    padded result and the k² neighbors of one diagonal.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
     batch, channels, height, width = z.shape
@@ -62,13 +62,13 @@ def solve_wavefront(z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
             (zg, zc, zh - slope * zw, zb),
             first * zh + start * zw,
         )
-        neighbours = x.as_strided(
+        neighbors = x.as_strided(
             (groups, per_group, row + 1, kw, count, batch),
             (xg, xc, xh, xw, xh - slope * xw, xb),
             first * xh + start * xw,
         )
         right_side = here.reshape(groups, per_group, -1)
-        known = neighbours.reshape(groups, taps.shape[2], -1)
+        known = neighbors.reshape(groups, taps.shape[2], -1)
         value = torch.baddbmm(right_side, taps, known)
         x.as_strided(
             here.shape,

@@ -21,15 +21,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from invconv.bench.quiet import busy_machine
 from invconv.files import user_path
-from invconv.rows import Block, RowsError, Status, Value, Values, cell_id
+from invconv.rows import Block, Row, RowsError, Status, Value, Values, cell_id
 from invconv.rows.provenance import ROOT, revision
 from invconv.rows.status import NotBegun
-from invconv.sweeps import checks, cluster, progress, states
+from invconv.sweeps import checks, cluster, states
 from invconv.sweeps.cells import Cell, run_cell
 from invconv.sweeps.config import Preset, Sweep, identity
 from invconv.sweeps.ending import Stopped, finish, stopped_by_signals
 from invconv.sweeps.locks import Held, LocksRefused
 from invconv.sweeps.overrides import check_choices
+from invconv.sweeps.progress import Forecast, duration
 from invconv.training.distributed import local_device, process_group, world
 
 CONF = ROOT / "reproductions" / "conf"
@@ -66,6 +67,8 @@ class Application:
     """What each cell is told of the whole sweep: overrides, from those of all cells."""
     headline: str = ""
     """The columns of an ok row that the terminal shows; * stands for any characters."""
+    brief: Callable[[pd.DataFrame], object] = lambda _: ""
+    """What the terminal shows of a sweep's rows at its end."""
     after: Callable[[Any], None] = lambda _: None
     """Is given the configuration of each cell that was measured."""
 
@@ -73,15 +76,18 @@ class Application:
         """What a script does: `run`, and exit with its code."""
         sys.exit(run(self))
 
-    def summary(self, values: Values) -> str:
-        """The values of an ok row in a few words."""
-        patterns = self.headline.split()
+    def told(self, row: Row) -> str:
+        """Return what became of a cell in a few words."""
+        if row.status != Status.OK:
+            return f"{row.status}: {row.reason}"
+        values, patterns = row.values, self.headline.split()
         shown = [name for name in values if any(fnmatchcase(name, p) for p in patterns)]
         forms = [f"{v:.4g}" if isinstance(v := values[name], float) else str(v) for name in shown]
-        return ", ".join(map(" ".join, zip(shown, forms, strict=True))) or "ok"
+        words = map(" ".join, zip(shown, forms, strict=True))
+        return ", ".join(row.parts or words) or "ok"
 
     def write_page(self, rows: pd.DataFrame, results: Path) -> object:
-        """Writes the page of all rows into ``results``."""
+        """Write the page of all rows into ``results``."""
         raise NotImplementedError
 
     def typed(self, composed: DictConfig) -> Sweep:
@@ -120,10 +126,10 @@ class Task:
         self.application, self.code = application, 0
         self.cells = dict[str, Cell]()  # the wanted ones by name, once a launcher has them
         self.detached = False  # whether they were left to themselves, or only listed
-        self.took: list[float] | None = None  # of cells that run one after the other, seconds
+        self.forecast: Forecast | None = None  # where this process sees every cell end
 
     def check(self, config: DictConfig, jobs: bool) -> None:
-        """Raises SweepError for what no cell could be measured with, see `checks.check_start`."""
+        """Raise SweepError for what no cell could be measured with, see `checks.check_start`."""
         with one_sentence(self.application.name):
             checks.check_start(self.application.name, config.runs, config.results, jobs)
 
@@ -150,7 +156,7 @@ class Task:
         return cells
 
     def __call__(self, composed: DictConfig) -> None:
-        """Runs one cell; of several processes that torchrun started, all together."""
+        """Run one cell; of several processes that torchrun started, all together."""
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             raise SweepError(f"{self.application.name}: hydra.mode=RUN collects no row: omit it")
         config = self.application.typed(composed)
@@ -191,9 +197,7 @@ class Task:
         except (RowsError, LocksRefused, NotBegun) as error:
             print(f"{self._place(cell)}: {error}", file=sys.stderr, flush=True)
             return False
-        fine = row.status == Status.OK
-        said = ", ".join(row.parts) or table.summary(row.values)
-        text = said if fine else f"{row.status}: {row.reason}"
+        text = table.told(row)
         if not measured:
             made, now = row.provenance["commit"], revision()[0]
             by = f" by commit {made} (now {now}; force_changed=true)" if made != now else ""
@@ -210,13 +214,19 @@ class Task:
 
     def _times(self, cell: str, seconds: Value) -> str:
         """How long a cell took, and about how long those behind it will take in all."""
-        if not isinstance(seconds, float) or self.took is None:
+        if not isinstance(seconds, float) or self.forecast is None:
             return ""
-        self.took.append(seconds)
+        self.forecast.add(self.cells[cell], seconds)
         behind = list(self.cells.values())[list(self.cells).index(cell) + 1 :]
         left = [one for one in behind if states.row_status(one.folder) != Status.OK]
-        all_left = progress.duration(len(left) * sum(self.took) / len(self.took))
-        return f"; took {progress.duration(seconds)}" + f", about {all_left} left" * bool(left)
+        return f"; took {duration(seconds)}{self.forecast.left(left)}"
+
+    def foresee(self) -> Forecast:
+        """Begin to tell how long the sweep takes."""
+        table, first = self.application, next(iter(self.cells.values()))
+        known = table.presets.get(first.config.preset, Preset())
+        self.forecast = Forecast(table.times, known.minutes)
+        return self.forecast
 
 
 def run(application: Application) -> int:

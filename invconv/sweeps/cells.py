@@ -97,7 +97,8 @@ def run_cell(
         try:
             measured = measure(folder)
             if isinstance(measured, Block):
-                write_samples(measured.samples, folder / SAMPLES)
+                if len(measured.samples):
+                    write_samples(measured.samples, folder / SAMPLES)
                 values, parts = dict(measured.values), _judged(measured)
                 status, reason = _outcome(measured, parts)
             else:
@@ -130,7 +131,7 @@ def said(error: Exception) -> str:
 
 
 def _drop_error(path: Path) -> None:
-    """Deletes an error row of an earlier attempt, which would be collected again."""
+    """Delete an error row of an earlier attempt, which would be collected again."""
     with suppress(RowsError):
         row = read_row(path)
         if row is not None and row.status == Status.ERROR:
@@ -174,7 +175,7 @@ def _set_aside(folder: Path) -> list[Path]:
 
 
 def _bring_back(folder: Path) -> None:
-    """Puts what ``force`` had set aside in the place of what was made since."""
+    """Put what ``force`` had set aside in the place of what was made since."""
     for entry in _set_aside(folder):
         place = entry.with_name(entry.name.removesuffix(BEFORE))
         _delete(place)

@@ -74,7 +74,7 @@ def check_writable(given: str, option: str, below: str = ".") -> Path:
 
 
 def check_cells(cells: Sequence[Sweep], labels: Mapping[str, str], here: bool) -> None:
-    """Raises ValueError for what no row can hold, no page can show, or not all cells share.
+    """Raise ValueError for what no row can hold, no page can show, or not all cells share.
 
     Args:
         cells: their configurations.

@@ -24,7 +24,7 @@ class ClusterError(Exception):
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raises ClusterError for options of `hydra.launcher` that would fail or hang later."""
+    """Raise ClusterError for options of `hydra.launcher` that would fail or hang later."""
     if not shutil.which("sbatch"):
         raise ClusterError(
             "there is no sbatch on PATH: start the sweep on a login node (perhaps after `module "

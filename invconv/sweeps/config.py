@@ -87,7 +87,7 @@ class Sweep:
     launch: Launch = field(default_factory=Launch, metadata={IDENTITY: "aside"})
 
     def check_paths(self) -> None:
-        """Raises OSError if the cell's own paths do not exist."""
+        """Raise OSError if the cell's own paths do not exist."""
 
 
 @dataclass
@@ -112,3 +112,5 @@ class Preset:
     """What is swept where the command line says nothing, in Hydra's words."""
     minutes: float = 0
     """About how long it takes on two cores."""
+    launch: str = ""
+    """How the cells are started where the command line says nothing; "" is "basic"."""

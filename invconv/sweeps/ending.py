@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from invconv.rows import RowsError, Status, collect
+from invconv.rows import RowsError, Status, block_of, collect, newest
 from invconv.sweeps import states
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def finish(table: "Application", cells: "Mapping[str, Cell]", stopped: bool) -> 
         found = {cell: states.state(runs, cell) for cell in cells if cell not in done}
         rows = done or any(one.status in list(Status) for one in found.values())
         if rows:
-            collect(runs, results / "data" / f"{table.name}.csv", table.name, table.write_page)
+            path = results / "data" / f"{table.name}.csv"
+            every = newest(collect(runs, path, table.name, table.write_page))
+            own = every[block_of(every["cell"]).isin(list(cells))].sort_values("date")
+            own = own[own["machine"].isin(own["machine"].tail(1))]
+            if text := str(table.brief(own)) if len(own) else "":
+                print(f"\n{text}\n", flush=True)
     except RowsError as error:
         print(f"{table.name}: nothing was collected: {error}", file=sys.stderr)
         return 1

@@ -30,11 +30,12 @@ def register(table: Application) -> None:
     sized = "dataset" in chosen and "budget" in {part.name for part in fields(table.config)}
     budget = [{"optional budget": "${preset}_${dataset}"}] if sized else []
     own = [{name: table.choices[name]} for name in chosen]
-    last = [{"launch": "basic"}, {"cluster": None}, {"override hydra/job_logging": "stdout"}]
+    last = [{"cluster": None}, {"override hydra/job_logging": "stdout"}]
     node = {
         "defaults": [
             f"{table.name}_schema",
             "_self_",
+            {"launch": "basic"},  # a preset can override what comes before it
             *own,
             {"preset": "default"},
             *budget,
@@ -52,7 +53,11 @@ def register(table: Application) -> None:
     store.store(name=f"{table.name}_schema", node=table.config, provider="invconv")
     store.store(name=table.name, node=node, provider="invconv")
     rows = {name: method_node(one) for name, one in methods().items()}
-    data = {name: {"name": name, **one.defaults} for name, one in DATASETS.items()}
+    data = {
+        name: {"name": one.name, **options}
+        for one in DATASETS.values()
+        for name, (options, _) in one.named().items()
+    }
     group("method", rows)
     group("dataset", data)
     if sized:
@@ -62,6 +67,7 @@ def register(table: Application) -> None:
     tiny = {"runs": f"runs/tiny/{table.name}", "results": "runs/tiny/results"}
     presets = {
         name: {"preset": name, **(tiny if name == "tiny" else {}), **preset.settings}
+        | ({"defaults": [{"override /launch": preset.launch}]} if preset.launch else {})
         | {"hydra": {"sweeper": {"params": dict(preset.sweep)}}}
         for name, preset in table.presets.items()
     }

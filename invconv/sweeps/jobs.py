@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import submitit
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from invconv.rows import Status
+from invconv.rows import Status, read_row
 from invconv.sweeps import cluster, states
 from invconv.sweeps.application import SweepError, Task, one_sentence
 from invconv.sweeps.cells import Cell
 from invconv.sweeps.config import Launch
+from invconv.sweeps.local import ended
 
 Options = Mapping[str, Any]  # what `hydra.launcher` is configured to
 SHARED = tuple(BaseQueueConf.__dataclass_fields__)
@@ -43,7 +45,7 @@ def checkpoints(folder: Path) -> list[int]:
 
 
 def check_progress(folder: Path, started: float, found: list[int], options: Options) -> None:
-    """Raises TimeoutError if a job used up its time without a checkpoint: it would never end.
+    """Raise TimeoutError if a job used up its time without a checkpoint: it would never end.
 
     It ``found`` these `checkpoints` in the cell's folder when it ``started``.
     """
@@ -67,9 +69,10 @@ class Jobs:
     runs: Path
 
     def run_locally(self) -> None:
-        """Runs each in a process of its own, ``launch.side_by_side`` at a time.
+        """Run each in a process of its own, ``launch.side_by_side`` at a time.
 
-        Cells that time something come last, and each is alone.
+        Cells that time something come first, and each is alone. The others share the cores. When
+        the sweep is stopped each writes its checkpoint and ends.
         """
         table, launch = self.task.application, self.launch
         if launch.detach:
@@ -77,25 +80,29 @@ class Jobs:
         executor = self._executor("local")
         timed = [cell for cell in self.cells.values() if table.times(cell.config)]
         others = [cell for cell in self.cells.values() if not table.times(cell.config)]
-        done = 0
-        for waiting, most in ((others, launch.side_by_side), (timed, 1)):
-            if waiting is timed:
-                self.task.warn_if_busy()
-            running = list[tuple[str, submitit.Job[object]]]()
-            while waiting or running:
-                over = [name for name, job in running if job.done()]
-                for name in over:
-                    done, state = done + 1, states.state(self.runs, name)
-                    print(f"[{done}/{len(self.cells)}] {name}: {state}", flush=True)
-                running = [one for one in running if one[0] not in over]
-                while waiting and len(running) < most:
-                    cell = waiting.pop(0)
-                    job = executor.submit(self.call, *cell.arguments)
-                    running.append((cell.name, job))
-                time.sleep(0.2)
+        if not self.cells:
+            return
+        self.task.warn_if_busy()
+        forecast, left = self.task.foresee(), dict(self.cells)
+        for cells, most in ((timed, 1), (others, launch.side_by_side)):
+            before = time.monotonic()
+            with closing(ended(executor, self.call, cells, most)) as names:
+                for name in names:
+                    cell, now = left.pop(name), time.monotonic()
+                    forecast.add(cell, now - before)
+                    before = now
+                    place = f"[{len(self.cells) - len(left)}/{len(self.cells)}] {name}"
+                    still = forecast.left(left.values())
+                    print(f"{place}: {self._became(cell)}{still}", flush=True)
+
+    def _became(self, cell: Cell) -> str:
+        """What an ok row says, otherwise the cell's state."""
+        state = states.state(self.runs, cell.name)
+        row = read_row(cell.folder / states.ROW) if state.status == Status.OK else None
+        return self.task.application.told(row) if row else str(state)
 
     def run_on_slurm(self) -> None:
-        """Submits those that no earlier launch has, and waits for all unless ``launch.detach``.
+        """Submit those that no earlier launch has, and wait for all unless ``launch.detach``.
 
         Raises SweepError if the cluster cannot take the cells, or does not answer.
         """
@@ -143,7 +150,7 @@ class Jobs:
         return jobs
 
     def _submit(self, names: list[str], exclusive: bool) -> dict[str, str]:
-        """Submits and records arrays of the largest size that the cluster takes."""
+        """Submit and record arrays of the largest size that the cluster takes."""
         jobs: dict[str, str] = {}
         where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with submitit.helpers.clean_env():  # from inside a job it takes over no resources
@@ -172,7 +179,7 @@ class Jobs:
 
 
 def watch(table: str, runs: Path, jobs: Mapping[str, str]) -> dict[str, str]:
-    """Waits until every job is over; what squeue said of each last.
+    """Wait until every job is over; what squeue said of each last.
 
     squeue lists jobs that ended for minutes, but not for ever; one that is requeued may look
     ended for a moment, so that a cell without a row counts as over when it looked so twice.

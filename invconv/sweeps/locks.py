@@ -112,7 +112,7 @@ def holder(folder: Path) -> str:
 
 
 def check_locks(folder: Path) -> None:
-    """Raises LocksRefused if the file system of ``folder`` has no locks."""
+    """Raise LocksRefused if the file system of ``folder`` has no locks."""
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, suffix=".partial") as file:
         take_lock(file.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +170,7 @@ def _read(folder: Path) -> list[Attempt]:
 
 
 def _append(folder: Path, entry: Values) -> None:
-    """Adds a line, on a fresh one: whoever wrote the last may have been killed meanwhile."""
+    """Add a line, on a fresh one: whoever wrote the last may have been killed meanwhile."""
     with (folder / ATTEMPTS).open("a+b", buffering=0) as file:
         file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
         fresh = file.read() in (b"", b"\n")

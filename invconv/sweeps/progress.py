@@ -1,16 +1,47 @@
-"""How far the training of a cell has come, read from its folder without torch."""
+"""How far a sweep and the training of a cell have come; read from folders, without torch."""
 
 import pickle
+import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from invconv.sweeps.cells import Cell
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TENSORS = frozenset({"torch._utils", "torch.serialization", "torch"})
 """The modules whose names a checkpoint's tensors are made of."""
+
+
+class Forecast:
+    """About how long a sweep still takes, told from what its cells took.
+
+    Cells are of two kinds, those that are timed and the others. Until one of each kind that is
+    left has ended, the answer is what is left of the ``minutes`` that the preset is said to take.
+    """
+
+    def __init__(self, times: Callable[[Any], bool], minutes: float = 0) -> None:
+        self.times, self.took = times, dict[bool, list[float]]()
+        self.end = time.monotonic() + 60 * minutes
+
+    def add(self, cell: "Cell", seconds: float) -> None:
+        """Note the seconds by which a cell that ended brought the sweep's end nearer."""
+        self.took.setdefault(self.times(cell.config), []).append(seconds)
+
+    def left(self, cells: "Iterable[Cell]") -> str:
+        """Return ", about 3 min left" for these cells, "" for none."""
+        kinds = [self.times(cell.config) for cell in cells]
+        if not kinds:
+            return ""
+        means = {kind: sum(took) / len(took) for kind, took in self.took.items()}
+        seconds = sum(means.get(kind, max(means.values(), default=0)) for kind in kinds)
+        said = self.end - time.monotonic()
+        unseen = not set(kinds) <= set(means) and said > 0
+        return f", about {duration(said if unseen else seconds)} left"
 
 
 def reached(folder: Path) -> str:

@@ -122,13 +122,13 @@ def attempts(folder: Path) -> list[str]:
 
 
 def record(table: str, runs: Path, cells: Sequence[str]) -> None:
-    """Notes in ``runs/grid.json`` which cells a sweep wants; its jobs stay. Raises `RowsError`."""
+    """Note in ``runs/grid.json`` which cells a sweep wants; its jobs stay. Raises `RowsError`."""
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     _note(runs, {}, table=table, command=command, date=now(), cells=list(cells))
 
 
 def record_jobs(runs: Path, jobs: Mapping[str, str]) -> None:
-    """Adds which SLURM job has which cell; raises as `record` does."""
+    """Add which SLURM job has which cell; raises as `record` does."""
     _note(runs, jobs)
 
 
@@ -140,7 +140,7 @@ def _note(runs: Path, jobs: Mapping[str, str], **more: object) -> None:
 
 
 def drop(runs: Path, cells: Collection[str]) -> None:
-    """Takes ``cells`` out of what `record` noted; raises as that does."""
+    """Take ``cells`` out of what `record` noted; raises as that does."""
     with locked(runs / GRID):
         if (runs / GRID).exists():
             grid = read_grid(runs)
@@ -160,7 +160,7 @@ def read_grid(runs: Path) -> Grid:
 
 
 def wait_for_others(runs: Path, cells: Sequence[str]) -> None:
-    """Waits until no other process is at one of ``cells``."""
+    """Wait until no other process is at one of ``cells``."""
     pause = 0.2
     while True:
         unfinished = [cell for cell in cells if row_status(runs / cell) != Status.OK]
@@ -187,7 +187,7 @@ def cells_below(runs: Path) -> list[str]:
 
 
 def print_states(runs: Path, cells: Sequence[str]) -> int:
-    """Prints the state of every cell and how many there are of each; 0 if all are ok, else 1.
+    """Print the state of every cell and how many there are of each; 0 if all are ok, else 1.
 
     ``cells`` are paths below ``runs``.
     """

@@ -31,8 +31,8 @@ from invconv.tables.table import Table
 CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
 """The point to which all axes belong."""
 AXES = {
-    "n": ("image size n", "k = 3, as initialised"),
-    "k": ("kernel size k", "n = 32, as initialised"),
+    "n": ("image size n", "k = 3, as initialized"),
+    "k": ("kernel size k", "n = 32, as initialized"),
     "s": ("weight scale", "n = 32, k = 3, N(0, scale) added to every parameter"),
 }
 SHOWN = (1e-8, 1e3)
@@ -45,7 +45,7 @@ MEASURES = {
     "float32_residual": "Residual in float32",
     "bfloat16_round_trip": "Round trip in bfloat16",
     "bfloat16_residual": "Residual in bfloat16",
-    "growth": "Growth of the inverse",
+    "growth": "Error amplification of the inverse",
 }
 EXACT = 1e-6
 
@@ -157,6 +157,23 @@ def _section(block: pd.DataFrame) -> dict[str, object]:
     return {"tables": tables, "lost": lost, "most": most, "refused": refused}
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say whether layers with the weights of their paper invert in float32, and the others."""
+    rows, initial = rows[rows["status"] == "ok"], f"n{CENTER['n']:g}_float32_residual"
+    if rows.empty or initial not in rows:
+        return ""
+    lost = [
+        row["method"]
+        for _, row in rows.iterrows()
+        if not row.filter(like="_float32_residual").max() <= TRUSTED
+    ]
+    most = rows[initial].max()
+    return (
+        f"As initialized, {len(rows)} layers invert in float32 to a residual of at most "
+        f"{en.number(most, 2)}; with larger weights that of {len(lost)} exceeds {TRUSTED:g}."
+    )
+
+
 def points(names: Iterable[object]) -> list[str]:
     """The points that were measured: n, k and s before a number, in order."""
     found = [m[1] for name in names if (m := re.fullmatch(r"([nks][\d.]+)_growth", str(name)))]
@@ -221,6 +238,7 @@ TINY = {"points": ["n4", "n32", "k2", "s0.8"], "channels": 4, "batch": 2}
 TABLE = Table(
     name="accuracy",
     title="What the inverse loses in float32 and bfloat16",
+    question="May you sample in float32?",
     config=Accuracy,
     measure=measure,
     cell="{method.name}-c{channels}",
@@ -234,5 +252,6 @@ TABLE = Table(
     times=lambda _: False,
     headline="*_float32_residual",
     page=page,
+    finding=finding,
     order=7,
 )

@@ -10,6 +10,7 @@ from invconv.methods import methods
 from invconv.report import Document, Grid, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import span
 from invconv.rows.columns import Error, Name, Number, Seconds, column_of
 from invconv.rows.row import Row, RowsError, Values, cell_id, checked_row
 from invconv.tables.table import Table
@@ -98,6 +99,17 @@ def page(rows: pd.DataFrame) -> Document:
     return Document(NAME, Path(__file__).with_suffix(".md.j2"), {"blocks": found})
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say how long an inverse takes at the largest size, by layer."""
+    rows = rows[(rows["status"] == "ok") & (rows["operation"] == "inverse")]
+    rows = rows[rows["n"] == rows["n"].max()]
+    times = span(zip(1e3 * rows["time_s"], rows["method"].map(bl.title), strict=True))
+    if not times:
+        return ""
+    size = "{channels:.0f} channels, {batch:.0f} images, n = {n:.0f}".format_map(rows.iloc[0])
+    return f"An inverse of {size} takes {times} milliseconds."
+
+
 def _grid(rows: pd.DataFrame) -> Grid:
     """One line per layer or method and kernel size, one column per image size."""
     lines, sizes = [], sorted(rows["n"].unique())
@@ -118,6 +130,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
 TABLE = Table(
     name=NAME,
     title="pytest --benchmark-only: every layer and solver method",
+    question="How fast is every layer and solver method?",
     labels={name: name for name in ASKED if name != "k"} | {"method": "method|layer"},
     columns=(
         Seconds("time"),
@@ -125,7 +138,9 @@ TABLE = Table(
         Number("n k channels batch rounds iterations"),
         Name("solver"),
     ),
+    headline="k time_s residual solver",
     page=page,
+    finding=finding,
     made_by="pytest --benchmark-only --benchmark-json=runs/benchmark.json",
     plots=tuple(
         Plot(

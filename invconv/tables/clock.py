@@ -148,9 +148,21 @@ def _section(block: pd.DataFrame) -> dict[str, object]:
     }
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say how many intervals of a call against itself contain 1."""
+    within = bl.around_one(rows, "aa")
+    if within.empty:
+        return ""
+    return (
+        f"{within.sum()} of {len(within)} 95 % intervals ({within.mean():.1%}) of a call timed "
+        "against itself contain 1."
+    )
+
+
 TABLE = Table(
     name="clock",
     title="The clock against itself",
+    question="Does the clock's interval contain the truth?",
     config=TwinClock,
     measure=measure,
     cell="block{block}",
@@ -169,6 +181,8 @@ TABLE = Table(
         ),
         "tiny": Preset({"images": 2, "clock": QUICK}),
     },
+    headline="once_s again_s aa",
     page=page,
+    finding=finding,
     order=9,
 )

@@ -13,7 +13,7 @@ from invconv.rows import Values
 from invconv.rows.columns import FLOW, Number
 from invconv.sweeps.config import Method, Preset
 from invconv.sweeps.groups import method_node
-from invconv.tables.coupling_free_page import page
+from invconv.tables.coupling_free_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import LABELS, TRAINED, Trained, train_one
 from invconv.training import TrainingOptions
@@ -118,6 +118,8 @@ TABLE = Table(
     times=lambda _: False,
     headline="bpd valid_bpd",
     page=page,
+    finding=finding,
+    study=STUDY,
     plots=(
         Plot(
             title="{column}, {dataset}",

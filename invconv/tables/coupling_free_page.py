@@ -14,6 +14,7 @@ from invconv.report import Document, Grid, Line, Picture
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.comparison import Comparison
+from invconv.report.findings import span
 from invconv.report.grids import swept
 from invconv.report.illustrated import label_ends
 from invconv.report.naming import data_title
@@ -48,6 +49,16 @@ def page(rows: pd.DataFrame) -> Document:
     }
     template = Path(__file__).with_name("coupling_free.md.j2")
     return Document("coupling_free", template, context, pictures)
+
+
+def finding(rows: pd.DataFrame) -> str:
+    """Say which methods have the fewest and the most bits per dimension at k = 3."""
+    said = []
+    for dataset, group in rows[rows["status"] == "ok"].groupby("dataset", sort=False):
+        means = at(group, CENTER).groupby("method")["bpd"].mean()
+        bits = span(((x, bl.title(str(name))) for name, x in means.items()), en.bits)
+        said.append(f"{data_title(str(dataset))}, k = {CENTER}: {bits} bits per dimension.")
+    return " ".join(said)
 
 
 def _groups(rows: pd.DataFrame, preset: str) -> list[tuple[str, pd.DataFrame]]:

@@ -20,7 +20,7 @@ from invconv.rows import Values
 from invconv.rows.columns import Error, Name, Number
 from invconv.sweeps.config import Preset, neutral
 from invconv.sweeps.groups import method_node
-from invconv.tables.depth_page import page
+from invconv.tables.depth_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import TRAINED, MultiScale, describe_flow, facts
 from invconv.training.distributed import ALONE
@@ -205,5 +205,7 @@ TABLE = Table(
     times=lambda _: False,
     headline="latents_float32_1000 images_float32_0 weight_float32_n64",
     page=page,
+    finding=finding,
+    study=STUDY,
     order=7,
 )

@@ -52,6 +52,26 @@ def page(rows: pd.DataFrame) -> Document:
     return Document("depth", Path(__file__).with_name("depth.md.j2"), context, pictures)
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say how many models lose their latents in float32, as trained or as initialized."""
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = rows[rows["status"] == "ok"].assign(variant=rows["variant"].fillna(""))
+    trained, published = (rows[rows["part"] == part] for part in ("train", "published"))
+    last = _steps(trained)[-1:] or [0]
+    if len(trained) and (found := _verdict(trained, last[0])):
+        return (
+            f"Of {found['models']} models, {found['first']} recover their latents in float32 as "
+            f"initialized and {found['last']} after {last[0]:,} steps."
+        )
+    if published.empty:
+        return ""
+    lost = (~(published["latents_float32_0"] <= TRUSTED)).sum()
+    return (
+        f"As initialized, {lost} of {len(published)} models of published sizes lose more than "
+        f"{TRUSTED:g} of their latents in float32."
+    )
+
+
 def _steps(rows: pd.DataFrame) -> list[int]:
     """The training steps at which something was measured."""
     found = (re.fullmatch(r"images_float32_(\d+)", str(name)) for name in rows.dropna(axis=1))

@@ -66,9 +66,22 @@ def _overhead(row: pd.Series) -> dict[str, object]:
     return {"extra": (side * row["slurm_s"] - row["basic_s"]) / cells, "costs": Grid(lines)}
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say how many cells were lost and repeated."""
+    trial = bl.only(rows[rows["status"] == "ok"], cell="faults")
+    if trial is None:
+        return ""
+    kills = trial[[name for name in trial.index if str(name).startswith(KILL)]].sum()
+    return (
+        f"{kills:.0f} faults in a sweep of {trial['cells']:.0f} cells: {trial['lost']:.0f} cells "
+        f"lost, {trial['repeated']:.0f} finished cells repeated."
+    )
+
+
 TABLE = Table(
     name="faults",
     title="What a sweep survives, and what a job costs",
+    question="What does a sweep on SLURM survive?",
     named=False,
     columns=(
         Number("cells launches kills:* attempts lost repeated other_bpd side_by_side"),
@@ -76,6 +89,7 @@ TABLE = Table(
         Seconds("last_kill_to_table slurm basic", verified=False),
     ),
     page=page,
+    finding=finding,
     made_by="python slurm/faults.py",
     order=9,
 )

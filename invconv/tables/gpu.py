@@ -8,6 +8,7 @@ import pandas as pd
 from invconv.report import Document, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import sentence
 from invconv.report.grids import CELLS
 from invconv.rows import newest
 from invconv.rows.columns import FLOW, Error, Name, Number, Ratio, Seconds, Truth
@@ -99,6 +100,7 @@ def _costs(row: pd.Series) -> dict[str, str]:
 TABLE = Table(
     name="gpu",
     title="Layers and whole models on a GPU",
+    question="How fast are layers and whole models on a GPU?",
     labels={"part": "part"},
     columns=(
         Ratio("inverse_vs_* inverse_hot_vs_* st_vs_ft graph_st_vs_* convolutions_vs_* aa_*"),
@@ -110,17 +112,23 @@ TABLE = Table(
         Truth("tf32_block cudnn_benchmark"),
         *FLOW,
     ),
+    headline="kind n batch inverse_s torch_forward_s inverse_vs_torch_forward ft_s st_s",
     page=page,
+    finding=sentence(
+        "On a GPU our inverse of a layer takes {} times as long as torch's fastest forward pass.",
+        "inverse_vs_torch_forward",
+        called="{0.kind}, n = {0.n:g}, batch {0.batch:g}".format,
+    ),
     made_by="python -m invconv bench gpu --out runs/gpu",
     plots=tuple(
         Plot(
-            title=f"{{kind}}: time against {x}",
+            title=f"{{kind}}: time against {x}, {{channels:g}} channels, {other} = {{{other}:g}}",
             columns={f"{name}_s": name for name in SHOWN},
             x=x,
             series="column",
             looks=SHOWN,
             where={"part": ["layer"]},
-            apart=("channels", other, "tf32_block"),
+            apart=("tf32_block",),
         )
         for x, other in (("n", "batch"), ("batch", "n"))
     ),

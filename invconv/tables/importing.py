@@ -124,7 +124,7 @@ def _asked(kind: object, config: object, place: str) -> object:
 
 
 def import_rows(path: Path, label: str, results: Path) -> tuple[str, pd.DataFrame]:
-    """Checks the rows at ``path`` and adds them to those in ``results``, marked with ``label``.
+    """Check the rows at ``path`` and add them to those in ``results``, marked with ``label``.
 
     The contributor's label goes in front of their machine's name, so that they form a block of
     their own and replace nothing that was measured here; to import them again replaces them. Rows

@@ -47,7 +47,7 @@ LAUNCHES = {
 
 def page() -> Document:
     """Make the page from the published figures alone."""
-    figures = published("neighbours")
+    figures = published("neighbors")
     loop = figures["model"].str.endswith(INVERSE_FLOW)
     models = {metric: group["model"] for metric, group in figures[~loop].groupby("metric")}
     parameters = pd.concat([published(table) for table in ("table4", "table3", "figure4")])

@@ -4,7 +4,7 @@ from invconv.report import Plot
 from invconv.report.grids import swept
 from invconv.rows.columns import FLOW
 from invconv.sweeps.config import Preset
-from invconv.tables.ranking_page import page
+from invconv.tables.ranking_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import LABELS, TRAINED, MultiScale, train_one
 
@@ -46,6 +46,8 @@ TABLE = Table(
     times=lambda _: False,
     headline="bpd valid_bpd",
     page=page,
+    finding=finding,
+    study=STUDY,
     plots=(
         Plot(
             title="{column}, {dataset}",

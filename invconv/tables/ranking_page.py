@@ -73,6 +73,23 @@ def of_seeds(group: pd.DataFrame) -> pd.DataFrame:
     return table[[name for name in swept() if name in table]].sort_index()
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say which methods' bits per dimension differ from Glow's, on each data set."""
+    said = []
+    for preset in dict.fromkeys(rows["preset"]):
+        for group in groups(rows, preset):
+            table, data = of_seeds(group), data_title(group["dataset"].iloc[0])
+            if CONTROL in table and min(table.dropna().shape) > 1:
+                found = Comparison(table, CONTROL).to_control
+                best = [name for name in found if found[name].resolved]
+                fewer = _named(best, found, below=True) or "none"
+                more = _named(best, found, below=False) or "none"
+                said.append(
+                    f"On {data}, fewer bits per dimension than Glow: {fewer}; more: {more}."
+                )
+    return " ".join(said)
+
+
 def study(
     group: pd.DataFrame, comparison: Comparison, per_image: dict[str, np.ndarray]
 ) -> dict[str, object]:

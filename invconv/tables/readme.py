@@ -1,23 +1,30 @@
-"""What the README shows of the newest rows: table 2, what the pages say, and two figures.
+"""What the README shows of the newest rows: a picture, what was found, the methods, table 2.
 
 All of it is of one machine at a time, that of the newest rows, and nothing of contributed rows.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from invconv.files import write_text_atomically
-from invconv.report import Document
+from invconv.methods import Method, methods
+from invconv.numerical import TRUSTED
+from invconv.report import Document, Entry, Grid
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.grids import swept
 from invconv.report.naming import called, data_title
 from invconv.rows import newest
-from invconv.tables import figure4, ranking_page
+from invconv.tables import depth_page, ranking_page, relative
 from invconv.tables import scaling_page as scaling
 from invconv.tables import table2_page as table2
+
+BLOCKS = ("picture", "findings", "methods", "table2")
+COUNTED = {"channels": 12, "n": 32}
+"""The size at which dependent steps are shown."""
 
 
 def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -28,7 +35,7 @@ def write_readme(rows: Mapping[str, pd.DataFrame], path: Path) -> None:
 def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
     """Return ``readme`` with what is between its markers made again from the rows."""
     document = page(rows)
-    for name in ("table2", "figures"):
+    for name in BLOCKS:
         begin = f"<!-- {name}: python -m invconv report --readme -->"
         end = f"<!-- end of {name} -->"
         before, opened, rest = readme.partition(begin)
@@ -40,25 +47,97 @@ def with_rows(readme: str, rows: Mapping[str, pd.DataFrame]) -> str:
 
 
 def page(rows: Mapping[str, pd.DataFrame]) -> Document:
-    """Make the two blocks, ``table2`` and ``figures``, from the rows of every table."""
+    """Make the `BLOCKS` from the rows of every table."""
     ours = {table: frame[bl.labels(frame) == ""] for table, frame in rows.items()}
-    shown = table2.in_order(ours["table2"])
-    shown = shown[shown["method"].isin(swept())]
-    embedded = _latest_machine(shown[~shown["dataset"].isin(table2.PAPER)])
-    blocks = table2.timing_blocks(embedded)
+    shown = _latest_machine(table2.in_order(ours["table2"]))
+    if len(full := shown[shown["preset"] == "full"]):
+        shown = full
+    timed = table2.featured(shown)
+    embedded = shown[shown["method"].isin(swept()) & ~shown["dataset"].isin(table2.PAPER)]
+    data = (timed if len(timed) else embedded)["dataset"].tail(1)
+    one = embedded[embedded["dataset"].isin(data)]
+    compared = relative.compared(timed)
     context = {
-        "origin": bl.origin(pd.concat(blocks)) if blocks else None,
-        "budgets": table2.budgets(embedded[embedded["bpd"].notna()]),
-        "table": table2.brief_grid(embedded, swept()),
-        "failures": bl.failures(embedded),
-        "lossy": bl.lossy(embedded, called),
-        "sampling": [_sampling(block) for block in blocks],
+        "data": data_title(timed["dataset"].iloc[0]) if len(timed) else "",
+        "first": timed.iloc[0] if len(timed) else None,
+        "origin": bl.origin(timed) if len(timed) else None,
+        "picture": relative.finding(compared) if len(compared) else "",
+        "figure": table2.PICTURE,
+        "sampling": _sampling(compared),
         "layer": _layer(ours["scaling"]),
+        "float32": _float32(ours["depth"]),
         "studies": _studies(ours["ranking"]),
-        "scaling": _picture(scaling.page, ours["scaling"]),
-        "figure4": _picture(figure4.page, ours["figure4"], "size"),
+        "methods": _methods(ours["table1"]),
+        "table": table2.brief_grid(one, swept()),
+        "failures": bl.failures(one),
+        "lossy": bl.lossy(one, called),
     }
     return Document("README", Path(__file__).with_suffix(".md.j2"), context)
+
+
+def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the machine that measured last."""
+    return rows[rows["machine"].isin(rows.sort_values("date", kind="stable")["machine"].tail(1))]
+
+
+def _ends(rows: pd.DataFrame, ratio: str) -> str:
+    """The smallest and the largest ratio of methods, with their intervals."""
+    ordered = rows.sort_values(ratio).iloc[[0, -1]] if len(rows) > 1 else rows
+    named = [
+        f"{en.ratio(row, ratio)} ({bl.title(row['method'])})" for _, row in ordered.iterrows()
+    ]
+    return " to ".join(named)
+
+
+def _sampling(rows: pd.DataFrame) -> dict[str, str] | None:
+    """How long sampling takes relative to Glow, by our inverses and by the papers' algorithms."""
+    if rows.empty:
+        return None
+    most, apart = relative.split(rows)
+    papers = rows[rows[relative.PAPERS].notna()] if relative.PAPERS in rows else rows[:0]
+    return {
+        "ours": _ends(most, relative.OURS),
+        "apart": _ends(apart, relative.OURS),
+        "papers": _ends(papers, relative.PAPERS),
+    }
+
+
+def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
+    """Our inverse of one layer against torch's forward."""
+    rows = _latest_machine(newest(rows))
+    shown = [bool(en.ratio(row, scaling.FRESH).sources) for _, row in rows.iterrows()]
+    rows = rows[pd.Series(shown, index=rows.index, dtype=bool)]
+    if rows.empty:
+        return None
+    of = "{:g} channels, batch {:g}, n = {:g}, k = {:g}"
+    named = ["channels", "batch", "n", "k"]
+    ends = [
+        f"{en.ratio(row, scaling.FRESH)} ({of.format(*row.reindex(named))})"
+        for _, row in rows.sort_values(scaling.FRESH).iloc[[0, -1]].iterrows()
+    ]
+    faster = (rows[f"{scaling.FRESH}_high"] < 1).all()
+    return {"ratios": " to ".join(ends), "points": len(rows), "faster": faster}
+
+
+def _float32(rows: pd.DataFrame) -> dict[str, str] | None:
+    """The published model that loses most in float32 as released, and what a bound leaves."""
+    rows = _latest_machine(newest(rows))
+    if rows.empty or "images_float32_0" not in rows:
+        return None
+    rows = rows[(rows["status"] == "ok") & (rows["part"] == "published")]
+    variant = rows["variant"].fillna("")
+    released = rows[variant == ""].sort_values("images_float32_0")
+    if released.empty or not released["images_float32_0"].iloc[-1] > TRUSTED:
+        return None
+    worst = released.iloc[-1]
+    same = rows[(rows["dataset"] == worst["dataset"]) & (variant == "_bounded")]
+    bounded = bl.only(same, method=worst["method"])
+    named = bl.title(worst["method"]), data_title(worst["dataset"])
+    return {
+        "model": "{} at its published size for {}".format(*named),
+        "released": depth_page.error(worst["images_float32_0"]),
+        "bounded": "" if bounded is None else depth_page.error(bounded["images_float32_0"]),
+    }
 
 
 def _studies(rows: pd.DataFrame) -> list[object]:
@@ -70,48 +149,41 @@ def _studies(rows: pd.DataFrame) -> list[object]:
     return [study for study in studies if study["first"]["preset"] == ranking_page.STUDY]
 
 
-def _latest_machine(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the machine that measured last."""
-    return rows[rows["machine"].isin(rows.sort_values("date", kind="stable")["machine"].tail(1))]
+def _methods(rows: pd.DataFrame) -> Grid:
+    """A line for each method of the default sweeps: its paper, and what its inverse needs."""
+    rows = newest(rows)
+    for label, size in COUNTED.items() if len(rows) else ():
+        rows = rows[rows[label] == size]
+    words = {"exact": "exact", "approx": "to a tolerance"}
+    lines = []
+    for name in swept():
+        one, row = methods()[name], bl.only(rows, method=name)
+        lines.append(
+            {
+                "method": one.title,
+                "name": f"`{one.name}`",
+                "paper": _paper(one),
+                "dependent steps": en.value(row, "dependent_steps", en.whole),
+                "inverse": en.value(row, "exact", lambda declared: words[str(declared)]),
+                "as released": _released(one),
+            }
+        )
+    return Grid(lines)
 
 
-def _extremes(rows: pd.DataFrame, ratio: str) -> tuple[pd.Series, pd.Series] | None:
-    """The rows with the smallest and the largest ratio, of those whose ratio is shown."""
-    shown = [bool(bl.sampling_ratio(row, ratio).sources) for _, row in rows.iterrows()]
-    found = rows[pd.Series(shown, index=rows.index, dtype=bool)]
-    if found.empty:
-        return None
-    ordered = found.sort_values(ratio)
-    return ordered.iloc[0], ordered.iloc[-1]
+def _paper(one: Method) -> Entry:
+    """The authors and the year, with a link where the paper is on arXiv."""
+    authors = one.paper.partition(', "')[0]
+    text = f"{authors} {one.year}"
+    number = re.search(r"arXiv (\d+\.\d+)", one.paper)
+    linked = f"[{text}](https://arxiv.org/abs/{number[1]})" if number else text
+    return Entry(linked, (en.Source(published=one.paper),))
 
 
-def _sampling(block: pd.DataFrame) -> dict[str, object]:
-    """How long sampling takes, against the forward pass and by the papers' algorithms."""
-    said: dict[str, object] = {"data": data_title(block["dataset"].iloc[0])}
-    for name, ratio in (("ours", "st_vs_ft"), ("papers", "st_published_vs_st")):
-        if found := _extremes(block, ratio):
-            ends = [
-                f"{bl.sampling_ratio(row, ratio)} ({bl.title(row['method'])})" for row in found
-            ]
-            said[name] = " to ".join(ends)
-    return said
-
-
-def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
-    """Our inverse of one layer against torch's forward."""
-    rows = _latest_machine(newest(rows))
-    found = _extremes(rows, scaling.FRESH)
-    if found is None:
-        return None
-    of = "{:g} channels, {:g} images, n = {:g}, k = {:g}"
-    named = ["channels", "batch", "n", "k"]
-    ends = [f"{en.ratio(row, scaling.FRESH)} ({of.format(*row.reindex(named))})" for row in found]
-    return {"ratios": " to ".join(ends), "points": len(rows), "device": rows["device"].iloc[0]}
-
-
-def _picture(make: Callable[[pd.DataFrame], Document], rows: pd.DataFrame, *apart: str) -> str:
-    """The picture of the block that the latest machine measured last; "" if there is none."""
-    rows = _latest_machine(rows)
-    dates = [block["date"].max() for block in bl.blocks(rows, *apart)]
-    pictures = dict(zip(make(rows).pictures, dates, strict=True))
-    return max(pictures, key=lambda name: pictures[name], default="")
+def _released(one: Method) -> Entry:
+    """How far the layer agrees with the authors' code, with a link to it."""
+    place, _, commit = one.released.partition("@")
+    if not place:
+        return Entry(en.ABSENT)
+    linked = f"[{one.agrees}](https://{place}/tree/{commit})"
+    return Entry(linked, (en.Source(published=one.released),))

@@ -13,12 +13,13 @@ from invconv.bench.blocks import guarded_parts
 from invconv.bench.layer_timing import Layer, layer_calls, layer_ratios, with_fastest
 from invconv.bench.memory import peak_extra_bytes
 from invconv.report import Plot
+from invconv.report.findings import sentence
 from invconv.rows import Block, Values
 from invconv.rows import columns as cl
 from invconv.solvers import METHODS
 from invconv.solvers.problem import CORNERS
 from invconv.sweeps.config import QUICK, Preset, Sweep
-from invconv.tables.scaling_page import AXES, CENTER, SERIES, page
+from invconv.tables.scaling_page import AXES, CENTER, FRESH, SERIES, page
 from invconv.tables.table import Table
 
 SHOWN = ("wavefront", "compiled", "diagonal_channel")
@@ -118,6 +119,7 @@ LAYER = (
 TABLE = Table(
     name="scaling",
     title="One FInC layer against image size and kernel size",
+    question="How long does the inverse of one FInC layer take against n and k?",
     config=Scaling,
     measure=measure,
     cell="c{channels}-b{batch}",
@@ -143,15 +145,20 @@ TABLE = Table(
     },
     headline="torch_forward_s forward_s inverse_s",
     page=page,
+    finding=sentence(
+        "Our inverse of a FInC layer takes {} times as long as torch's fastest forward pass.",
+        FRESH,
+        called="{0.channels} channels, batch {0.batch}, {0.point}".format,
+    ),
     plots=tuple(
         Plot(
-            title=f"time against {title}, {other} = {CENTER[other]}",
+            title=f"time against {title}, {other} = {CENTER[other]}, "
+            "{channels:g} channels, batch {batch:g}",
             columns={f"{name}_s": name for name in SERIES},
             x=axis,
             series="column",
             looks=SERIES,
             where={other: [CENTER[other]]},
-            apart=("channels", "batch"),
         )
         for axis, (title, other) in AXES.items()
     ),

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from invconv.files import user_path
 from invconv.report import Document
 from invconv.report.document import FORMATS
 from invconv.report.explorer.tables import Shown
+from invconv.report.findings import latest
 from invconv.rows import newest, read_table
-from invconv.rows.columns import column_of
+from invconv.rows.columns import Ratio, column_of
 from invconv.rows.provenance import ROOT
 from invconv.sweeps.application import Application
 from invconv.validation import check_choice
@@ -29,18 +30,23 @@ class Table(Application, Shown):
     """Makes the page from all rows; it knows rows and published figures only."""
     named: bool = True
     """Whether a cell's name ends with the hash of its configuration."""
+    question: str = ""
+    """What its page answers, in one line; "" for the title."""
     order: int = 100
     """Its place among the others."""
-    made_by: str = ""
-    """The command that measures it, where no sweep does."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "page", _or_one_sentence(self, self.page))
 
+    @property
+    def sampled(self) -> bool:
+        """Whether the samples of its times are stored."""
+        return any(isinstance(column, Ratio) for column in self.columns)
+
     def write_page(
         self, rows: pd.DataFrame, results: Path, formats: Iterable[str] = FORMATS
     ) -> Path:
-        """Writes ``results/<name>.md`` and its pictures, and returns the page's path."""
+        """Write ``results/<name>.md`` and its pictures, and return the page's path."""
         return self.page(rows).write(results, tuple(formats))
 
     def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
@@ -50,14 +56,17 @@ class Table(Application, Shown):
 def _or_one_sentence(
     table: Table, page: Callable[[pd.DataFrame], Document]
 ) -> Callable[[pd.DataFrame], Document]:
-    """``page``, but one sentence of a table without rows."""
-    command = table.made_by or f"python reproductions/{table.name}.py -m"
-    context = {"title": table.title, "command": command}
-    empty = Document(table.name, Path(__file__).with_name("empty.md.j2"), context)
+    """``page``, but one sentence of a table without rows, and what `page.md.j2` says of all."""
+    empty = Document(table.name, Path(__file__).with_name("empty.md.j2"), {})
+    about: dict[str, object] = {"question": table.question or table.title, "table": table.name}
+    about |= {"command": table.command, "sampled": table.sampled}
 
     @wraps(page)
     def made(rows: pd.DataFrame) -> Document:
-        return empty if rows.empty else page(rows)
+        shown = latest(rows, table.study)
+        answer = table.finding(shown) if (shown["status"] == "ok").any() else ""
+        document = empty if rows.empty else page(rows)
+        return replace(document, context={**about, "answer": answer, **document.context})
 
     return made
 

@@ -16,6 +16,7 @@ from invconv.numerical import relative_error
 from invconv.report import Document, Grid, Line, Match
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import span
 from invconv.report.grids import swept
 from invconv.report.published import published
 from invconv.rows import Incorrect, Values, newest
@@ -134,6 +135,20 @@ def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
     return Grid(lines)
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say how many dependent steps an inverse has at the largest size."""
+    rows = rows[rows["status"] == "ok"]
+    if rows.empty:
+        return ""
+    size = rows.sort_values(["n", "channels"])[["channels", "n"]].iloc[-1]
+    rows = rows[(rows["n"] == size["n"]) & (rows["channels"] == size["channels"])]
+    steps = zip(rows["dependent_steps"], rows["method"].map(bl.title), strict=True)
+    return (
+        f"At n = {size['n']} an inverse needs {span(steps, en.whole)} dependent steps, which no "
+        "hardware runs side by side."
+    )
+
+
 def _count(value: float | str) -> str:
     if isinstance(value, str):
         return value
@@ -143,6 +158,7 @@ def _count(value: float | str) -> str:
 TABLE = Table(
     name="table1",
     title="Table 1: complexity, published and counted",
+    question="What does each convolution cost: counted, and as published?",
     config=Table1,
     measure=measure,
     cell="{method.name}-c{channels}-n{n}",
@@ -160,6 +176,7 @@ TABLE = Table(
     times=lambda _: False,
     headline="free dependent_steps",
     page=page,
+    finding=finding,
     match=Match(columns=COMPARED),
     order=1,
 )

@@ -11,17 +11,22 @@ from invconv.data import SPLITS, data_set, load
 from invconv.flows import LevelFlow, build_flow
 from invconv.methods import method, methods
 from invconv.report import Plot
+from invconv.report.findings import sentence
 from invconv.report.grids import swept
+from invconv.report.naming import called
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Number, Ratio, Seconds
 from invconv.sweeps.config import QUICK, Preset
+from invconv.tables.relative import REFERENCE
 from invconv.tables.table import Table
 from invconv.tables.table2_config import PARTS, Table2
-from invconv.tables.table2_page import EMBEDDED, PAPER, REFERENCE, TITLES, page, shown
+from invconv.tables.table2_page import EMBEDDED, PAPER, TITLES, brief, page, shown
 from invconv.tables.trained import LABELS, TRAINED, describe_flow, draw_losses, facts, train_one
 from invconv.training.distributed import current
 
 INITIAL_IMAGES = 16
+SMALL = ("digits", "photographs16")
+"""The data of the default sweep, by their names on the command line."""
 COMPARED = 4 * len(EMBEDDED)
 """Ratios of each method on the page: FT, ST, its paper's ST and a training step, per data."""
 
@@ -77,6 +82,7 @@ OF_PAPER = SWEEP | {"dataset": ",".join(PAPER)}
 TABLE = Table(
     name="table2",
     title="Table 2: bits per dimension, forward time and sampling time",
+    question="How do the methods compare in bits per dimension, forward time and sampling time?",
     config=Table2,
     measure=measure,
     cell="{preset}-{dataset.label}-{method.name}-s{seed}",
@@ -91,7 +97,13 @@ TABLE = Table(
     ),
     presets={
         # one seed and few steps: its bits per dimension rank nothing
-        "default": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
+        "default": Preset(
+            {"clock": {"processes": 3, "rounds": 10}, "progress": False},
+            SWEEP | {"dataset": ",".join(SMALL)},
+            minutes=8,
+            launch="local",
+        ),
+        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
         "tiny": Preset(
             {"pictures": False, "images": 10, "clock": QUICK},
             SWEEP,
@@ -105,12 +117,20 @@ TABLE = Table(
     times=lambda config: config.part == "time",
     shared=of_sweep,
     headline="bpd ft_s st_s timed_images",
+    brief=brief,
     after=draw_losses,
     page=page,
+    finding=sentence(
+        "Relative to Glow, sampling takes {} times as long with our inverses, and {} times with "
+        "the papers' algorithms.",
+        f"st_vs_{REFERENCE}",
+        f"st_published_vs_{REFERENCE}",
+        called=called,
+    ),
     plots=(
         Plot(
             title="{column}, {dataset}",
-            columns={"bpd": "bits per dimension", **TITLES},
+            columns={"st_s": TITLES["st_s"], **TITLES, "bpd": "bits per dimension"},
             order=shown(),
             apart=("preset", "seed"),
         ),

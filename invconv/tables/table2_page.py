@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,8 +17,12 @@ from invconv.report.grids import CELLS, cells, swept
 from invconv.report.naming import budget, called, data_title
 from invconv.report.published import published
 from invconv.rows import block_of, newest
+from invconv.tables import relative
+from invconv.tables.relative import PAPERS, REFERENCE
 
-REFERENCE = "glow"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 METRICS = {"bpd": "bpd", "ft_s": "FT s,", "st_s": "ST s,"}
 """Published metric → its name on the page."""
 EMBEDDED = [name for name, data in DATASETS.items() if data.embedded]
@@ -38,6 +43,7 @@ TO_GLOW = {
 }
 """Title of a column → the ratio in it."""
 TWINS = {"FT": "aa_ft", "ST": "aa_st"}
+PICTURE = "table2-relative"
 
 
 def shown() -> dict[str, str]:
@@ -51,21 +57,47 @@ def page(rows: pd.DataFrame) -> Document:
     of_paper = rows["dataset"].isin(PAPER)
     embedded, paper = rows[~of_paper], rows[of_paper]
     trained = embedded[embedded["bpd"].notna()]
+    blocks = timing_blocks(embedded)
+    compared = relative.compared(featured(rows))
     context = {
-        "blocks": [timing_section(block) for block in timing_blocks(embedded)],
+        "picture": PICTURE if len(compared) else "",
+        "blocks": [timing_section(block) for block in blocks],
         "trained": [
-            {"origin": bl.origin(block), "budgets": budgets(block), "grid": bits_grid(block)}
-            for _, block in trained.groupby("machine")
+            {
+                "origin": bl.origin(block),
+                "preset": preset,
+                "budgets": budgets(block),
+                "grid": bits_grid(block),
+            }
+            for (_, preset), block in trained.groupby(["machine", "preset"])
         ],
         "missing": ", ".join(missing(embedded)),
         "failed": bl.failures(embedded[~is_timing(embedded)], _called),
         "paper": Grid(_paper_lines(paper)),
+        "unmeasured": paper.empty,
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
         "published": bl.published_notes(published("table2")),
         "provenance": None if rows.empty else bl.provenance(rows),
     }
-    return Document("table2", Path(__file__).with_name("table2.md.j2"), context)
+    pictures = {PICTURE: partial(_draw, compared)} if len(compared) else {}
+    return Document("table2", Path(__file__).with_name("table2.md.j2"), context, pictures)
+
+
+def _draw(compared: pd.DataFrame) -> "Figure":
+    first = compared.iloc[0]
+    return relative.draw(compared, f"{data_title(first['dataset'])}, {first['device']}")
+
+
+def featured(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the block that the README and the first picture show, of rows as `in_order` has them.
+
+    That is the last one of our machine that measured last: of the largest embedded images.
+    """
+    ours = rows[(bl.labels(rows) == "") & rows["method"].isin(swept())]
+    ours = ours[~ours["dataset"].isin(PAPER)]
+    latest = ours.sort_values("date", kind="stable")["machine"].tail(1)
+    return next(reversed(timing_blocks(ours[ours["machine"].isin(latest)])), ours[:0])
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +158,7 @@ def _timing_line(row: pd.Series) -> Line:
 def missing(rows: pd.DataFrame) -> list[str]:
     """Return the methods of the default sweep with rows of a data set, but no bpd or no times."""
     lines = []
-    for dataset in EMBEDDED:
+    for dataset in rows["dataset"].unique():
         own = rows[rows["dataset"] == dataset]
         for field, what in (("bpd", "bpd"), ("ft_s", "times")):
             names = set(own.loc[own[field].notna(), "method"])
@@ -160,24 +192,30 @@ def bits_grid(rows: pd.DataFrame) -> Grid:
     return Grid(lines)
 
 
+def brief(rows: pd.DataFrame) -> Grid:
+    """Return what the terminal shows at the end of a sweep."""
+    return brief_grid(in_order(rows), shown())
+
+
 def brief_grid(rows: pd.DataFrame, expected: Iterable[str]) -> Grid:
-    """Return the README's table: bpd beside the times of one block, a line for each method."""
+    """Return times of one block beside bpd of one seed, a line for each method and data set."""
     lines: list[Line] = []
-    for dataset, name in product(EMBEDDED, expected):
+    data = rows["dataset"].unique()
+    for dataset, name in product(data, expected):
         own = rows[(rows["dataset"] == dataset) & (rows["method"] == name)]
         if own.empty:
             continue
         time, bits = bl.only(own[is_timing(own)]), bl.only(own[~is_timing(own)])
         to_glow = bl.sampling_ratio(time, TO_GLOW["ST ÷ Glow"])
         lines.append(
-            {
-                "data": data_title(dataset),
+            ({"data": data_title(dataset)} if len(data) > 1 else {})
+            | {
                 "method": bl.title(name),
-                "bpd": en.value(bits, "bpd", en.bits),
                 "FT ms": en.value(time, "ft_s", scale=1e3),
                 "ST ms": bl.sampling_time(time, scale=1e3, brief=True),
                 "ST ÷ Glow": Entry("1") if name == REFERENCE and time is not None else to_glow,
-                "paper's ST ÷ ST": CELLS["paper's ST ÷ ST"](time),
+                "paper's ST ÷ Glow": bl.sampling_ratio(time, PAPERS),
+                "bpd, one seed": en.value(bits, "bpd", en.bits),
             }
         )
     return Grid(lines)

@@ -16,6 +16,7 @@ from invconv.methods import method
 from invconv.report import Line, Match, Plot
 from invconv.report import blocks as bl
 from invconv.report import entries as en
+from invconv.report.findings import sentence
 from invconv.report.grids import CELLS, cells, page_of_blocks
 from invconv.rows import Block, Values
 from invconv.rows.columns import FLOW, Ratio, Seconds
@@ -122,6 +123,7 @@ def _lines(block: pd.DataFrame, figures: pd.DataFrame) -> Iterator[Line]:
 TABLE = Table(
     name="table3",
     title="Table 3: FInC and MaCow with as many parameters",
+    question="Is FInC faster than MaCow with as many parameters?",
     config=Table3,
     measure=measure,
     cell="i{images}-w{width}",
@@ -152,6 +154,12 @@ TABLE = Table(
             },
             apart=("images", "width"),
         ),
+    ),
+    finding=sentence(
+        "Relative to FInC, sampling takes {} times as long, a forward pass {} times.",
+        f"st_vs_{REFERENCE}",
+        f"ft_vs_{REFERENCE}",
+        called=lambda row: TITLES[row["model"]],
     ),
     match=Match(model="model", titles=TITLES, dataset=""),
     order=3,

@@ -94,7 +94,7 @@ class Trained(Sweep):
         raise NotImplementedError
 
     def check_paths(self) -> None:
-        """Raises FileNotFoundError if the data are not below the folders that were given."""
+        """Raise FileNotFoundError if the data are not below the folders that were given."""
         for name in ("root", "path"):
             given = getattr(self.dataset, name)
             if given is not None and not user_path(given).exists():

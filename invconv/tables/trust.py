@@ -50,9 +50,22 @@ def _share(rows: pd.DataFrame, what: str) -> Entry:
     return en.over_rows(f"{seen / every:.1%}", rows, *fields) if every else Entry(en.ABSENT)
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Say what the last whole run tried and covered."""
+    rows = rows[rows["date"] == rows["date"].max()]
+    run, covered = bl.only(rows, part="run", name=RUN), rows[rows["part"] == "coverage"]
+    if run is None:
+        return ""
+    return (
+        f"{run['passed']:,.0f} tests passed and {run['failed']:,.0f} failed; they ran "
+        f"{_share(covered, 'lines')} of the lines."
+    )
+
+
 TABLE = Table(
     name="trust",
     title="What was tried to break this, and what broke",
+    question="What was tried to break this package?",
     named=False,
     labels={"part": "part", "name": "name"},
     columns=(
@@ -61,7 +74,9 @@ TABLE = Table(
         Name("tested_commit"),
         Sentence("found_by what guard"),
     ),
+    headline="passed failed skipped cases suite_s covered_lines lines found_by what guard",
     page=page,
+    finding=finding,
     made_by="make test-full",
     order=11,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 
 from invconv.bench import time_block
 from invconv.data.sets import ranked
+from invconv.report import Plot
 from invconv.report.grids import swept
 from invconv.rows import Block, Values
 from invconv.rows import columns as cl
@@ -16,7 +18,8 @@ from invconv.sweeps.config import QUICK, Preset
 from invconv.tables.table import Table
 from invconv.tables.trained import TRAINED, train_one
 from invconv.tables.versus_config import CASES, Versus
-from invconv.tables.versus_page import page
+from invconv.tables.versus_page import STUDY, finding, page
+from invconv.tables.versus_pictures import AXES, LAYERS, MODELS, WORDS
 from invconv.tables.versus_timing import ratios, time_layers, time_models
 
 
@@ -38,6 +41,22 @@ RATIOS = [
     for b in ("glow", "torch", "half", pair[0])
 ]
 
+FIGURES = {"models": ["st_s", "ft_s", "bpd"], "layers": ["forward_s", "inverse_s"]}
+SIZES = {"models": "", "layers": ", {channels:g} channels, batch {batch:g}"}
+PLOTS = tuple(
+    Plot(
+        title=f"{{column}} against {x}, {other} = {value}{SIZES[part]}",
+        columns={name: {**MODELS, **LAYERS}[name].removesuffix(", ms") for name in names},
+        x=x,
+        axis=WORDS[x],
+        # methods without a kernel size are at every k
+        where={other: [value, nan], "part": ["train", part]},
+        apart=("seed",),
+    )
+    for part, names in FIGURES.items()
+    for x, (other, value) in AXES[part].items()
+)
+
 
 def _settings(clock: Mapping[str, object], **training: object) -> dict[str, object]:
     """The size and the training of the ranking; how many steps, the case says."""
@@ -54,6 +73,7 @@ def _settings(clock: Mapping[str, object], **training: object) -> dict[str, obje
 TABLE = Table(
     name="versus",
     title="Bits per dimension, forward time and sampling time against n and k",
+    question="How do bits per dimension, forward time and sampling time change with n and k?",
     config=Versus,
     measure=measure,
     cell="{preset}-{part}-{method.name}-{dataset.label}-k{k}-c{channels}-b{batch}-s{seed}",
@@ -98,5 +118,8 @@ TABLE = Table(
     times=lambda config: config.part != "train",
     headline="bpd ft_s st_s",
     page=page,
+    plots=PLOTS,
+    finding=finding,
+    study=STUDY,
     order=1,
 )

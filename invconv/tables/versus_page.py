@@ -22,6 +22,7 @@ from invconv.tables.versus_pictures import (
     TORCH,
     Draw,
     along,
+    at_largest,
     draw_layer,
     draw_models,
     draw_pareto,
@@ -86,7 +87,7 @@ def _pictures(whole: pd.DataFrame, times: pd.DataFrame) -> dict[str, Draw]:
         found["versus-readme"] = partial(draw_models, whole, SIX)
     if {"bpd", "st_s"} <= set(whole) and whole[["bpd", "st_s"]].notna().all(axis=1).any():
         found["versus-pareto"] = partial(draw_pareto, whole)
-    if len(times):
+    if len(times) and len(at_largest(times)):
         found["versus-relative"] = partial(draw_relative, times)
     return found
 
@@ -187,6 +188,13 @@ def narrow(trained: pd.DataFrame, times: pd.DataFrame) -> Iterator[Line]:
             }
 
 
+def finding(rows: pd.DataFrame) -> str:
+    """Return `answer`, of the rows of one preset."""
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = rows[rows["status"] == "ok"].assign(k=rows["k"].fillna(KERNEL))
+    return answer(rows[rows["part"] == "models"], rows[rows["part"] == "train"])
+
+
 def answer(times: pd.DataFrame, trained: pd.DataFrame) -> str:
     """Say in one sentence what sampling costs, and who needs the fewest bits."""
     if times.empty or "st_vs_glow" not in times:
@@ -199,11 +207,13 @@ def answer(times: pd.DataFrame, trained: pd.DataFrame) -> str:
     slow, rest = ordered.iloc[-1], ordered["st_vs_glow"].iloc[:-1]
     bits = trained[(trained["n"] == slow["n"]) & (trained["k"] == KERNEL)]
     means = bits.groupby("method")["bpd"].mean().sort_values()
-    said = (
-        f"With our inverses every k×k convolution but {named(slow['method'])} samples in "
-        f"{rest.min():.2f} to {rest.max():.2f} times Glow's time, {named(slow['method'])} in "
-        f"{slow['st_vs_glow']:.1f} times"
-    )
+    name, times_slower = named(slow["method"]), f"{slow['st_vs_glow']:.1f} times"
+    said = f"With our inverses {name} samples in {times_slower} Glow's time"
+    if len(rest):
+        said = (
+            f"With our inverses every k×k convolution but {name} samples in {rest.min():.2f} to "
+            f"{rest.max():.2f} times Glow's time, {name} in {times_slower}"
+        )
     if len(means):
         best = f"{named(means.index[0])} ({means.iloc[0]:.3f})"
         said += f"; the fewest bits per dimension has {best}"

@@ -13,12 +13,13 @@ from invconv.report import Picture
 from invconv.report import blocks as bl
 from invconv.report.grids import swept
 from invconv.report.illustrated import label_ends
+from invconv.tables import relative
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REFERENCE, TORCH = "glow", "torch"
+REFERENCE, TORCH = relative.REFERENCE, "torch"
 KERNEL = 3
 """k of everything against n, and where methods without a kernel size are."""
 AXES = {
@@ -151,26 +152,15 @@ def draw_pareto(whole: pd.DataFrame) -> "Figure":
     return picture.figure
 
 
-def draw_relative(times: pd.DataFrame) -> "Figure":
-    """Draw sampling times relative to Glow's: by our inverses, and by the papers' algorithms."""
+def at_largest(times: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the largest images whose sampling time relative to Glow's is valid."""
     largest = times[times["k"].fillna(KERNEL) == KERNEL]["n"].max()
     rows = times[(times["n"] == largest) & (times["k"].fillna(KERNEL) == KERNEL)]
-    names = [name for name in swept() if name in set(rows["method"]) and name != REFERENCE]
-    picture = Picture(1, 1, (6.4, 0.34 * len(names) + 1.3), sharey=False)
-    panel = picture.panels[0]
-    panel.axvline(1, color="#000000", linewidth=0.8)
-    for place, name in enumerate(reversed(names)):
-        row, one = bl.only(rows, method=name), method(name)
-        for field, filled in (("st_vs_glow", True), ("st_published_vs_glow", False)):
-            if row is None or pd.isna(row.get(field)):
-                continue
-            ends = [[row[field] - row[f"{field}_low"]], [row[f"{field}_high"] - row[field]]]
-            fill = one.color if filled else "white"
-            look = {"color": one.color, "marker": one.marker, "markerfacecolor": fill}
-            panel.errorbar(row[field], place, xerr=ends, capsize=2, markersize=6, **look)
-    _plain(panel)
-    panel.set_yticks(range(len(names)), [named(name) for name in reversed(names)])
-    panel.set_xlabel("sampling time ÷ Glow's; filled: ours, hollow: the paper's algorithm")
-    title = f"n = {largest:.0f}, k = {KERNEL}, {rows['device'].iloc[0]}, 95 % intervals"
-    panel.set_title(title, fontsize=9)
-    return picture.figure
+    return relative.compared(rows[rows["method"].isin(swept())])
+
+
+def draw_relative(times: pd.DataFrame) -> "Figure":
+    """Draw sampling times relative to Glow's: by our inverses, and by the papers' algorithms."""
+    rows = at_largest(times)
+    n, device = rows["n"].iloc[0], rows["device"].iloc[0]
+    return relative.draw(rows, f"photographs {n:.0f}×{n:.0f}, {device}")

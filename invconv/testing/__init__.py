@@ -63,7 +63,7 @@ def check_invertible_conv(
     perturb: float = 0.1,
     compiler: str = "inductor",
 ) -> None:
-    """Runs every check of the contract (`invconv.conv.InvertibleConv`) on a layer.
+    """Run every check of the contract (`invconv.conv.InvertibleConv`) on a layer.
 
     The layer is any `nn.Module` with ``forward(x) -> (z, log_det)`` and ``inverse(z) -> x``;
     `exact`, `constant_log_det`, `initialize` and what else the contract leaves open is believed,
@@ -79,7 +79,7 @@ def check_invertible_conv(
         device: where the layer runs; on a GPU switch TF32 off, or `float32_error` sees it.
         skip: name of a check → the reason why the layer is excused.
         perturb: the standard deviation of the noise that is added to every parameter first:
-            whatever an optimiser may do must leave the layer invertible.
+            whatever an optimizer may do must leave the layer invertible.
         compiler: the backend of `torch.compile`.
 
     Raises:

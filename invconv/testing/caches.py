@@ -42,7 +42,7 @@ def cache_after_train(case: Case) -> None:
             return
         (z.square().mean() - log_det.mean()).backward()
         optimizer.step()
-        what = "a fused optimiser's" if fused else "an optimiser's"
+        what = "a fused optimizer's" if fused else "an optimizer's"
         mode = "train()" if training else "eval()"
         _is_current(case, layer, f"after {what} step in {mode}")
 

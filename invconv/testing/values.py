@@ -133,7 +133,7 @@ def float32_error(case: Case) -> None:
     """In float32, at most twice the error of the plainest float32 computation of the same map.
 
     The map at one image x is z = J·x + c, with J the dense Jacobian in float64 and c = f(x) − J·x
-    (for a layer that is not affine, its linearisation). The plainest computation rounds J and c
+    (for a layer that is not affine, its linearization). The plainest computation rounds J and c
     to float32, multiplies for z, and finds x from z by `torch.linalg.solve`, a dense LU, and
     log_det by `torch.linalg.slogdet`, all in float32. Errors, in training and in eval mode, are
     ‖·‖₂ over four images against the layer in float64 with the same weights; below 8 eps of the

@@ -10,7 +10,7 @@ from invconv.flows.files import CheckpointError
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError if what an optimiser keeps of a parameter has another shape than it."""
+    """Raise ValueError if what an optimizer keeps of a parameter has another shape than it."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if name != "step" and value.shape != parameter.shape:

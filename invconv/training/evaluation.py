@@ -145,7 +145,7 @@ def evaluate_checkpoint(
     root: Path | None = None,
     draws: int = DRAWS,
 ) -> Evaluation:
-    """Evaluates the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
+    """Evaluate the weights at ``path``, or those in ``path/best.pt``, on the data of its recipe.
 
     Args:
         path: a checkpoint or the folder of a cell.

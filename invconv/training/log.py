@@ -10,7 +10,7 @@ COLUMNS = ("step", "train_bpd", "valid_bpd", "learning_rate", "grad_norm", "imag
 
 
 class TrainingLog:
-    """Appends lines to ``folder/log.csv``; lines behind the step that a run goes on from go.
+    """Append lines to ``folder/log.csv``, without those behind the step where a run resumes.
 
     Args:
         folder: the cell's; None for no log.
@@ -41,7 +41,7 @@ class TrainingLog:
             self.writer = SummaryWriter(self.path.parent / "tensorboard", purge_step=step + 1)
 
     def count(self, bpd: float, norm: float, images: int, seconds: float) -> None:
-        """Adds one step to the means of the next line."""
+        """Add one step to the means of the next line."""
         values = (bpd, norm, images, seconds)
         self._steps += 1
         self._sums = [total + value for total, value in zip(self._sums, values, strict=True)]
@@ -76,7 +76,7 @@ class TrainingLog:
         return bpd / self._steps, norm / self._steps, images / seconds
 
     def close(self) -> None:
-        """Writes out what TensorBoard's writer still holds."""
+        """Write out what TensorBoard's writer still holds."""
         if self.writer is not None:
             self.writer.close()
 

@@ -32,8 +32,8 @@ def train(
 ) -> TrainingState:
     """Trains by maximum likelihood and leaves the best validated weights in ``flow``.
 
-    The flow's data-dependent initialisation sees the first batch. Batches and noise are functions
-    of seed and step, so that a run that was interrupted goes on from ``folder/last.pt`` and ends
+    The flow's data-dependent initialization sees the first batch. Batches and noise are functions
+    of seed and step, so that a run that was interrupted resumes from ``folder/last.pt`` and ends
     with the same weights as one that was not (on a CPU exactly). SIGTERM, SIGUSR2 and
     SIGHUP write such a checkpoint at the next step and are then handed on. The best weights are in
     ``folder/best.pt``, the curves in ``folder/log.csv``.

@@ -1,4 +1,4 @@
-"""What a training step minimises."""
+"""What a training step minimizes."""
 
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ class Objective(nn.Module):
 
         Args:
             images: (B, C, H, W), integers.
-            noise: of the dequantisation.
+            noise: of the dequantization.
         """
         if not self.penalised:
             return -self.flow.log_prob(images, noise).mean()

@@ -10,7 +10,7 @@ OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("constant", "cosine", "step", "exponential")
 PRECISIONS = ("float32", "tf32")
 NOT_SETTINGS = ("checkpoint_every", "log_every", "tensorboard", "compile", "precision")
-"""What a run that goes on from a checkpoint may have changed."""
+"""What a run that resumes from a checkpoint may have changed."""
 
 T = TypeVar("T")
 
@@ -29,10 +29,10 @@ def _aside(default: T) -> T:
 
 @dataclass
 class TrainingOptions:
-    """How to train; the budget is a number of optimiser steps, never seconds.
+    """How to train; the budget is a number of optimizer steps, never seconds.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: images per step, over all processes.
         optimizer: "adam" or "adamax".
         learning_rate: after the warm-up.
@@ -92,7 +92,7 @@ class TrainingOptions:
             )
 
     def rate(self, step: int) -> float:
-        """The learning rate of optimiser step ``step``, counted from 0."""
+        """The learning rate of optimizer step ``step``, counted from 0."""
         rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
         if self.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))

@@ -1,4 +1,4 @@
-"""Weights, optimiser and noise of one training run, and their checkpoint."""
+"""Weights, optimizer and noise of one training run, and their checkpoint."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -38,7 +38,7 @@ class TrainingDiverged(ArithmeticError):
 
 @dataclass
 class TrainingState:
-    """Where a training run stands; what a checkpoint holds besides weights and optimiser."""
+    """Where a training run stands; what a checkpoint holds besides weights and optimizer."""
 
     step: int = 0
     best_step: int = 0
@@ -81,7 +81,7 @@ class Run:
         self.average: AveragedModel | None = None
 
     def start(self, data: ImageSet) -> None:
-        """Goes on from the checkpoint, or initialises the flow on the first batch."""
+        """Resumes from the checkpoint, or initializes the flow on the first batch."""
         torch.backends.cuda.matmul.allow_tf32 = self.options.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
         saved = self._saved()
@@ -128,7 +128,7 @@ class Run:
         return loader.stream(self.state.step)
 
     def step(self, images: Tensor, interrupted: bool) -> tuple[float, float, bool]:
-        """One optimiser step: the loss in nats per image, the gradient's norm before clipping,
+        """One optimizer step: the loss in nats per image, the gradient's norm before clipping,
         and whether any process was asked to stop."""
         options, step = self.options, self.state.step
         for group in self.optimizer.param_groups:
@@ -173,7 +173,7 @@ class Run:
         return bpd
 
     def checkpoint(self) -> None:
-        """Writes all that `start` needs to go on exactly here."""
+        """Write all that `start` needs to go on exactly here."""
         state = {
             "flow": self.flow.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -225,8 +225,8 @@ class Run:
             if bool(saved["best"]) != (self.state.best_valid_bpd < math.inf):
                 raise ValueError("its best weights and their bits per dimension do not fit")
         except Exception as error:
-            why = f"cannot be resumed from ({brief(error)}): delete it to start over"
-            raise CheckpointError(f"{self.folder}/last.pt {why}") from error
+            why = f"{brief(error)}. Delete it to start over"
+            raise CheckpointError(f"cannot resume from {self.folder}/last.pt: {why}") from error
         self.best = dict(saved["best"])
 
     def _seed_noise(self, step: int, piece: int) -> None:

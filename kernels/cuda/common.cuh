@@ -44,8 +44,8 @@ constexpr int KERNEL = KERNEL_HEIGHT * KERNEL_WIDTH;
 // How far right of its pixel a tap of the rows above reaches.
 constexpr int REACH = ANCHOR_ROW ? KERNEL_WIDTH - 1 - ANCHOR_COLUMN : 0;
 
-// A pixel's channels are neighbours in shared memory and move in vectors of at most 16 bytes. An
-// odd number of vectors per pixel keeps neighbouring pixels in different banks.
+// A pixel's channels are neighbors in shared memory and move in vectors of at most 16 bytes. An
+// odd number of vectors per pixel keeps neighboring pixels in different banks.
 constexpr int WIDE = CHANNELS <= 2 ? CHANNELS : ELEMENT == 1 ? 2 : 4;
 constexpr int VECTORS = (CHANNELS + WIDE - 1) / WIDE;
 constexpr int DEPTH = VECTORS * WIDE;

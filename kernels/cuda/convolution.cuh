@@ -1,8 +1,8 @@
 // The triangular convolution itself: all samples, groups and corners in one launch.
 //
 // A block computes CHUNK channels of one tile of `samples` images; a thread OUTPUTS channels of
-// ROWS neighbouring rows at one column, lanes along the row. The tile with what its taps reach
-// stands in shared memory, and so do the taps.
+// ROWS neighboring rows at one column, lanes along the row. The tile with what its taps reach
+// is in shared memory, and so are the taps.
 //
 //   OUTPUTS, ROWS, CHUNK   of one thread; of one block, a multiple of OUTPUTS
 //   TAPS_IN                1 shared memory, 2 global memory

@@ -1,6 +1,6 @@
-// FInC's published algorithms (arXiv 2301.09266, section 3.3): one launch per diagonal and channel.
+// FInC's algorithms 1 and 2 (arXiv 2301.09266, section 3.3): one launch per diagonal and channel.
 // A launch computes `channel` of every pixel of `diagonal` of the given groups, one thread per
-// sample, group and pixel; the caller synchronises and goes on. Corner anchors only.
+// sample, group and pixel; the caller synchronizes and goes on. Corner anchors only.
 
 extern "C" __global__ void __launch_bounds__(256)
     diagonal_channel(const __grid_constant__ Arguments a) {

@@ -12,7 +12,7 @@ struct alignas(sizeof(Real) * OUTPUTS < 16 ? sizeof(Real) * OUTPUTS : 16) Output
 };
 
 // One column of -A0^-1 W, or of A0^-1 for tap == TAPS: forward substitution in double. Beyond 8
-// channels the column stands in local memory, or its registers would push out those of the taps.
+// channels the column is in local memory, or its registers would push out those of the taps.
 __device__ __forceinline__ void fold_column(const Arguments& a, int group, int tap, int d,
                                             Real* taps, Real* anchor) {
     double value[CHANNELS];

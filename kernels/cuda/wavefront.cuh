@@ -7,7 +7,7 @@
 // column j of a tile in skewed coordinates: column u = w + REACH * h, which turns any anchor's
 // problem into one whose taps point up and to the left.
 //
-// A thread owns OUTPUTS channels of ROWS neighbouring rows. As soon as a pixel's x is known, it is
+// A thread owns OUTPUTS channels of ROWS neighboring rows. As soon as a pixel's x is known, it is
 // multiplied by all taps that will ever need it and added to the sums of the next SPAN pixels of
 // the thread's rows: each value is read once per row of the kernel, not once per tap. The sums
 // live in registers, the window (tile, rows above and columns to the left) in shared memory,

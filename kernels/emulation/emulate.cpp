@@ -1,6 +1,6 @@
-// The kernels of kernels/cuda on a CPU. KERNEL_FILE and the macros of a specialisation come from
+// The kernels of kernels/cuda on a CPU. KERNEL_FILE and the macros of a specialization come from
 // the command line. A library exports `emulate`, and the two functions of the CUDA driver that the
-// published algorithms call; with EMULATE_WITH_THREADS it is a program that runs a recorded call.
+// algorithms 1 and 2 call; with EMULATE_WITH_THREADS it is a program that runs a recorded call.
 #ifdef EMULATE_WITH_THREADS
 #include "threads.h"
 #else

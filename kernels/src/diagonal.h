@@ -2,7 +2,7 @@
 //
 // The image is skewed. Lane r of step t holds row r, column t - slope * r, and the lanes moved by a
 // rows hold row r - a, so that a tap of the row a above is the vector slope * a steps earlier among
-// those: again runs of neighbouring vectors. An image is solved in bands of as many rows as there
+// those: again runs of neighboring vectors. An image is solved in bands of as many rows as there
 // are lanes; what moves in from the band before is kept aside.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The weight's gradient: the lanes are neighbours in a padded plane, as in plane.h, and every sum
+// The weight's gradient: the lanes are neighbors in a padded plane, as in plane.h, and every sum
 // over pixels stays a vector until all samples are in.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Few images, the convolution: it needs no order, so the lanes are neighbours in a padded plane,
+// Few images, the convolution: it needs no order, so the lanes are neighbors in a padded plane,
 // all of whose rows form one long row.
 #pragma once
 

@@ -89,7 +89,7 @@ INVCONV_INLINE void for_pixels(Index w, Index width, F&& f) {
     if constexpr (Pixels > 1) for_pixels<Pixels / 2>(w, width, f);
 }
 
-// The same for few channels, where waiting for the neighbour just stored would take longer than
+// The same for few channels, where waiting for the neighbor just stored would take longer than
 // the arithmetic: the last `Reach` pixels stay in registers.
 template <class T, int Reach, int Size>
 INVCONV_INLINE void solve_left_carried(const Row<T>& row, const Block& b,

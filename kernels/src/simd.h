@@ -72,7 +72,7 @@ INVCONV_INLINE void transpose(Vec<T> (&v)[kLanes<T>]) {
     exchange_units<T, 1>(v);
 }
 
-// Copies pixels whose neighbours lie the given numbers of elements apart.
+// Copies pixels whose neighbors lie the given numbers of elements apart.
 template <class T>
 INVCONV_INLINE void copy_pixels(T* to, Index to_next, const T* from, Index from_next, Index count) {
     if (to_next == 1 && from_next == 1)

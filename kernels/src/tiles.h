@@ -22,7 +22,7 @@ struct Band {
         if (first + rows >= work.geometry.height) return 0;
         return work.corners[group] & 2 ? -rows * s.row : rows * s.row;
     }
-    // Where the band's pixels lie in memory, in runs of neighbours; 0 where none are neighbours.
+    // Where the band's pixels lie in memory, in runs of neighbors; 0 where none are neighbors.
     Index run(const Strides& s) const {
         const Index width = work.geometry.width;
         if (s.column != 1 && width > 1) return 0;

@@ -1,5 +1,5 @@
 """CInC and Emerging: the inverse beside torch's fastest forward of the same layer, and beside the
-published loop and what the authors' code took."""
+loop of the paper's code and what the authors' code took."""
 
 import pytest
 import torch
@@ -116,7 +116,7 @@ def test_beside_the_published_loop(benchmark, capsys, name, c, n):
     )
     with capsys.disabled():
         print(
-            f"\n{name:8} C {c:2}, n {n:2}: ours {ms['ours']:.2f} ms, published loop "
+            f"\n{name:8} C {c:2}, n {n:2}: ours {ms['ours']:.2f} ms, the paper's loop "
             f"{ms['published']:.1f} ms ({ms['published'] / ms['ours']:.0f} times), {text}",
             end="",
         )

@@ -1,6 +1,6 @@
 """Every layer: forward, inverse, the gradient through the inverse, and log_det, over n and k.
 
-Each is proved before it is timed. `log_det` is timed in training mode, where nothing is cached:
+Each is verified before it is timed. `log_det` is timed in training mode, where nothing is cached:
 by the layer's own method where it has one, and by its forward, which is the only way to it
 elsewhere.
 """

@@ -1,189 +1,158 @@
-const unpack = async (id) => {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-};
-const byId = (id) => document.getElementById(id);
-const make = (name, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children);
-  return element;
-};
-
-const [rows, plotly, datatables] = await Promise.all(
-  ["rows-data", "plotly-code", "datatables-code"].map(unpack),
-);
-const { tables } = JSON.parse(rows);
-document.head.append(make("script", { textContent: plotly }));
-const bundle = URL.createObjectURL(new Blob([datatables], { type: "text/javascript" }));
-const { jQuery: $ } = await import(bundle);
-const DataTable = $.fn.dataTable;
-const first = (a, b) => (a === null) - (b === null); // what was not measured stands last
-DataTable.ext.type.order["figure-asc"] = (a, b) => first(a, b) || a - b;
-DataTable.ext.type.order["figure-desc"] = (a, b) => first(a, b) || b - a;
-
+// The page: the findings of all tables, or one table with its figure, rows and published figures.
 const NEWEST = "newest of each cell", ALL = "all";
-const number = (value, digits = 4) => {
-  if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value)) return Math.abs(value) < 1e4 ? `${value}` : value.toLocaleString("en");
-  const size = Math.abs(value);
-  if (size < 1e-4 || size >= 1e6) return value.toExponential(digits - 1);
-  return size >= 10 ** digits ? Math.round(value).toLocaleString("en") : value.toPrecision(digits);
-};
-const withUnit = (value, unit) => (unit === "s" && Math.abs(value) < 0.1
-  ? `${number(1e3 * value)} ms` : `${number(value)}${unit ? ` ${unit}` : ""}`);
-
-let table, shown, published;
+let table = null, shown = null, published = null, builder = null, picked = false;
+let ranked = null, standings = null;
 
 const column = (name) => table.columns.findIndex((c) => c.name === name);
 const field = (name, row) => (column(name) < 0 ? null : table.values[column(name)][row]);
 const count = () => table.values[0].length;
-const fill = (select, options, wanted) => {
-  const made = options.map(([value, textContent]) => make("option", { value, textContent }));
-  select.replaceChildren(...made);
-  select.value = options.some(([value]) => value === wanted) ? wanted : options[0][0];
-};
-const distinct = (name) => [...new Set(table.values[column(name)])].filter((v) => v !== null).sort();
+const distinct = (name) => (column(name) < 0 ? []
+  : [...new Set(table.values[column(name)])].filter((v) => v !== null).sort());
 const choice = (id) => byId(id).value;
+const usual = (id) => ({ commit: NEWEST, status: ALL })[id] ?? table.start[id] ?? ALL;
 
 const chosen = (row) =>
   (choice("machine") === ALL || field("machine", row) === choice("machine")) &&
+  (choice("preset") === ALL || field("preset", row) === choice("preset")) &&
   (choice("commit") === ALL || (choice("commit") === NEWEST ? table.newest[row]
     : field("commit", row) === choice("commit"))) &&
   (choice("status") === ALL || (choice("status") === "not ok") === (field("status", row) !== "ok"));
 
-function openTable() {
-  table = tables[Number(choice("table"))];
-  byId("title").textContent = table.title;
-  const pairs = (name) => distinct(name).map((value) => [value, value]);
-  fill(byId("machine"), [[ALL, "all machines"], ...pairs("machine")], choice("machine"));
-  fill(byId("commit"), [[NEWEST, NEWEST], [ALL, "all commits"], ...pairs("commit")], choice("commit"));
-  fill(byId("figure"), table.figures.map((figure, i) => [String(i), figure.title]).concat(
-    table.figures.length ? [] : [["", "no figure"]]), "0");
-  byId("figure-section").hidden = !table.figures.length;
-  drawRows();
-  refresh();
+function open(wanted, asked = new URLSearchParams()) {
+  table = wanted ?? null;
+  byId("table").value = table?.name ?? "";
+  byId("home").hidden = table !== null;
+  byId("view").hidden = byId("controls").hidden = table === null;
+  byId("title").textContent = table?.title ?? "what was found";
+  document.title = `invconv: ${byId("title").textContent}`;
+  if (table) openTable(asked);
+  else openHome(asked);
 }
 
-function drawRows() {
+function openHome(asked) {
+  byId("facts").textContent = `${tables.filter((t) => t.values[0].length).length} tables, ` +
+    `${tables.reduce((sum, t) => sum + t.values[0].length, 0).toLocaleString("en")} rows.`;
+  const measured = [...tables].sort((a, b) => (b.count > 0) - (a.count > 0));
+  byId("cards").replaceChildren(...measured.map((t) => make("a", { className: "card", href: `#table=${t.name}` },
+    make("h3", { textContent: t.title }),
+    make("p", { textContent: t.finding || (t.count ? `${t.count} rows.` : "No rows yet.") }),
+    make("small", { textContent: t.count
+      ? [t.start.preset && `preset ${t.start.preset}`, t.start.machine, t.measured].filter(Boolean).join(", ")
+      : t.command }))));
+  const data = Object.keys(board.notes);
+  byId("standings").hidden = !data.length;
+  if (!data.length) return;
+  fill(byId("data"), data.map((name) => [name, name]), asked.get("data"));
+  drawBoard(asked.get("sort"));
+}
+
+// The methods on one data set, the fastest to sample first; columns without a number are hidden.
+function drawBoard(sort) {
+  const own = board.values[0].flatMap((name, i) => (name === choice("data") ? [i] : []));
+  const values = board.values.map((all) => own.map((i) => all[i]));
+  ranked = { values, columns: board.columns.map((c, i) => ({ ...c,
+    shown: c.shown && c.name !== "data" && values[i].some((v) => v !== null) })) };
+  standings = drawGrid(byId("board"), ranked, { paging: false,
+    layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
+    order: orderIn(ranked, sort ?? "st_s:asc") });
+  standings.on("draw", () => save());
+  byId("board").append(copyBar(ranked, standings));
+  byId("board-note").textContent = board.notes[choice("data")];
+  save();
+}
+
+function openTable(asked) {
+  for (const id of ["machine", "preset"]) {
+    const options = distinct(id).map((value) => [value, value]);
+    fill(byId(id), [[ALL, `all ${id}s`], ...options], asked.get(id) ?? usual(id));
+    byId(id).parentElement.hidden = !options.length;
+  }
+  const commits = distinct("commit").map((value) => [value, value]);
+  fill(byId("commit"), [[NEWEST, NEWEST], [ALL, "all commits"], ...commits], asked.get("commit") ?? NEWEST);
+  byId("status").value = asked.get("status") ?? ALL;
+  const figures = table.figures.map((figure) => figure.title);
+  fill(byId("figure"), [...figures.map((title, i) => [String(i), title]),
+    ...(figures.length ? [] : [["", "no figure"]])], String(Math.max(0, figures.indexOf(asked.get("figure")))));
+  byId("logarithmic").checked = asked.get("axis") !== "linear";
+  byId("figure-section").hidden = !figures.length;
+  drawRows(asked);
+  refresh();
+  if (asked.has("page")) shown.page(Number(asked.get("page")) - 1).draw("page");
+  const row = asked.has("row") ? table.values[0].findIndex((_, i) => keyOf(i) === asked.get("row")) : -1;
+  if (row >= 0) detail(row);
+}
+
+function drawRows(asked) {
   shown?.destroy();
-  const element = make("table", { className: "rows-table display compact" });
-  byId("rows").replaceChildren(element);
-  const names = table.columns.map((c, i) => ({
-    data: i,
-    name: c.name,
-    visible: c.shown,
-    title: `${c.name.replace(/_(s|bytes)$/, "").replaceAll("_", " ")}<small>${c.unit}</small>`,
-    ariaTitle: `${c.name} ${c.unit}`,
-    type: c.numeric ? "figure" : "string",
-    searchBuilderType: c.numeric ? "num" : "string",
-    searchBuilderTitle: c.name,
-    searchBuilder: { orthogonal: { search: c.numeric ? "condition" : "filter" } },
-    className: c.numeric ? "figure" : c.name === "reason" ? "long" : "",
-    render: c.name === "cell" ? cellButton : c.numeric ? shownNumber : $.fn.dataTable.render.text(),
-  }));
-  shown = new DataTable(element, {
-    data: table.values[0].map((_, row) => table.values.map((values) => values[row])),
-    columns: names,
-    order: [],
+  const wanted = (asked.get("columns") ?? "").split(",");
+  picked = table.columns.some((c) => wanted.includes(c.name));
+  shown = drawGrid(byId("rows"), table, {
     pageLength: 50,
-    autoWidth: false,
     lengthMenu: [25, 50, 200, 1000],
     layout: { topStart: "pageLength", topEnd: "search", top2Start: {
       buttons: [{ extend: "colvis", text: "Columns" }] }, bottomStart: "info", bottomEnd: "paging" },
-    language: { search: "Filter", emptyTable: "missing: no rows yet." },
+    language: { search: "Filter", emptyTable: `no rows yet: ${table.command}` },
+    search: { search: asked.get("filter") ?? "" },
+    order: orderIn(table, asked.get("sort") ?? ""),
     createdRow: (line, _, row) => line.classList.toggle("failed", field("status", row) !== "ok"),
-  });
+  }, (i) => (table.columns[i].name === "cell" ? cellButton : null));
+  byId("rows").append(copyBar(table, shown));
   shown.search.fixed("chosen", (_, __, row) => chosen(row));
-  element.parentElement.classList.add("scroller");
-  const builder = new DataTable.SearchBuilder(shown, {});
+  if (picked) setVisible(table.columns.map((c) => wanted.includes(c.name)));
+  builder = new DataTable.SearchBuilder(shown, {});
   byId("conditions").replaceChildren(byId("conditions").firstElementChild, builder.getNode()[0]);
+  const conditions = conditionsIn(asked.get("where"));
+  if (conditions) builder.rebuild(conditions);
+  byId("conditions").open = conditions !== null;
+  shown.on("draw", () => save());
+  shown.on("column-visibility", (_, __, ___, ____, recalculate) => {
+    if (recalculate === false) return; // not by the reader
+    picked = true;
+    save();
+  });
 }
 
-const shownNumber = (value, kind) => {
-  if (kind === "condition") return value ?? NaN; // what was not measured meets no condition
-  return kind === "display" ? (value === null ? "" : number(value)) : value;
-};
-const escaped = $.fn.dataTable.render.text().display;
 const cellButton = (value, kind, _, where) => (kind === "display"
   ? `<button class="cell" data-row="${where.row}" title="${escaped(value)}">${escaped(value)}</button>`
   : value);
 
+function setVisible(visible) {
+  const split = (wanted) => visible.flatMap((one, i) => (one === wanted ? [i] : []));
+  shown.columns(split(true)).visible(true, false);
+  shown.columns(split(false)).visible(false, false);
+}
+
+// Which columns tell the chosen rows apart, and what those that do not have in common.
+function arrange(rows) {
+  const same = [];
+  const visible = table.columns.map((c, i) => {
+    if (!c.shown) return false;
+    const values = new Set(rows.map((row) => table.values[i][row]));
+    if (values.size !== 1 || c.name === "cell") return values.size > 0;
+    const [value] = values;
+    if (value === null) return false;
+    if (rows.length > 1) same.push(`${titleOf(c)} ${texts(table, i, table.values.map((v) => v[rows[0]])).join(" ")}` +
+      (c.unit ? ` ${c.unit}` : ""));
+    return rows.length === 1;
+  });
+  byId("same").textContent = same.length ? `The same in all rows: ${same.join("; ")}.` : "";
+  if (!picked) setVisible(visible);
+}
+
 function refresh() {
-  shown.draw();
   const rows = Array.from({ length: count() }, (_, row) => row).filter(chosen);
+  arrange(rows);
+  shown.draw();
+  const usually = CONTROLS.every((id) => choice(id) === usual(id));
+  byId("finding").textContent = table.finding;
+  byId("finding").hidden = !usually || !table.finding;
   const failed = rows.filter((row) => field("status", row) !== "ok").length;
-  const units = [...new Set(table.columns.map((c) => c.unit).filter(Boolean))];
   const machine = choice("machine") === ALL ? distinct("machine").join("; ") : choice("machine");
-  byId("facts").textContent = `Units: ${units.join(", ") || "counts"}. ` +
-    `Machine: ${machine || "none"}. Commit: ${choice("commit")}. ` +
+  byId("facts").textContent = `Machine: ${machine || "none"}. ` +
+    (column("preset") < 0 ? "" : `Preset: ${choice("preset")}. `) + `Commit: ${choice("commit")}. ` +
     `${rows.length} of ${count()} rows${failed ? `, ${failed} not ok` : ""}.`;
   drawFigure();
   drawPublished();
-}
-
-function traces(figure) {
-  const lines = new Map();
-  for (const point of figure.points) {
-    if (point.row !== null && !(chosen(point.row) && field("status", point.row) === "ok")) continue;
-    const machine = point.row === null ? "" : field("machine", point.row);
-    const commit = choice("commit") === ALL && point.row !== null ? field("commit", point.row) : "";
-    const key = JSON.stringify([point.series, point.group, machine, commit]);
-    if (!lines.has(key)) lines.set(key, []);
-    lines.get(key).push(point);
-  }
-  const named = new Set();
-  return [...lines.values()].map((points) => {
-    const look = figure.series[points[0].series];
-    const stated = points[0].row === null;
-    const again = named.has(look.name);
-    named.add(look.name);
-    return {
-      x: points.map((p) => p.x),
-      y: points.map((p) => p.y),
-      customdata: points.map((p) => p.row ?? -1),
-      text: points.map((p) => (stated ? p.published : [p.group, field("machine", p.row),
-        `commit ${field("commit", p.row)}`].filter(Boolean).join("<br>"))),
-      error_y: { type: "data", symmetric: false, thickness: 1, width: 3,
-        visible: points.some((p) => p.high !== null),
-        array: points.map((p) => (p.high === null ? null : p.high - p.y)),
-        arrayminus: points.map((p) => (p.low === null ? null : p.y - p.low)) },
-      name: look.name,
-      legendgroup: look.name,
-      showlegend: !again,
-      mode: stated || !figure.x ? "markers" : "lines+markers",
-      line: { color: look.color, dash: look.dash, width: 1.5 },
-      marker: { color: look.color, symbol: look.symbol, size: stated ? 11 : 8,
-        line: { color: look.color, width: stated ? 2 : 0 } },
-      hovertemplate: `<b>${look.name}</b><br>%{x}: %{y:.4g} ${figure.y}<br>%{text}<extra></extra>`,
-    };
-  });
-}
-
-function drawFigure() {
-  const figure = table.figures[Number(choice("figure"))];
-  if (!figure) return;
-  const logarithmic = byId("logarithmic").checked;
-  byId("logarithmic").disabled = figure.order.length > 0 && figure.y !== "seconds";
-  const narrow = window.innerWidth < 640;
-  const x = figure.order.length
-    ? { type: "category", categoryorder: "array", categoryarray: figure.order,
-        tickangle: narrow ? 60 : "auto" }
-    : { type: logarithmic ? "log" : "linear", tickmode: "array",
-        tickvals: [...new Set(figure.points.map((p) => p.x))] };
-  const layout = {
-    margin: { l: 64, r: 12, t: 36, b: 40 },
-    xaxis: { ...x, title: { text: figure.x }, automargin: true },
-    yaxis: { type: logarithmic && figure.y === "seconds" ? "log" : "linear", title: { text: figure.y },
-      automargin: true, exponentformat: "power", nticks: 8 },
-    showlegend: figure.legend,
-    legend: narrow ? { orientation: "h", y: -0.25, yanchor: "top" } : {},
-    hovermode: "closest",
-    font: { family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
-  };
-  Plotly.react("plot", traces(figure), layout, { responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "sendChartToCloud"] });
-  byId("plot").removeAllListeners?.("plotly_click");
-  byId("plot").on("plotly_click", ({ points: [{ customdata: row }] }) => row >= 0 && detail(row));
 }
 
 function drawPublished() {
@@ -198,58 +167,20 @@ function drawPublished() {
       const measured = row === null ? null : field(entry.field, row);
       const same = entry.full.includes(row) && typeof figure.value === "number";
       const ratio = same ? measured / figure.value : null;
-      return [figure.model, figure.dataset, figure.metric, figure.value, figure.label, measured, ratio,
-        ...(row === null ? ["missing", ""] : [field("cell", row), field("machine", row)]),
-        figure.source, figure.note];
+      return [figure.model, figure.dataset, figure.metric, figure.value, measured, ratio,
+        ...(row === null ? ["missing", null] : [field("cell", row), field("machine", row)]),
+        figure.label, figure.source, figure.note || null];
     });
   });
-  const names = ["model", "data", "metric", "published", "label", "measured", "ratio", "cell",
-    "machine", "source", "note"];
-  const element = make("table", { className: "display compact" });
-  byId("published").replaceChildren(element);
-  published = new DataTable(element, {
-    data: lines,
-    columns: names.map((name, i) => ({ title: name, data: i,
-      className: i > 8 ? "long" : [3, 5, 6].includes(i) ? "figure" : "",
-      type: [3, 5, 6].includes(i) && lines.every((line) => typeof line[i] !== "string") ? "figure" : "string",
-      render: [5, 6].includes(i) ? shownNumber : $.fn.dataTable.render.text() })),
-    order: [],
-    pageLength: 25,
-    autoWidth: false,
-    language: { search: "Filter" },
-  });
-  element.parentElement.classList.add("scroller");
-}
-
-function detail(row) {
-  const body = [];
-  const add = (name, text) => body.push(make("h3", { textContent: name }), text);
-  if (field("status", row) !== "ok") {
-    const textContent = `${field("status", row)}: ${field("reason", row)}`;
-    body.push(make("p", { className: "reason", textContent }));
-  }
-  const stated = table.published.filter((entry) => entry.rows.includes(row));
-  if (stated.length) {
-    add("Published", make("ul", {}, ...stated.map(({ figure, field: name }) => make("li", { textContent:
-      `${figure.metric}: published ${figure.value}, here ${number(field(name, row))}; ` +
-      `${figure.source} [${figure.label}]${figure.note ? `; ${figure.note}` : ""}` }))));
-  }
-  for (const [name, data] of table.pictures[row] ?? []) {
-    if (name) add(name, make("img", { src: data, alt: `${name} of ${field("cell", row)}` }));
-    else add("Pictures", make("p", { textContent: `too large for this page: ${data}` }));
-  }
-  const config = JSON.stringify(JSON.parse(field("config", row) ?? "{}"), null, 1);
-  add("Configuration", make("pre", { textContent: config }));
-  const fields = table.columns.flatMap((c, i) => {
-    const value = table.values[i][row];
-    if (value === null || c.name === "config") return [];
-    const text = c.numeric ? withUnit(value, c.unit) : value;
-    return [make("dt", { textContent: c.name }), make("dd", { textContent: text })];
-  });
-  add("Fields", make("dl", {}, ...fields));
-  byId("detail-title").textContent = field("cell", row);
-  byId("detail-body").replaceChildren(...body);
-  byId("detail").showModal();
+  const names = ["model", "data", "metric", "published", "measured", "ratio", "cell", "machine",
+    "label", "source", "note"];
+  const values = names.map((_, i) => lines.map((line) => line[i]));
+  const columns = names.map((name, i) => ({ name, unit: "", scale: 1, long: i > 8,
+    shown: values[i].some((v) => v !== null && v !== ""),
+    numeric: [3, 4, 5].includes(i) && values[i].every((v) => typeof v !== "string") }));
+  const grid = { columns, values };
+  published = drawGrid(byId("published"), grid, { pageLength: 25 });
+  byId("published").append(copyBar(grid, published));
 }
 
 byId("rows").addEventListener("click", (event) => {
@@ -261,12 +192,23 @@ document.addEventListener("keydown", (event) => { // DataTables' buttons know En
   event.preventDefault();
   event.target.click();
 });
-byId("table").addEventListener("change", openTable);
-for (const id of ["machine", "commit", "status"]) byId(id).addEventListener("change", refresh);
-for (const id of ["figure", "logarithmic"]) byId(id).addEventListener("change", drawFigure);
+byId("table").addEventListener("change", () => {
+  show(choice("table"));
+  save(true);
+});
+byId("data").addEventListener("change", () => drawBoard());
+for (const id of CONTROLS) byId(id).addEventListener("change", () => {
+  refresh();
+  save();
+});
+for (const id of ["figure", "logarithmic"]) byId(id).addEventListener("change", () => {
+  drawFigure();
+  save();
+});
+addEventListener("hashchange", restore);
 
-fill(byId("table"), tables.map((t, i) => [String(i), `${t.name} (${t.values[0].length})`]),
-  String(Math.max(0, tables.findIndex((t) => t.name === "table2" && t.values[0].length))));
+const sizes = (t) => `${t.name} (${t.values[0].length})`;
+fill(byId("table"), [["", "all findings"], ...tables.map((t) => [t.name, sizes(t)])], "");
 fill(byId("status"), [[ALL, "any"], ["ok", "ok"], ["not ok", "not ok"]], ALL);
-openTable();
+restore();
 document.body.dataset.ready = "yes";

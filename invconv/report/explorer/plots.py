@@ -79,7 +79,8 @@ class Plot:
             if row["column"] and needed <= set(row) and row[self.x] in self.order:
                 source = "{source} [{label}]".format(**entry.figure)
                 point = {"row": None, "x": self._place(row), "published": source}
-                point |= {"y": float(entry.figure["value"]), "low": None, "high": None}
+                y = float(entry.figure["value"]) * _scale(entry.field)
+                point |= {"y": y, "low": None, "high": None}
                 look = self._look(row, published=True)
                 drawn.get(self._key(row, entry.field), []).append((look, point))
         return [self._figure(*key, points) for key, points in drawn.items()]
@@ -97,7 +98,7 @@ class Plot:
 
     def _key(self, row: Cells, column: str) -> tuple[str, str]:
         """The title of a point's figure and its unit."""
-        unit = "seconds" if column.endswith("_s") else "bits per dimension"
+        unit = "milliseconds" if column.endswith("_s") else "bits per dimension"
         return self.title.format_map(row), unit
 
     def _place(self, row: Cells) -> object:
@@ -138,8 +139,16 @@ def _measured(row: Cells, column: str) -> Entry:
     if column == "bpd":
         half = float(row.get("bpd_interval", nan))
         low, high = y - half, y + half
-    known = low <= high  # not NaN
-    return {"y": y, "low": low if known else None, "high": high if known else None}
+    if low <= high:  # not NaN
+        ends = {"low": low * _scale(column), "high": high * _scale(column)}
+    else:
+        ends = {"low": None, "high": None}
+    return {"y": y * _scale(column), **ends}
+
+
+def _scale(column: str) -> float:
+    """By what a column's values are multiplied: times are drawn in milliseconds."""
+    return 1e3 if column.endswith("_s") else 1
 
 
 def default_plot(rows: pd.DataFrame, columns: Sequence[Column]) -> Plot:

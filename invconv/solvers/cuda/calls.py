@@ -21,7 +21,7 @@ def solve(z: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None
     """The inverse: one launch, or one per anti-diagonal of tiles.
 
     bfloat16 is read and written as such and computed in float32; where tiles would read their
-    neighbours' rounded values again, and for float16, the call runs in float32.
+    neighbors' rounded values again, and for float16, the call runs in float32.
     """
     return _call(plan_solve, z, weight, problem, out)
 

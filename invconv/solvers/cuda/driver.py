@@ -69,12 +69,12 @@ def stream(index: int) -> int:
 
 
 def synchronize() -> None:
-    """Waits for the current device."""
+    """Wait for the current device."""
     _check(_driver().cuCtxSynchronize())
 
 
 def function(index: int, source: str, options: Options, kernel: str) -> Any:
-    """A kernel of a specialisation, compiled and loaded on first use."""
+    """A kernel of a specialization, compiled and loaded on first use."""
     key = (index, source, options, kernel)
     found = _functions.get(key)
     if found is None:

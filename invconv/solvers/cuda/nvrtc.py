@@ -66,7 +66,7 @@ def target(architecture: int) -> str:
 
 
 def flags(goal: str, options: Options) -> tuple[str, ...]:
-    """NVRTC's options for a target and a specialisation."""
+    """NVRTC's options for a target and a specialization."""
     return (f"--gpu-architecture={goal}", *_FLAGS, *(f"-D{key}={n}" for key, n in options))
 
 

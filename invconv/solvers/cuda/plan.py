@@ -54,7 +54,7 @@ class Plan:
 
     Attributes:
         source: the kernel's file without its suffix.
-        options: the macros that specialise it.
+        options: the macros that specialize it.
         folded: elements of the workspace for folded taps; 0 where the blocks fold for themselves.
         in_place: whether the output may be the input.
     """

@@ -1,4 +1,4 @@
-"""FInC's published algorithms on a GPU: a launch and a wait per diagonal and channel."""
+"""FInC's algorithms 1 and 2 on a GPU: a launch and a wait per diagonal and channel."""
 
 import ctypes
 from array import array
