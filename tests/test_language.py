@@ -40,12 +40,23 @@ BRITISH = (
     r"(mode|labe|trave|signa)ll(ed|ing)",
     r"whilst|amongst|fulfils?|learnt|spelt",
 )
-README = ("README.md", "invconv/tables/readme.md.j2", "tests/test_report.py")
-"""What is rewritten with the README."""
-ASIDE = (*README, "results/", "tests/data/", "tests/test_language.py", "constraints.txt")
-"""What is made from rows, came from others, or names what is found."""
-KINDS = (".py", ".pyi", ".j2", ".md", ".cff", ".toml", ".yaml", ".sh", ".sbatch", "Makefile")
-KINDS += (".html", ".css", ".js", ".cpp", ".h", ".hpp", ".cu", ".cuh", ".txt")
+ASIDE = ("results/data/", "results/figures/", "tests/data/", "tests/test_language.py")
+ASIDE += ("constraints.txt", "mkdocs.yml")
+"""What is made from rows, came from others, names what others name, or is this list."""
+KINDS = (
+    ".py",
+    ".pyi",
+    ".j2",
+    ".md",
+    ".cff",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".sh",
+    ".sbatch",
+    "Makefile",
+)
+KINDS += (".ipynb", ".html", ".css", ".js", ".cpp", ".h", ".hpp", ".cu", ".cuh", ".txt")
 
 
 def files():
@@ -82,10 +93,10 @@ def found(text):
     return [match[0] for match in WORDS.finditer(re.sub(r"`[^`]*`", "", text))]
 
 
-@pytest.mark.parametrize("name", files())
-def test_words(name):
+def test_words():
     wrong = [
         f"{name}:{number}: {word!r}: {instead(word)}"
+        for name in files()
         for number, line in read(ROOT / name)
         for word in found(line)
     ]

@@ -28,7 +28,8 @@ def latest(rows: pd.DataFrame, study: str = "") -> pd.DataFrame:
     )
     places["ours"] = bl.labels(current) == ""
     places["cell"] = block_of(current["cell"]).where(current["status"] == "ok")
-    cells_of = places.groupby("preset")["cell"].agg(lambda cells: set(cells.dropna()))
+    presets_cells = places.groupby("preset")["cell"]
+    cells_of = {preset: set(cells.dropna()) for preset, cells in presets_cells}
 
     def rank(group: pd.DataFrame) -> tuple[bool, bool, bool, int, str]:
         first, cells = group.iloc[0], set(group["cell"].dropna())

@@ -52,17 +52,17 @@ def leaderboard(frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
         names = {*timed["method"], *bits}
         for name in [*(n for n in methods() if n in names), *sorted(names - {*methods()})]:
             row = bl.only(timed, method=name)
-            values = {} if row is None else row.reindex(NAMES).dropna().to_dict()
-            lines.append(
-                values | bits.get(name, {}) | {"data": data_title(data), "method": bl.title(name)}
-            )
+            cells = [] if row is None else row.reindex(NAMES).dropna().items()
+            line = {str(column): value for column, value in cells}
+            place = {"data": data_title(data), "method": bl.title(name)}
+            lines.append(line | bits.get(name, {}) | place)
         notes[data_title(data)] = " ".join(filter(None, [_origin(timed), bits_origin]))
-    cells = grid(pd.DataFrame(lines, columns=NAMES), NAMES, SHAPE)
+    board = grid(pd.DataFrame(lines, columns=NAMES), NAMES, SHAPE)
     columns = [
         {**one, "title": TITLES.get(name, name)}
-        for one, name in zip(cells["columns"], NAMES, strict=True)
+        for one, name in zip(board["columns"], NAMES, strict=True)
     ]
-    return {"columns": columns, "values": cells["values"], "notes": notes}
+    return {"columns": columns, "values": board["values"], "notes": notes}
 
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -70,9 +70,9 @@ def _timed(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "ft_s", "dataset", "method"])))
     timed = rows[table2_page.is_timing(rows) & (rows["status"] == "ok")].copy()
     if "samples_not_finite" in timed:
-        sampling = [name for name in timed if str(name).startswith("st")]
+        sampling = [name for name in map(str, timed) if name.startswith("st_")]
         timed.loc[timed["samples_not_finite"] > 0, sampling] = float("nan")
-    ratios = [name for name in timed if str(name).endswith("_vs_glow") and "published" not in name]
+    ratios = [f"{time}_vs_glow" for time in ("st", "ft") if f"{time}_vs_glow" in timed]
     timed.loc[timed["method"] == REFERENCE, ratios] = 1.0
     return timed
 
@@ -97,7 +97,7 @@ def _studies(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _ranked(group: pd.DataFrame) -> tuple[dict[str, dict[str, object]], str]:
     """Mean bits per dimension by method with the differences to Glow, and what they are of."""
     table = ranking_page.of_seeds(group)
-    bits: dict[str, dict[str, object]] = {n: {"bpd": mean} for n, mean in table.mean().items()}
+    bits: dict[str, dict[str, object]] = {str(n): {"bpd": x} for n, x in table.mean().items()}
     if ranking_page.CONTROL in table and min(table.dropna().shape) > 1:
         for name, difference in Comparison(table, ranking_page.CONTROL).to_control.items():
             low, high = difference.mean - difference.reach, difference.mean + difference.reach

@@ -95,6 +95,6 @@ def _read(path: Path) -> list[dict[str, str]]:
             int(line["step"])
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(
-            f"{path} is not the log of a training ({error}): remove it to begin a new one"
+            f"{path} is not the log of a training ({error}): delete it to begin a new one"
         ) from error
     return lines

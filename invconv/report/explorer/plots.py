@@ -139,11 +139,9 @@ def _measured(row: Cells, column: str) -> Entry:
     if column == "bpd":
         half = float(row.get("bpd_interval", nan))
         low, high = y - half, y + half
-    if low <= high:  # not NaN
-        ends = {"low": low * _scale(column), "high": high * _scale(column)}
-    else:
-        ends = {"low": None, "high": None}
-    return {"y": y * _scale(column), **ends}
+    scale, known = _scale(column), low <= high  # not NaN
+    ends = {"low": scale * low if known else None, "high": scale * high if known else None}
+    return {"y": scale * y, **ends}
 
 
 def _scale(column: str) -> float:
