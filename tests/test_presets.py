@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from invconv.bench import Process
 from invconv.data import ImageSet, budgets
 from invconv.sweeps.application import run
 from invconv.tables import trained
@@ -116,3 +117,18 @@ def test_two_steps(table2, configured, monkeypatch, tmp_path, budget):
     names = ("part_round_trip_error", "round_trip_error_float64", "round_trip_error")
     assert next(values[name] for name in names if name in values) < 1e-3
     assert (tmp_path / "last.pt").exists()
+
+
+def test_images_of_another_size_are_timed_at_that_size(table2, configured, monkeypatch):
+    overrides = ["part=time", "method=glow", "images=2", "clock.rounds=1", "clock.warmup=1"]
+    config = configured(*overrides, "dataset=photographs16", "clock.window=0", "budget.width=4")
+    seen = []
+
+    def flows(names, build, images, *_):
+        seen.append(tuple(images.shape[1:]))
+        return build(names[0])
+
+    monkeypatch.setattr(table2, "time_flows", flows)
+    table2.time_all(config, torch.device("cpu"), Process())
+    assert seen == [(3, 16, 16)]
+    assert config.budget.levels == 2

@@ -46,7 +46,7 @@ def time_all(config: Table2, device: torch.device, process: Process) -> Measured
     """Verify and time the flows of all methods, as initialized on random images; needs no data."""
     known = data_set(config.dataset.name)
     shape, levels = known.shape, known.levels
-    if shape is None or levels is None:
+    if shape is None or levels is None or config.dataset.size is not None:
         chosen = config.dataset.options
         data = load(split=SPLITS[0], root=config.dataset.root, **chosen)
         shape, levels = data.shape, data.levels
