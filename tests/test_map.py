@@ -255,6 +255,24 @@ def rows_of(table):
         facts = BLOCK | seconds(*RUNGS, start=0.01) | ratios(*(r.name for r in ladder.RATIOS))
         labels = {"channels": 12, "n": 32, "batch": 100}
         return [row("ladder", f"c12-n32-b100/k{k}", {**labels, "k": k}, facts) for k in (3, 5)]
+    if table == "linear":
+        place = {"preset": "full", "dataset": "digits", "squeezes": 0}
+        values = {"channels": 1.0, "n": 8.0, "train_images": 1297.0, "inverse_norm": 2.5}
+        values |= {"condition": 3.25, "bpd_interval": 0.0625, "paired_interval": 0.03125}
+        kinds = [("quarter plane", 1), ("quarter plane", 2), ("quarter plane", 3)]
+        found = [
+            row(
+                "linear",
+                f"full-digits-q0/{mask} k{k}",
+                {**place, "kernel": f"{mask} k{k}"},
+                values | {"mask": mask, "k": float(k), "taps": k * k - 1.0, "bpd": 4.5 - k / 8},
+            )
+            for mask, k in (*kinds, ("half plane", 3))
+        ]
+        trained = {"mask": "trained", "k": 2.0, "taps": 3.0, "channels": 1.0, "n": 8.0}
+        trained |= {"train_images": 1297.0, "trained_bpd": 4.25, "closed_bpd": 4.125}
+        place |= {"kernel": "trained k2"}
+        return [*found, row("linear", "full-digits-q0/trained k2", place, trained)]
     if table == "clock":
         facts = BLOCK | seconds("once", "again") | ratios("aa", start=1.01) | {"single": 2.0}
         return [

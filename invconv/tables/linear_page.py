@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from invconv.report import Document, Grid, Line, Picture
+from invconv.report import Document, Entry, Grid, Line, Picture
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.illustrated import label_ends
@@ -65,7 +65,8 @@ def _rows(frame: pd.DataFrame) -> Iterator[pd.Series]:
 def finding(rows: pd.DataFrame) -> str:
     """Say what the nearest neighbors bring of what the largest mask does, on the first data."""
     rows = rows[(rows["status"] == "ok") & (rows["mask"] != TRAINED)]
-    rows = rows[(rows["dataset"] == rows["dataset"].iloc[0]) & (rows["squeezes"] == 0)]
+    rows = rows[rows["squeezes"] == 0]
+    rows = rows[rows["dataset"].isin(rows["dataset"].head(1))]
     alone, near = (bl.only(rows, mask="quarter plane", k=k) for k in (1, 2))
     if alone is None or near is None:
         return ""
@@ -79,8 +80,8 @@ def finding(rows: pd.DataFrame) -> str:
 def _line(row: pd.Series) -> Line:
     return {
         "mask": row["mask"],
-        "k": f"{row['k']:.0f}",
-        "taps": f"{row['taps']:.0f}",
+        "k": en.value(row, "k", en.whole),
+        "taps": en.value(row, "taps", en.whole),
         "bpd": en.value(row, "bpd", en.bits),
         "∞-norm of the inverse": en.value(row, "inverse_norm"),
         "condition number": en.value(row, "condition"),
@@ -98,15 +99,20 @@ def _pairs(closed: pd.DataFrame) -> Iterator[Line]:
         both = pd.DataFrame([half, quarter])
         text = f"{gain:+.4f} ± {half['paired_interval']:.4f}"
         yield {
-            "half plane": f"k = {k}, {half['taps']:.0f} taps",
-            "quarter plane": f"k = {other}, {quarter['taps']:.0f} taps",
+            "half plane": _kernel(half),
+            "quarter plane": _kernel(quarter),
             "fewer bits": en.over_rows(text, both, "bpd"),
         }
 
 
+def _kernel(row: pd.Series) -> Entry:
+    k, taps = (en.value(row, name, en.whole) for name in ("k", "taps"))
+    return k.saying(f"k = {k}, {taps} taps", *taps.sources)
+
+
 def _trained(row: pd.Series) -> Line:
     return {
-        "k": f"{row['k']:.0f}",
+        "k": en.value(row, "k", en.whole),
         "trained bpd": en.value(row, "trained_bpd", "{:.4f}".format),
         "in closed form": en.value(row, "closed_bpd", "{:.4f}".format),
     }
