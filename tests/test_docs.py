@@ -68,6 +68,7 @@ def runs(page):
     return "\n".join(lines)
 
 
+@pytest.mark.filterwarnings("ignore:torch.(triangular_solve|lu) is deprecated:UserWarning")
 @pytest.mark.parametrize("page", [page for page in WRITTEN if runs(page)], ids=name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     """In one module, in a folder with results/ and pictures of one's own."""

@@ -117,7 +117,7 @@ def test_a_table_a_layer_and_a_data_set_are_first_class_at_once(copy):
     page = (folder / "results" / "table2.md").read_text()
     assert re.search(r"\| coins 8×8 +\| Scaling ", page)
     assert re.search(r"\| coins 8×8 +\| Their's ", page)
-    times = page.partition("### coins 8×8, 10 images")[2].partition("## Bits")[0]
+    times = page.partition("<summary>coins 8×8, 10 images")[2].partition("## Bits")[0]
     assert re.search(r"\| Scaling +\| +\d", times) and re.search(r"\| Their's +\| +\d", times)
 
     run("-m", "invconv", "report", "--html", "--latex", "tex", "--map", "map")

@@ -78,7 +78,7 @@ def test_all_methods_of_a_data_set_are_timed_in_one_block(sweep, tmp_path):
     assert times.median()["finc/st"] == pytest.approx(one.loc["finc", "st_s"], rel=1e-4)
     assert times.size()["finc/st"] == 2  # rounds of the tiny preset
     page = (data.parents[1] / "table2.md").read_text()
-    assert "### digits 8×8, 10 images" in page and "in one process" in page
+    assert "<summary>digits 8×8, 10 images" in page and "in one process" in page
 
 
 def of(text):
