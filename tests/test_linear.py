@@ -28,7 +28,7 @@ def images(channels, seed=0):
 @pytest.mark.parametrize(("channels", "mask"), KINDS)
 def test_the_fit_is_that_of_a_dense_regression(channels, mask):
     x = images(channels)
-    found = optimal.fit(optimal.moments(x, mask.offsets, 0.0), mask)
+    found = optimal.fit(x, mask, 0.0)
     columns = torch.cat(list(optimal.features(x, mask.offsets)), 1)
     groups = len(mask.groups)
     for channel in range(channels):
@@ -53,7 +53,7 @@ def test_the_fit_is_that_of_a_dense_regression(channels, mask):
 @pytest.mark.parametrize(("channels", "mask"), KINDS)
 def test_bits_are_those_of_the_dense_gaussian(channels, mask):
     x, other = images(channels), images(channels, seed=1)
-    found = optimal.fit(optimal.moments(x, mask.offsets, NOISE), mask)
+    found = optimal.fit(x, mask, NOISE)
     dense = optimal.matrix(found, 5, 4)
     assert torch.linalg.slogdet(dense).logabsdet.item() == pytest.approx(0, abs=1e-12)
     scale = found.variance.repeat_interleave(20)
@@ -76,7 +76,7 @@ def test_moments_add_the_noise_of_every_pixel_that_is_there():
 
 def test_a_layer_trained_to_convergence_finds_the_same():
     x, mask = images(1), optimal.quarter_plane(2)
-    found = optimal.fit(optimal.moments(x, mask.offsets, 0.0), mask)
+    found = optimal.fit(x, mask, 0.0)
     layer = TriangularConv(1, (2, 2), std=0.0).double()
     train_layer(layer, x, 60)
     kernel = layer.triangular_weight()[0, 0]
@@ -94,7 +94,7 @@ def test_masks_that_fit():
     assert "four corners k2" in masks(4, [2])
     assert masks(48, [11]) == {}
     with pytest.raises(ValueError, match="channels must be a multiple of 4, not 2"):
-        optimal.fit(optimal.moments(images(2), [(0, 0)], 0.0), optimal.four_corners(2))
+        optimal.fit(images(2), optimal.four_corners(2), 0.0)
 
 
 def test_a_small_sweep(reproduce, tmp_path):

@@ -141,36 +141,50 @@ def moments(images: Tensor, offsets: Sequence[Offset], noise: float) -> Moments:
     return Moments(tuple(offsets), channels, gram, count * height * width)
 
 
-def fit(found: Moments, mask: Mask) -> Optimum:
+def fit(images: Tensor, mask: Mask, noise: float) -> Optimum:
     """Return the convolution that leaves least, by the normal equations of each channel.
+
+    Args:
+        images: float64, (N, C, H, W), their mean removed.
+        mask: what an output channel sees.
+        noise: as in `moments`.
 
     Raises:
         ValueError: if the channels are not a multiple of the mask's groups.
     """
-    channels, groups = found.channels, len(mask.groups)
+    channels, groups = images.shape[1], len(mask.groups)
     if channels % groups:
         raise ValueError(f"channels must be a multiple of {groups}, not {channels}")
-    offsets = mask.offsets
-    weight = torch.zeros(channels, len(offsets), channels, dtype=torch.float64)
+    size = channels // groups
+    weight = torch.zeros(channels, len(mask.offsets), channels, dtype=torch.float64)
     variance = torch.zeros(channels, dtype=torch.float64)
-    for channel in range(channels):
-        first = channel // (channels // groups) * (channels // groups)
-        group = mask.groups[channel // (channels // groups)]
-        seen = [((0, 0), c) for c in range(first, channel)]
-        seen += [(offset, c) for offset in group for c in range(first, first + channels // groups)]
-        own = found.place((0, 0), channel)
-        places = torch.tensor([found.place(*one) for one in seen], dtype=torch.long)
-        weight[channel, 0, channel] = 1
-        variance[channel] = found.gram[own, own]
-        if len(places):
-            cross = found.gram[places, own]
-            taps = torch.linalg.lstsq(
-                found.gram[places][:, places], cross[:, None], driver="gelsd"
-            ).solution[:, 0]
-            variance[channel] -= cross @ taps
-            for (offset, c), tap in zip(seen, taps.tolist(), strict=True):
-                weight[channel, offsets.index(offset), c] = -tap
-    return Optimum(mask, weight, variance / found.count)
+    for number, offsets in enumerate(mask.groups):
+        first = number * size
+        found = moments(images[:, first : first + size], ((0, 0), *offsets), noise)
+        for channel in range(size):
+            seen = [((0, 0), c) for c in range(channel)]
+            seen += [(offset, c) for offset in offsets for c in range(size)]
+            taps, left = _regression(found, channel, seen)
+            variance[first + channel] = left
+            weight[first + channel, 0, first + channel] = 1
+            for (offset, c), tap in zip(seen, taps, strict=True):
+                weight[first + channel, mask.offsets.index(offset), first + c] = -tap
+    return Optimum(mask, weight, variance)
+
+
+def _regression(
+    found: Moments, channel: int, seen: Sequence[tuple[Offset, int]]
+) -> tuple[list[float], float]:
+    """The coefficients of what a channel is predicted from, and the variance that is left."""
+    own = found.place((0, 0), channel)
+    square = found.gram[own, own]
+    if not seen:
+        return [], (square / found.count).item()
+    places = torch.tensor([found.place(*one) for one in seen])
+    cross = found.gram[places, own]
+    normal = found.gram[places][:, places]
+    taps = torch.linalg.lstsq(normal, cross[:, None], driver="gelsd").solution[:, 0]
+    return taps.tolist(), ((square - cross @ taps) / found.count).item()
 
 
 def bits_per_image(optimum: Optimum, images: Tensor, levels: int, noise: float) -> Tensor:

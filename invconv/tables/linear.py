@@ -22,7 +22,7 @@ from invconv.tables.linear_page import AGAINST, STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import Dataset
 
-FEATURES = 1300
+FEATURES = 400
 """The most numbers that a pixel is predicted from; larger kernels are omitted."""
 DENSE = 1024
 """The most pixels of an image whose convolution is written as a dense matrix."""
@@ -54,7 +54,11 @@ def masks(channels: int, kernels: list[int]) -> dict[str, Mask]:
         if k % 2 and k > 1:
             kinds["half plane"] = optimal.half_plane(k)
         found |= {f"{name} k{k}": mask for name, mask in kinds.items()}
-    return {n: mask for n, mask in found.items() if channels * len(mask.groups[0]) <= FEATURES}
+    return {
+        name: mask
+        for name, mask in found.items()
+        if channels / len(mask.groups) * len(mask.groups[0]) <= FEATURES
+    }
 
 
 def measure(config: Linear, _: torch.device, __: Path) -> Block:
@@ -65,9 +69,7 @@ def measure(config: Linear, _: torch.device, __: Path) -> Block:
     channels, height, width = images["train"].shape[1:]
     noise = 1 / 12 / levels**2
     kinds = masks(channels, config.kernels)
-    offsets = tuple(dict.fromkeys(o for mask in kinds.values() for o in mask.offsets))
-    found = optimal.moments(images["train"], offsets, noise)
-    fits = {name: optimal.fit(found, mask) for name, mask in kinds.items()}
+    fits = {name: optimal.fit(images["train"], mask, noise) for name, mask in kinds.items()}
     bits = {
         name: optimal.bits_per_image(one, images["test"], levels, noise)
         for name, one in fits.items()
@@ -128,7 +130,7 @@ def _trained(config: Linear, train: ImageSet, test: ImageSet) -> dict[str, Part]
     parts = {}
     for k in config.trained:
         mask = optimal.quarter_plane(k)
-        closed = optimal.fit(optimal.moments(images["train"], mask.offsets, noise), mask)
+        closed = optimal.fit(images["train"], mask, noise)
         layer = TriangularConv(1, (k, k), std=0.0).double()
         train_layer(layer, x, config.iterations)
         with torch.no_grad():
