@@ -248,7 +248,7 @@ def test_methods_and_data_that_nobody_listed_are_shown():
     text = " ".join(page(pd.DataFrame([make_row("scale", dataset="stamps")])).split())
     assert "| stamps | scale | 2.125 | 2.440 |" in text
     text = page(pd.DataFrame([timed("scale", dataset="stamps")]))
-    assert "<summary>stamps, 100 images: m</summary>" in text
+    assert "<summary>stamps, 100 images: m, preset default</summary>" in text
     assert line_of(text, "scale", "FT ms")["FT ms"] == "500 [400, 600]"
 
 
