@@ -50,8 +50,6 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
     """Make the `BLOCKS` from the rows of every table."""
     ours = {table: frame[bl.labels(frame) == ""] for table, frame in rows.items()}
     shown = _latest_machine(table2.in_order(ours["table2"]))
-    if len(full := shown[shown["preset"] == "full"]):
-        shown = full
     timed = table2.featured(shown)
     embedded = shown[shown["method"].isin(swept()) & ~shown["dataset"].isin(table2.PAPER)]
     data = (timed if len(timed) else embedded)["dataset"].tail(1)

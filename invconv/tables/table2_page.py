@@ -96,8 +96,8 @@ def featured(rows: pd.DataFrame) -> pd.DataFrame:
     """
     ours = rows[(bl.labels(rows) == "") & rows["method"].isin(swept())]
     ours = ours[~ours["dataset"].isin(PAPER)]
-    latest = ours.sort_values("date", kind="stable")["machine"].tail(1)
-    return next(reversed(timing_blocks(ours[ours["machine"].isin(latest)])), ours[:0])
+    newest_row = ours.sort_values("date", kind="stable")[["machine", "preset"]].tail(1)
+    return next(reversed(timing_blocks(ours.merge(newest_row))), ours[:0])
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
