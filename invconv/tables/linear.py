@@ -16,7 +16,7 @@ from invconv.layers.optimal import Mask, Optimum
 from invconv.layers.triangular import TriangularConv
 from invconv.report.comparison import reach_over_images
 from invconv.rows import Block, Incorrect, Part, Values
-from invconv.rows.columns import FLOW, Bits, Number
+from invconv.rows.columns import FLOW, Bits, Name, Number
 from invconv.sweeps.config import Preset, Sweep
 from invconv.tables.linear_page import AGAINST, STUDY, finding, page
 from invconv.tables.table import Table
@@ -178,6 +178,7 @@ TABLE = Table(
     parts="kernel",
     columns=(
         Bits("bpd bpd_interval paired_interval trained_bpd closed_bpd"),
+        Name("mask"),
         Number("k taps channels n train_images"),
         Number("inverse_norm condition", infinite=True),
         *FLOW,
