@@ -135,10 +135,15 @@ def moments(images: Tensor, offsets: Sequence[Offset], noise: float) -> Moments:
     gram = torch.zeros(size, size, dtype=torch.float64)
     for found in features(images, offsets):
         gram.addmm_(found, found.T)
-    inside = [max(0, height - abs(i)) * max(0, width - abs(j)) for i, j in offsets]
-    variances = noise * count * torch.tensor(inside, dtype=torch.float64)
+    variances = noise * count * _inside(offsets, height, width)
     gram.diagonal().add_(variances.repeat_interleave(channels))
     return Moments(tuple(offsets), channels, gram, count * height * width)
+
+
+def _inside(offsets: Sequence[Offset], height: int, width: int) -> Tensor:
+    """How many pixels of an image have a pixel at each offset, float64, (O,)."""
+    counts = [max(0, height - abs(i)) * max(0, width - abs(j)) for i, j in offsets]
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def fit(images: Tensor, mask: Mask, noise: float) -> Optimum:
@@ -205,13 +210,7 @@ def bits_per_image(optimum: Optimum, images: Tensor, levels: int, noise: float) 
         (flat @ found).reshape(channels, -1, height * width).square().mean(2).T
         for found in features(images, optimum.mask.offsets)
     ]
-    inside = torch.tensor(
-        [
-            max(0, height - abs(i)) * max(0, width - abs(j)) / (height * width)
-            for i, j in optimum.mask.offsets
-        ],
-        dtype=torch.float64,
-    )
+    inside = _inside(optimum.mask.offsets, height, width) / (height * width)
     left = torch.cat(squares) + noise * (optimum.weight.square().sum(2) @ inside)
     scale = optimum.variance
     nats = 0.5 * torch.log(2 * math.pi * scale) + left / (2 * scale)

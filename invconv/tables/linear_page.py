@@ -47,7 +47,6 @@ def page(rows: pd.DataFrame) -> Document:
             {
                 "title": title,
                 "picture": name,
-                "images": first["train_images"],
                 "grid": Grid(map(_line, _rows(closed))),
                 "pairs": Grid(_pairs(closed)),
                 "trained": Grid(map(_trained, _rows(group[group["mask"] == TRAINED]))),
