@@ -6,6 +6,7 @@ from . import solvers as solvers
 from . import testing as testing
 from . import training as training
 from .assessing import assess as assess
+from .bijection import Bijection as Bijection
 from .conv import InvertibleConv as InvertibleConv
 from .conv import available as available
 from .conv import build as build

@@ -252,8 +252,8 @@ def test_a_registered_layer_keeps_its_name_and_others_get_theirs(package):
     z = torch.randn(2, 4, 2, 2)
     assert layer.inverse(z, check=True).shape == z.shape
     with torch.no_grad():
-        layer.layer.weight.fill_(torch.nan)
-    with pytest.raises(ValueError, match=r"layer\.weight of Mixing holds"):
+        layer.layer.module.weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"weight of Mixing holds"):
         layer.inverse(z, check=True)
     assert find("their_file.py:Mixing").layer is mixing.layer  # the file is executed once
 

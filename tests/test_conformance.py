@@ -5,7 +5,18 @@ import torch
 
 from invconv import TriangularConv, available, build
 from invconv.conv import layer_class
-from invconv.flows import ActNorm, AffineCoupling, QuadCoupling, SplineActivation
+from invconv.flows import (
+    ActNorm,
+    AffineCoupling,
+    Logit,
+    PlainSplit,
+    QuadCoupling,
+    Scale,
+    Sequential,
+    SplineActivation,
+    Split,
+)
+from invconv.flows.macow_steps import GatedCoupling
 from invconv.testing import CHECKS, check_invertible_conv
 
 LAYERS = [
@@ -56,6 +67,12 @@ PARTS = {
     "affine": lambda shape: AffineCoupling(shape[0], 5),
     "sigmoid": lambda shape: AffineCoupling(shape[0], 5, scale="sigmoid"),
     "quad": lambda shape: QuadCoupling(shape[0], 5),
+    "gated": lambda shape: GatedCoupling(shape[0], 5),
+    "split": lambda shape: Split(shape[0], 5),
+    "plain split": lambda shape: PlainSplit(1),
+    "logit": lambda shape: Logit(8),
+    "scale": lambda shape: Scale(8),
+    "sequential": lambda shape: Sequential(ActNorm(shape[0]), build("finc", shape)),
     "spline": lambda shape: SplineActivation(bins=5, bound=1.5),
 }
 SLOW = {

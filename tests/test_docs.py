@@ -71,8 +71,9 @@ def runs(page):
 @pytest.mark.filterwarnings("ignore:torch.(triangular_solve|lu) is deprecated:UserWarning")
 @pytest.mark.parametrize("page", [page for page in WRITTEN if runs(page)], ids=name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
-    """In one module, in a folder with results/ and pictures of one's own."""
-    (tmp_path / "results").symlink_to(ROOT / "results")
+    """In one module, in a folder with results/, tests/ and pictures of one's own."""
+    for folder in ("results", "tests"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     (tmp_path / "pictures").mkdir()
     for shade in range(20):
         image = Image.new("RGB", (40, 36), (12 * shade, 99, 99))

@@ -14,14 +14,26 @@ from invconv.solvers import compiled
 
 BASE = {"validation", "numerical", "modes", "files", "about", "seeds"}
 BASE |= {"cores", "style", "terminal"}
-MODELS = BASE | {"kernels", "solvers", "cache", "conv", "layers", "methods", "flows"}
+MODELS = BASE | {
+    "kernels",
+    "solvers",
+    "cache",
+    "bijection",
+    "adapted",
+    "conv",
+    "layers",
+    "methods",
+    "flows",
+}
 MAY_KNOW = dict.fromkeys(BASE, BASE) | {
     "kernels": BASE,
     "solvers": BASE | {"kernels"},
     "cache": BASE | {"solvers"},
-    "conv": BASE | {"cache"},
+    "bijection": BASE | {"cache"},
+    "adapted": BASE | {"bijection"},
+    "conv": BASE | {"bijection"},
     "testing": BASE | {"conv", "solvers"},  # of layers they know the contract alone
-    "integrations": BASE | {"conv", "solvers", "cache"},
+    "integrations": BASE | {"adapted", "conv", "solvers", "cache"},
     "layers": BASE | {"conv", "solvers", "cache"},
     "methods": BASE | {"conv"},
     "flows": MODELS,

@@ -123,6 +123,8 @@ PARTS = {
     "gated": lambda: GatedCoupling(4, 8),
     "spline": SplineActivation,
     "squeeze": Squeeze,
+    "split": lambda: Split(4, 8),
+    "plain split": lambda: PlainSplit(2),
     "logit": lambda: Logit(256),
     "scale": lambda: Scale(256),
 }
@@ -132,12 +134,6 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 def test_a_recorded_part_serves_any_batch(record, part):
     check(record, Both(PARTS[part]()), lambda batch: images(batch).sigmoid())
-
-
-@pytest.mark.parametrize("record", [trace, export, symbolic, SLOWLY_COMPILED])
-@pytest.mark.parametrize("split", [Split(4, 8), PlainSplit(2)], ids=["split", "plain"])
-def test_a_recorded_split_serves_any_batch(record, split):
-    check(record, split, images)
 
 
 def multiscale():

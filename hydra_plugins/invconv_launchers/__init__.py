@@ -140,7 +140,8 @@ class _Submitted(_Cells, submitit_launcher.BaseSubmititLauncher):
         from invconv.sweeps import jobs
 
         self.folders = {cell.number: cell.folder for cell in cells.values()}
-        first, wanted = next(iter(cells.values())), jobs.unfinished(cells)
+        first = next(iter(cells.values()))
+        wanted = jobs.unfinished(self.task_function.application.name, cells)
         launch, runs = first.config.launch, first.folder.parent
         made = jobs.Jobs(self, self.task_function, self.params, wanted, launch, runs)
         if self._EXECUTOR == "slurm":

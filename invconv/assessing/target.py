@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from invconv.adapted import as_bijection
 from invconv.conv import InvertibleConv, Shape, layer_class, register, registered
 from invconv.files import brief, user_path
 
@@ -145,27 +146,23 @@ def _adapted(layer: type[nn.Module]) -> type[InvertibleConv]:
     class Adapted(InvertibleConv):
         def __init__(self, channels: int, layer: Any) -> None:
             super().__init__(channels)
-            self.layer = layer
-            self.exact = bool(getattr(layer, "exact", True))  # type: ignore[misc]
-            constant = getattr(layer, "constant_log_det", False)
-            self.constant_log_det = bool(constant)  # type: ignore[misc]
+            self.layer = as_bijection(layer)
+            self.exact = self.layer.exact
+            self.constant_log_det = self.layer.constant_log_det
 
         @classmethod
         def from_shape(cls, shape: Shape, **options: Any) -> Self:
             return cls(shape[0], _built(layer, shape, options))
 
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return self.layer(x)
+            z, log_det = self.layer(x)
+            return z, log_det
 
-        def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-            x = self.layer.inverse(z)
-            if check:
-                self.check_inverse(x, z)
-            return x
+        def _inverse(self, z: Tensor) -> Tensor:
+            return self.layer.inverse(z)
 
         def initialize(self, x: Tensor) -> None:
-            if hasattr(self.layer, "initialize"):
-                self.layer.initialize(x)
+            self.layer.initialize(x)
 
     Adapted.__name__, Adapted.__qualname__ = layer.__name__, layer.__qualname__
     Adapted.__module__ = layer.__module__

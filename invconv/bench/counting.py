@@ -2,18 +2,19 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import flop_registry
 
+from invconv.bijection import Bijection
 from invconv.cache import held
-from invconv.conv import InvertibleConv, Shape
+from invconv.conv import Shape
 from invconv.flows import LevelFlow
 
 _MOVES = """
@@ -43,7 +44,7 @@ MATRICES: dict[str, Callable[[int, int], float]] = {
 """Multiply-adds for one n×n matrix and m right-hand sides."""
 
 
-def count_parameters(layer: InvertibleConv, shape: Shape) -> tuple[int, int]:
+def count_parameters(layer: Bijection, shape: Shape) -> tuple[int, int]:
     """The parameters that ``layer`` stores, and those on which z or log_det really depend.
 
     The second is counted by gradients: an entry that is masked away has none, and neither has a
@@ -69,14 +70,14 @@ def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
     """The parameters that ``flow`` stores, and those that `count_parameters` of its convolutions
     does not find masked away; for one pass it takes ``images`` (B, C, H, W), integers.
     """
-    shapes: dict[InvertibleConv, Shape] = {}
+    shapes: dict[Bijection, Shape] = {}
 
-    def see(module: InvertibleConv, arguments: tuple[Tensor]) -> None:
+    def see(module: Bijection, arguments: tuple[Tensor]) -> None:
         channels, height, width = arguments[0].shape[1:]
         shapes.setdefault(module, (channels, height, width))
 
     with ExitStack() as hooks, torch.no_grad():
-        for conv in outermost_convolutions(flow):
+        for conv in convolutions(flow):
             hooks.enter_context(conv.register_forward_pre_hook(see))
         flow.log_prob(images)
     alike = {(repr(conv), shape): conv for conv, shape in reversed(shapes.items())}
@@ -86,22 +87,18 @@ def count_flow_parameters(flow: LevelFlow, images: Tensor) -> tuple[int, int]:
     return stored, stored - sum(stored - free for stored, free in found)
 
 
-def outermost_convolutions(module: nn.Module) -> Iterator[InvertibleConv]:
-    """The invertible convolutions of a flow, without those inside another one."""
-    for child in module.children():
-        if isinstance(child, InvertibleConv):
-            yield child
-        else:
-            yield from outermost_convolutions(child)
+def convolutions(flow: LevelFlow) -> list[Bijection]:
+    """The invertible convolutions of a flow, in the order of the data."""
+    return [one for _, part in flow.parts() for one in part.chained() if one.mixes]
 
 
-def count_inverse(layer: InvertibleConv, shape: Shape) -> float:
+def count_inverse(layer: Bijection, shape: Shape) -> float:
     """Multiply-adds of one inverse of one image in eval mode, with everything cached."""
     probe = copy.deepcopy(layer).eval()
     return _count(probe, shape, lambda z: probe.inverse(z))
 
 
-def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
+def count_log_det(layer: Bijection, shape: Shape) -> float:
     """What log_det adds to one forward pass of one image in training, in multiply-adds.
 
     Whatever z needs as well is not counted.
@@ -110,7 +107,7 @@ def count_log_det(layer: InvertibleConv, shape: Shape) -> float:
     return _count(probe, shape, lambda x: probe(x)) - _count(probe, shape, lambda x: probe(x)[0])
 
 
-def _count(layer: InvertibleConv, shape: Shape, call: Callable[[Tensor], object]) -> float:
+def _count(layer: Bijection, shape: Shape, call: Callable[[Tensor], object]) -> float:
     like = next(layer.parameters(), torch.empty(()))
     image = torch.randn(1, *shape, dtype=like.dtype, device=like.device)
     with torch.no_grad():

@@ -4,20 +4,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invconv.bench.blocks import Measured, Process, guarded_parts
 from invconv.bench.clock import Call, Clock, Timed, time_calls
-from invconv.bench.counting import outermost_convolutions
+from invconv.bench.counting import convolutions
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.ratios import Ratio
 from invconv.bench.verification import verify_parts, verify_round_trip
 from invconv.flows import LevelFlow
 from invconv.rows import Values
-from invconv.solvers import METHODS
 
 VERIFIED = 16
 """How many of the timed images the round trips are verified on."""
@@ -29,32 +27,29 @@ AGAIN = "_again"
 """What the name of a call ends with that is timed twice."""
 
 
-def _choosing(flow: nn.Module) -> list[Any]:
-    """Every part of a convolution that can choose its inverse."""
-    convs = (conv for conv in outermost_convolutions(flow) if hasattr(conv, "inverse_method"))
-    return [part for conv in convs for part in conv.modules() if hasattr(part, "inverse_method")]
-
-
-def use_method(flow: nn.Module, method: str) -> bool:
-    """Let ``method``, or "published" ones, invert every convolution of ``flow`` with a choice.
+def use_method(flow: LevelFlow, method: str) -> bool:
+    """Let ``method``, or "published" ones, invert every convolution of ``flow`` that has it.
 
     Returns:
         Whether there is such a convolution. Nothing is changed, and the answer is False, where
-        the published method cannot run here.
+        the method of one cannot run here.
     """
-    parts, device = _choosing(flow), next(flow.parameters()).device
-    named = METHODS.keys() & {getattr(part, "published", None) for part in parts}
-    if method == "published" and any(METHODS[name].missing(device) for name in named):
-        return False
-    for part in parts:
+    parts, device = convolutions(flow), next(flow.parameters()).device
+    before = [part.inverse_method for part in parts]
+    known = [part for part in parts if method in part.inverse_methods()]
+    for part in known:
         part.inverse_method = method
-    return bool(parts)
+    if any(part.unavailable(device) for part in known):
+        for part, old in zip(parts, before, strict=True):
+            part.inverse_method = old
+        return False
+    return bool(known)
 
 
 @contextmanager
-def published_inverses(flow: nn.Module) -> Iterator[bool]:
+def published_inverses(flow: LevelFlow) -> Iterator[bool]:
     """Invert by the papers' algorithms inside; False where there is none that can run here."""
-    before = [(part, part.inverse_method) for part in _choosing(flow)]
+    before = [(part, part.inverse_method) for part in convolutions(flow)]
     try:
         yield use_method(flow, "published")
     finally:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invconv.bench.verified import Verified, summary
+from invconv.bijection import Bijection
 from invconv.flows import LevelFlow
 from invconv.numerical import TRUSTED, relative_error
 from invconv.rows import Incorrect, Values
@@ -67,10 +68,10 @@ def round_trip_error(flow: LevelFlow, images: Tensor, alone: bool = False) -> fl
     if not alone:
         return relative_error(flow.decode(flow.encode(y)[0]), y)
     errors = []
-    for _, part in parts(flow):
-        x = y
-        y, *latent, _ = part(x)
-        errors.append(relative_error(part.inverse(y, *latent), x))  # type: ignore[operator]
+    for _, part in flow.parts():
+        z = part(y)[0]
+        errors.append(relative_error(part.inverse(z), y))
+        y = z[:, : z.shape[1] - part.leaving]
     return torch.tensor(errors).max().item()
 
 
@@ -78,13 +79,6 @@ def dequantized(flow: LevelFlow, images: Tensor) -> Tensor:
     """Return the images with noise of a fixed seed, in the dtype of the flow."""
     generator = torch.Generator(images.device).manual_seed(0)
     return flow.dequantization(images, next(flow.parameters()).dtype, generator)[0]
-
-
-def parts(flow: LevelFlow) -> Iterator[tuple[str, nn.Module]]:
-    """Yield each part of a flow with its place, in the order of `LevelFlow.encode`."""
-    for number, level in enumerate(flow.levels):
-        for layer, part in enumerate(level.children()):
-            yield f"level {number}, layer {layer} ({type(part).__name__})", part
 
 
 @torch.no_grad()
@@ -114,16 +108,17 @@ def verify_parts(flow: LevelFlow, images: Tensor, log_det: bool = True) -> Value
     generator = torch.Generator().manual_seed(0)
     y = dequantized(flow, images).double()
     found = []
-    for place, part in parts(flow):
+    for place, part in flow.parts():
         x = y / y.std().clamp(min=1e-12) if y.numel() > 1 else y
-        y, one = verify_part(part, x, generator, place, log_det)
+        z, one = verify_part(part, x, generator, f"{place} ({part.label})", log_det)
+        y = z[:, : z.shape[1] - part.leaving]
         found.append(one)
     return summary(found, log_det)
 
 
 @torch.no_grad()
 def verify_part(
-    part: nn.Module, x: Tensor, generator: torch.Generator, place: str, log_det: bool = True
+    part: Bijection, x: Tensor, generator: torch.Generator, place: str, log_det: bool = True
 ) -> tuple[Tensor, Verified]:
     """Verify one part of a flow, or a layer, on the input x (B, C, H, W) in float64.
 
@@ -145,8 +140,7 @@ def verify_part(
     single = error
     if like is not None:
         with _weights_of(exact, part):
-            low, *latent, _ = part(x.to(like.dtype))
-            back = part.inverse(low, *latent)  # type: ignore[operator]
+            back = part.inverse(part(x.to(like.dtype))[0])
             single = relative_error(back.double(), x)
         if not single <= TRUSTED:
             raise Incorrect(
@@ -162,8 +156,8 @@ def verify_part(
 
 
 def _perturbed(
-    part: nn.Module, x: Tensor, generator: torch.Generator, place: str
-) -> tuple[nn.Module, float, Tensor, float]:
+    part: Bijection, x: Tensor, generator: torch.Generator, place: str
+) -> tuple[Bijection, float, Tensor, float]:
     """A part in float64 whose weights do something, with what it makes of x and its error."""
     first, error = generator.get_state(), math.inf
     for halving in range(HALVINGS + 1):
@@ -173,11 +167,11 @@ def _perturbed(
             noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
             parameter.add_(scale * noise.to(parameter.device))
         exact.train().eval()  # a peer's cache sees no change of weights, but this
-        z, *latent, _ = exact(x)
-        back: Tensor = exact.inverse(z, *latent)  # type: ignore[operator]
+        z = exact(x)[0]
+        back = exact.inverse(z)
         error = relative_error(back, x)
         if error <= EXACT:
-            if next(exact.parameters(), None) is not None and not latent:
+            if next(exact.parameters(), None) is not None:
                 _check_effect(back, z, place)
             return exact, scale, z, error
     raise Incorrect(
@@ -202,7 +196,7 @@ def _by_default(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextmanager
-def _weights_of(exact: nn.Module, part: nn.Module) -> Iterator[None]:
+def _weights_of(exact: Bijection, part: Bijection) -> Iterator[None]:
     """Inside, ``part`` has the parameters of ``exact``, in its own dtype."""
     saved = [parameter.detach().clone() for parameter in part.parameters()]
     try:
@@ -216,7 +210,7 @@ def _weights_of(exact: nn.Module, part: nn.Module) -> Iterator[None]:
         part.train().eval()
 
 
-def _log_det_error(part: nn.Module, x: Tensor) -> float | None:
+def _log_det_error(part: Bijection, x: Tensor) -> float | None:
     """|log_det − log|det J|| of one image, for each dimension; None where x is too large."""
     side = 2
     while x.shape[1] * (2 * side) ** 2 <= DIMENSIONS:
@@ -227,12 +221,11 @@ def _log_det_error(part: nn.Module, x: Tensor) -> float | None:
     return _compared(part, x) if x.numel() <= MOST else None
 
 
-def _compared(part: nn.Module, x: Tensor) -> float:
+def _compared(part: Bijection, x: Tensor) -> float:
     size = x.numel()
 
     def images_of(batch: Tensor) -> Tensor:
-        z = part(batch.view(-1, *x.shape[1:]))[:-1]
-        return torch.cat([one.flatten(1) for one in z], 1)
+        return part(batch.view(-1, *x.shape[1:]))[0].flatten(1)
 
     columns = []
     for rows in torch.eye(size, dtype=x.dtype, device=x.device).split(256):
@@ -240,4 +233,4 @@ def _compared(part: nn.Module, x: Tensor) -> float:
         columns.append((ends[0] - ends[1]) / (2 * STEP))
     jacobian = torch.cat(columns)
     found = torch.linalg.slogdet(jacobian).logabsdet
-    return ((part(x)[-1].sum() - found).abs() / size).item()
+    return ((part(x)[1].sum() - found).abs() / size).item()

@@ -5,11 +5,12 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from invconv.bijection import Bijection
 from invconv.modes import is_recording
-from invconv.validation import check_count, check_finite, check_images
+from invconv.validation import check_count, check_finite
 
 
-class ActNorm(nn.Module):
+class ActNorm(Bijection):
     """A scale and shift per channel: z = (x + bias)·exp(log_scale) (Glow, arXiv 1807.03039, 3.1).
 
     The identity until `initialize` has seen a batch; `forward` changes no state, and warns once
@@ -22,11 +23,13 @@ class ActNorm(nn.Module):
         ValueError: if C is below 1.
     """
 
+    constant_log_det = True
+
+    channels: int
     initialized: Tensor
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = check_count(channels, "channels")
+        super().__init__(check_count(channels, "channels"))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialized", torch.tensor(False))
@@ -42,7 +45,7 @@ class ActNorm(nn.Module):
             ValueError: if there are no values, or some are not finite or too large for their
                 variance to be; nothing is set then.
         """
-        check_images(x, self.channels)
+        self.check_input(x)
         if self.initialized:
             return
         if not x.numel():
@@ -59,14 +62,13 @@ class ActNorm(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and H·W·Σ log_scale, (B,)."""
-        check_images(x, self.channels)
+        self.check_input(x)
         warn_uninitialized(self)
         z = (x + self.bias[:, None, None]) * self.log_scale.exp()[:, None, None]
         log_det = x.shape[2] * x.shape[3] * self.log_scale.sum()
         return z, log_det.repeat(x.shape[0])
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
+    def _inverse(self, z: Tensor) -> Tensor:
         return z * (-self.log_scale).exp()[:, None, None] - self.bias[:, None, None]
 
 

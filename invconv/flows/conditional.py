@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.bijection import Bijection
 from invconv.conv import Shape, build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.coupling import AffineCoupling
-from invconv.flows.macow_steps import ConditionalMaskedConvs, GatedCoupling
-from invconv.flows.squeeze import Squeeze, squeeze
+from invconv.flows.squeeze import squeeze
 from invconv.validation import check_count
-
-SEE_THE_CONTEXT = (AffineCoupling, ConditionalMaskedConvs, GatedCoupling)
 
 NORMAL_TO_LOGISTIC = math.log(1.702)
 """σ(1.702·v) is within 0.0095 of the normal distribution function everywhere."""
@@ -84,8 +83,8 @@ def run(
     """One part after the other.
 
     Args:
-        parts: with ``forward(v)``, or ``forward(v, context)`` where they see the context; a
-            squeeze applies to both.
+        parts: with ``forward(v)``, or ``forward(v, context)`` where they have context_channels;
+            the context is squeezed where v is.
         v: (B, C, H, W).
         context: (B, S, H, W).
         initialize: whether to initialize each part that can be on what reaches it.
@@ -94,12 +93,12 @@ def run(
         The last part's output, and log|det|, (B,).
     """
     log_det = v.new_zeros(len(v))
-    for part in parts:
-        seen = (v, context) if isinstance(part, SEE_THE_CONTEXT) else (v,)
-        if initialize and hasattr(part, "initialize"):
-            part.initialize(*seen)  # type: ignore[operator]
+    for part in cast(Iterable[Bijection], parts):
+        seen = (v, context) if part.context_channels else (v,)
+        if initialize:
+            part.initialize(*seen)
         v, change = part(*seen)
         log_det = log_det + change
-        if isinstance(part, Squeeze):
-            context = part(context)[0]
+        if v.shape[2:] != context.shape[2:]:
+            context = squeeze(context)
     return v, log_det

@@ -4,13 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invconv.validation import (
-    check_choice,
-    check_count,
-    check_image_tensor,
-    check_images,
-    no_pixels,
-)
+from invconv.bijection import Bijection
+from invconv.validation import check_choice, check_count, no_pixels
 
 
 class CouplingNetwork(nn.Module):
@@ -67,7 +62,7 @@ def with_context(x: Tensor, context: Tensor | None) -> Tensor:
     return x if context is None else torch.cat([x, context], 1)
 
 
-class AffineCoupling(nn.Module):
+class AffineCoupling(Bijection):
     """Scales and shifts the second half of the channels by functions of the first.
 
     z₂ = x₂·exp(s) + t, where (s, t) = `affine` of a `CouplingNetwork` of x₁ (RealNVP,
@@ -83,29 +78,31 @@ class AffineCoupling(nn.Module):
     def __init__(
         self, channels: int, width: int, scale: str = "tanh", context_channels: int = 0
     ) -> None:
-        super().__init__()
-        if check_count(channels, "channels") % 2:
+        super().__init__(channels)
+        if channels % 2:
             raise ValueError(f"a coupling halves its channels: C must be even, not {channels}")
-        self.channels, self.scale = channels, check_choice(scale, SCALES, "scale")
+        self.scale = check_choice(scale, SCALES, "scale")
+        self.context_channels = context_channels
         self.network = CouplingNetwork(channels // 2 + context_channels, channels, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-scales, (B,); context: (B, context_channels, H, W)."""
-        check_images(x, self.channels)
+        self.check_input(x)
         x1, x2 = x.chunk(2, 1)
         log_scale, shift = affine(self.network(with_context(x1, context)), self.scale)
         z = torch.cat([x1, x2 * log_scale.exp() + shift], 1)
         return z, log_scale.sum((1, 2, 3))
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """x, (B, C, H, W), of a coupling without a context."""
-        check_images(z, self.channels, "z")
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Leave everything as it is."""
+
+    def _inverse(self, z: Tensor) -> Tensor:
         z1, z2 = z.chunk(2, 1)
         log_scale, shift = affine(self.network(z1), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
 
 
-class QuadCoupling(nn.Module):
+class QuadCoupling(Bijection):
     """Scales and shifts each quarter of the channels by functions of all quarters before it.
 
     The quad-coupling of CInC Flow (arXiv 2107.01358, section 3.3): quarter i sees x₁ … xᵢ₋₁
@@ -119,12 +116,12 @@ class QuadCoupling(nn.Module):
     """
 
     def __init__(self, channels: int, width: int, scale: str = "sigmoid") -> None:
-        super().__init__()
-        if check_count(channels, "channels") % 4:
+        super().__init__(channels)
+        if channels % 4:
             raise ValueError(
                 f"a quad-coupling quarters its channels: C must be a multiple of 4, not {channels}"
             )
-        self.channels, self.scale = channels, check_choice(scale, SCALES, "scale")
+        self.scale = check_choice(scale, SCALES, "scale")
         quarter = channels // 4
         self.networks = nn.ModuleList(
             CouplingNetwork(n * quarter, 2 * quarter, width) for n in (1, 2, 3)
@@ -132,7 +129,7 @@ class QuadCoupling(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-scales, (B,)."""
-        check_images(x, self.channels)
+        self.check_input(x)
         quarters = x.chunk(4, 1)
         z, log_det = [quarters[0]], x.new_zeros(x.shape[0])
         for n, network in enumerate(self.networks, 1):
@@ -141,9 +138,7 @@ class QuadCoupling(nn.Module):
             log_det = log_det + log_scale.sum((1, 2, 3))
         return torch.cat(z, 1), log_det
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
-        check_images(z, self.channels, "z")
+    def _inverse(self, z: Tensor) -> Tensor:
         quarters = z.chunk(4, 1)
         x = quarters[0]
         for n, network in enumerate(self.networks, 1):
@@ -152,7 +147,7 @@ class QuadCoupling(nn.Module):
         return x
 
 
-class Split(nn.Module):
+class Split(AffineCoupling):
     """Sends half of the channels to the prior, after a coupling that conditions it on the rest.
 
     The prior of the half that leaves is N(0, I) behind one more whole coupling, as in FInC's
@@ -164,36 +159,27 @@ class Split(nn.Module):
     """
 
     def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.coupling = AffineCoupling(channels, width)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The half that stays, the half that leaves, and log_det, (B,)."""
-        z, log_det = self.coupling(x)
-        stays, leaves = z.chunk(2, 1)
-        return stays, leaves, log_det
-
-    def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
-        return self.coupling.inverse(torch.cat([stays, leaves], 1))
+        super().__init__(channels, width)
+        self.leaving = channels // 2
 
 
-class PlainSplit(nn.Module):
+class PlainSplit(Bijection):
     """Sends the last channels to the prior as they are.
 
     Args:
-        stays: how many channels stay.
+        leaving: how many.
     """
 
-    def __init__(self, stays: int) -> None:
+    constant_log_det = True
+
+    def __init__(self, leaving: int) -> None:
         super().__init__()
-        self.stays = check_count(stays, "stays", 0)
+        self.leaving = check_count(leaving, "leaving", 0)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The channels that stay, those that leave, and a log_det of zeros, (B,)."""
-        check_image_tensor(x)
-        return x[:, : self.stays], x[:, self.stays :], x.new_zeros(x.shape[0])
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A view of x, and a log_det of zeros, (B,)."""
+        self.check_input(x)
+        return x.view_as(x), x.new_zeros(x.shape[0])
 
-    def inverse(self, stays: Tensor, leaves: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
-        return torch.cat([stays, leaves], 1)
+    def _inverse(self, z: Tensor) -> Tensor:
+        return z.view_as(z)

@@ -1,55 +1,41 @@
 """How a part of a flow is inverted on the way from latents to images, with and without a check."""
 
-import inspect
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from invconv.conv import InvertibleConv
+from invconv.bijection import Bijection
 from invconv.numerical import NumericalError, allowed_residual, residuals
 
-Invert = Callable[..., Tensor]
-"""(part, z, *latent, place) → x; the place is the part's in the flow, "level 2, layer 5"."""
+Invert = Callable[[Bijection, Tensor, str], Tensor]
+"""(part, z, place) → x; the place is the part's in the flow, "level 2, layer 5"."""
 
 
-def invert(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
-    """``part.inverse(z, *latent)``."""
-    return part.inverse(z, *latent)  # type: ignore[operator]
+def invert(part: Bijection, z: Tensor, place: str) -> Tensor:
+    """``part.inverse(z)``."""
+    return part.inverse(z)
 
 
-def invert_checked(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
-    """The same, or a NumericalError that names the ``place``.
-
-    Raises:
-        NumericalError: if x is not finite or, of a part whose inverse takes ``check``, fails it.
-    """
-    place = f"{place} ({type(part).__name__})"
-    checks = "check" in inspect.signature(part.inverse).parameters  # type: ignore[arg-type]
-    options = {"check": True} if checks else {}
+def invert_checked(part: Bijection, z: Tensor, place: str) -> Tensor:
+    """``part.inverse(z, check=True)``, or a NumericalError that names the ``place``."""
     try:
-        x: Tensor = part.inverse(z, *latent, **options)  # type: ignore[operator]
+        return part.inverse(z, check=True)
     except NumericalError as error:
+        place = f"{place} ({part.label})"
         inside = f"{place}, {error.layer}" if error.layer.startswith("part ") else place
         raise NumericalError(error.what, inside, error.residual, error.growth) from error
-    bad = x.numel() - int(torch.isfinite(x).sum())
-    if bad:
-        what = f"{bad} of {x.numel()} values of its inverse are not finite in {x.dtype}"
-        raise NumericalError(what, place)
-    return x
 
 
 def invert_judging(right: Tensor) -> Invert:
     """The same as `invert`, which says in ``right``, (B,), whose inverse is none.
 
-    An image stays right if the residual of each `InvertibleConv` is at most `allowed_residual`.
+    An image stays right if the residual of each part is at most `allowed_residual`.
     """
 
-    def judged(part: nn.Module, z: Tensor, *latent: Tensor, place: str) -> Tensor:
-        x = invert(part, z, *latent, place=place)
-        if isinstance(part, InvertibleConv):
-            found = residuals(lambda a: part.forward(a)[0], x, z)
-            right.logical_and_(found <= allowed_residual(x.dtype))
+    def judged(part: Bijection, z: Tensor, place: str) -> Tensor:
+        x = part.inverse(z)
+        found = residuals(lambda a: part.forward(a)[0], x, z)
+        right.logical_and_(found <= allowed_residual(x.dtype))
         return x
 
     return judged

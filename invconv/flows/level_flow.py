@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from invconv.about import Options
+from invconv.bijection import Bijection
 from invconv.conv import Shape
 from invconv.flows.actnorm import warn_uninitialized
-from invconv.flows.coupling import PlainSplit, Split
 from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
 from invconv.flows.dequantization import build_dequantization, check_pixels
 from invconv.flows.saving import FLOWS, remember_arguments, save_flow
@@ -22,8 +22,6 @@ from invconv.validation import check_count, check_finite, check_shape, lists_its
 
 class LevelFlow(nn.Module):
     """A flow on integer images whose levels send latents away; a subclass fills the levels.
-
-    Called as a module, it is `log_prob`.
 
     Args:
         shape: (C, H, W) of the images.
@@ -36,8 +34,8 @@ class LevelFlow(nn.Module):
     Attributes:
         dequantization: the module; a likelihood is a bound under it.
         dequantization_name, preprocessing_name: as they were asked for, for a row to say.
-        levels: per level, parts with ``forward`` and ``inverse``; what a split returns besides
-            the channels that stay is a latent.
+        levels: per level, `Bijection` parts; the channels that are `Bijection.leaving` at the
+            end of what a part returns are a latent.
         latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
         kind: by which a file names the class, see `save`; "" of classes that no file can name.
         arguments: those of the constructor, as plain values.
@@ -71,34 +69,38 @@ class LevelFlow(nn.Module):
         lists_its_options(cls)
         remember_arguments(cls)
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """`log_prob`."""
         return self.log_prob(images, generator)
 
-    def encode(self, y: Tensor) -> tuple[list[Tensor], Tensor]:
+    def parts(self) -> list[tuple[str, Bijection]]:
+        """Each part with its place, "level 2, layer 5", in the direction from data to latents."""
+        return [
+            (f"level {i}, layer {j}", cast(Bijection, part))
+            for i, level in enumerate(self.levels)
+            for j, part in enumerate(level.children())
+        ]
+
+    def encode(self, y: Tensor, initialize: bool = False) -> tuple[list[Tensor], Tensor]:
         """Real-valued images to latents.
 
         Args:
             y: (B, C, H, W), after dequantization.
+            initialize: whether to initialize each part on what reaches it.
 
         Returns:
             One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
         """
-        return self._encode(y, initialize=False)
-
-    def _encode(self, y: Tensor, initialize: bool) -> tuple[list[Tensor], Tensor]:
         log_det = y.new_zeros(y.shape[0])
         latents = []
-        for level in self.levels:
-            for part in level:  # type: ignore[attr-defined]
-                if isinstance(part, Split | PlainSplit):
-                    y, latent, change = part(y)
-                    latents.append(latent)
-                else:
-                    if initialize and hasattr(part, "initialize"):
-                        part.initialize(y)
-                    y, change = part(y)
-                log_det = log_det + change
+        for _, part in self.parts():
+            if initialize:
+                part.initialize(y)
+            y, change = part(y)
+            log_det = log_det + change
+            if part.leaving:
+                y, latent = y.split((y.shape[1] - part.leaving, part.leaving), 1)
+                latents.append(latent)
         return [*latents, y], log_det
 
     def decode(self, latents: Sequence[Tensor], *, check: bool = False) -> Tensor:
@@ -109,7 +111,7 @@ class LevelFlow(nn.Module):
             check: whether to look at values, as `InvertibleConv.inverse` does.
 
         Raises:
-            NumericalError: under ``check``, of the first layer on the way whose result is not
+            NumericalError: under ``check``, of the first part on the way whose result is not
                 finite or no inverse; its ``layer`` begins with the place, "level 2, layer 5".
             ValueError: if the latents do not fit; under ``check`` also if they are not finite.
         """
@@ -126,13 +128,13 @@ class LevelFlow(nn.Module):
 
     def _decode(self, latents: Sequence[Tensor], inverse: Invert) -> Tensor:
         waiting, y = list(latents[:-1]), latents[-1]
-        for i, level in reversed(list(enumerate(self.levels))):
-            for j, part in reversed(list(enumerate(level.children()))):
-                rest = (waiting.pop(),) if isinstance(part, Split | PlainSplit) else ()
-                y = inverse(part, y, *rest, place=f"level {i}, layer {j}")
+        for place, part in reversed(self.parts()):
+            if part.leaving:
+                y = torch.cat([y, waiting.pop()], 1)
+            y = inverse(part, y, place)
         return y
 
-    def log_prob(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def log_prob(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """A lower bound of log P(images) in nats, with one draw of dequantization noise, (B,).
 
         Args:
@@ -152,7 +154,7 @@ class LevelFlow(nn.Module):
         return log_prob + log_det
 
     def bits_per_dim(
-        self, images: Tensor, generator: torch.Generator | None = None, samples: int = 1
+        self, images: Tensor, generator: Generator | None = None, samples: int = 1
     ) -> Tensor:
         """An upper bound of −log₂ P(images) / (C·H·W), (B,).
 
@@ -178,7 +180,7 @@ class LevelFlow(nn.Module):
         self,
         n: int,
         temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
         *,
         only_finite: bool = False,
         check: bool = False,
@@ -186,7 +188,7 @@ class LevelFlow(nn.Module):
         """Draws ``n`` images, uint8 (n, C, H, W).
 
         An image that is finite may be wrong: rounding errors grow in an inverse before it
-        overflows. ``check`` looks for them, and takes a forward pass of each convolution.
+        overflows. ``check`` looks for them, and takes a forward pass.
 
         Args:
             n: how many.
@@ -195,9 +197,8 @@ class LevelFlow(nn.Module):
             only_finite: whether to return those images alone that are finite, fewer than ``n``
                 where an inverse overflowed, instead of raising; under ``check`` those alone that
                 pass it.
-            check: whether an image also has to be the inverse of its latents: in every
-                `InvertibleConv` on the way ‖f(x) − z‖ is at most eps^(2/3) of the dtype (2.4e-5
-                in float32) times the larger one of ‖z‖ and ‖z − f(0)‖.
+            check: whether an image also has to be the inverse of its latents, as
+                `Bijection.check_inverse` asks of every part on the way.
 
         Raises:
             NumericalError: if images are not finite or, under ``check``, not inverted; it says
@@ -214,7 +215,7 @@ class LevelFlow(nn.Module):
         return self.dequantization.inverse(y[right] if only_finite else y)
 
     def draw(
-        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+        self, n: int, temperature: float = 1.0, generator: Generator | None = None
     ) -> list[Tensor]:
         """``n`` draws of every latent from N(0, temperature²·I).
 
@@ -243,18 +244,16 @@ class LevelFlow(nn.Module):
         save_flow(self, path)
 
     @torch.no_grad()
-    def initialize(self, images: Tensor, generator: torch.Generator | None = None) -> None:
+    def initialize(self, images: Tensor, generator: Generator | None = None) -> None:
         """Data-dependent initialization of every part that has one, in data order."""
         check_pixels(images, self.shape, self.dequantization.bins)
         self.dequantization.initialize(images, self._parameter.dtype, generator)
-        self._encode(self._dequantize(images, generator)[0], initialize=True)
+        self.encode(self._dequantize(images, generator)[0], initialize=True)
 
     @property
     def _parameter(self) -> Tensor:
         return next(self.parameters())
 
-    def _dequantize(
-        self, images: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def _dequantize(self, images: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
         check_pixels(images, self.shape, self.dequantization.bins)
         return self.dequantization(images, self._parameter.dtype, generator)

@@ -65,7 +65,7 @@ class MaCowFG(LevelFlow, kind="macow_fg"):
                 if 0 < level < len(groups) - 1:
                     parts += mixing_step(channels, hidden, factor - group)
                     leaving = channels // (factor - group)
-                    parts.append(PlainSplit(channels - leaving))
+                    parts.append(PlainSplit(leaving))
                     self.latent_shapes.append((leaving, height, width))
                     channels -= leaving
             self.levels.append(nn.ModuleList(parts))

@@ -4,16 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invconv.bijection import Bijection
 from invconv.conv import build
 from invconv.flows.actnorm import ActNorm
 from invconv.flows.coupling import with_context
 from invconv.layers.macow import MaCow
 from invconv.layers.masked_conv import MaskedConv
 from invconv.layers.weight_norm import WeightNormConv2d
-from invconv.validation import check_count, check_images, no_pixels
+from invconv.validation import check_count, no_pixels
 
 
-class GatedCoupling(nn.Module):
+class GatedCoupling(Bijection):
     """Scales and shifts the last channels by functions of the first: z₂ = s·x₂ + μ.
 
     (μ, h) = 3×3 → ELU → 1×1 → ELU → 3×3 of x₁, every convolution weight-normalized, and
@@ -29,10 +30,11 @@ class GatedCoupling(nn.Module):
     def __init__(
         self, channels: int, width: int, factor: int = 2, context_channels: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         check_count(width, "width")
-        if check_count(channels, "channels") < check_count(factor, "factor"):
+        if channels < check_count(factor, "factor"):
             raise ValueError(f"a coupling needs at least {factor} channels, not {channels}")
+        self.context_channels = context_channels
         moving = channels // factor
         self.sizes = (channels - moving, moving)
         seen = channels - moving + context_channels
@@ -42,15 +44,13 @@ class GatedCoupling(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and Σ log s, (B,); context: (B, context_channels, H, W)."""
-        check_images(x, sum(self.sizes))
+        self.check_input(x)
         x1, x2 = x.split(self.sizes, 1)
         shift, logit = self._shift_and_logit(with_context(x1, context))
         z = torch.cat([x1, torch.addcmul(shift, x2, torch.sigmoid(logit))], 1)
         return z, F.logsigmoid(logit).sum((1, 2, 3))
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """x, (B, C, H, W), of a coupling without a context."""
-        check_images(z, sum(self.sizes), "z")
+    def _inverse(self, z: Tensor) -> Tensor:
         z1, z2 = z.split(self.sizes, 1)
         shift, logit = self._shift_and_logit(z1)
         return torch.cat([z1, (z2 - shift) / torch.sigmoid(logit)], 1)
@@ -87,7 +87,7 @@ class ConditionalMaskedConvs(nn.Module):
 
     def __init__(self, channels: int, orders: str, context_channels: int) -> None:
         super().__init__()
-        self.layer = MaCow(channels, orders)
+        self.layer, self.context_channels = MaCow(channels, orders), context_channels
         hidden = self.layer.hidden_channels
         self.contexts = nn.ModuleList(
             WeightNormConv2d(context_channels, hidden, (3, 3), padding=(1, 1)) for _ in orders

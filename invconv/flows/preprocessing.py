@@ -1,18 +1,18 @@
 """From the interval of pixel values to the real line and back."""
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from invconv.bijection import Bijection
 from invconv.validation import whole
 
 LARGEST = 256
 
 
-class Preprocessing(nn.Module, ABC):
+class Preprocessing(Bijection):
     """A fixed map of each pixel value x + u in [0, bins) to a real number y.
 
     Args:
@@ -27,18 +27,6 @@ class Preprocessing(nn.Module, ABC):
         if not 2 <= (whole(bins) or 0) <= LARGEST:
             raise ValueError(f"bins must be between 2 and {LARGEST}, not {bins!r}")
         self.bins = int(bins)
-
-    @abstractmethod
-    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """y of x + u, both (B, C, H, W), and log|det dy/d(x + u)|, (B,)."""
-
-    @abstractmethod
-    def inverse(self, y: Tensor) -> Tensor:
-        """x + u, (B, C, H, W), real numbers."""
-
-    def extra_repr(self) -> str:
-        """The constructor's arguments."""
-        return f"bins={self.bins}"
 
 
 class Logit(Preprocessing):
@@ -58,7 +46,8 @@ class Logit(Preprocessing):
         self.alpha = alpha
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Preprocessing.forward`."""
+        """y of x + u, (B, C, H, W), and log|det dy/d(x + u)|, (B,)."""
+        self.check_input(values)
         p = self.alpha + (1 - 2 * self.alpha) * values / self.bins
         p = p.clamp(self.alpha, 1 - self.alpha)
         y = torch.log(p) - torch.log1p(-p)
@@ -66,26 +55,23 @@ class Logit(Preprocessing):
         slope = F.softplus(y) + F.softplus(-y) + math.log((1 - 2 * self.alpha) / self.bins)
         return y, slope.sum((1, 2, 3))
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """See `Preprocessing.inverse`."""
-        return (torch.sigmoid(y) - self.alpha) / (1 - 2 * self.alpha) * self.bins
-
-    def extra_repr(self) -> str:
-        """The constructor's arguments."""
-        return f"bins={self.bins}, alpha={self.alpha}"
+    def _inverse(self, z: Tensor) -> Tensor:
+        return (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha) * self.bins
 
 
 class Scale(Preprocessing):
     """y = (x + u)/bins − 1/2, as in the released Glow (arXiv 1807.03039)."""
 
+    constant_log_det = True
+
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Preprocessing.forward`."""
+        """y of x + u, (B, C, H, W), and log|det dy/d(x + u)|, (B,)."""
+        self.check_input(values)
         log_det = -math.prod(values.shape[1:]) * math.log(self.bins)
         return values / self.bins - 0.5, values.new_full((values.shape[0],), log_det)
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """See `Preprocessing.inverse`."""
-        return (y + 0.5) * self.bins
+    def _inverse(self, z: Tensor) -> Tensor:
+        return (z + 0.5) * self.bins
 
 
 PREPROCESSINGS: dict[str, type[Preprocessing]] = {"logit": Logit, "scale": Scale}

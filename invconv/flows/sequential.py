@@ -1,24 +1,23 @@
 """Anyone's bijections, one after the other."""
 
-import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import log_det_dtype
-from invconv.flows.decoding import invert, invert_checked
-from invconv.numerical import Map, check_inverse
-from invconv.validation import check_count, check_finite
+from invconv.adapted import as_bijection, as_given
+from invconv.bijection import Bijection, log_det_dtype
+from invconv.flows.decoding import invert_checked
+from invconv.validation import check_count
 
 
-class Sequential(nn.Module):
+class Sequential(Bijection):
     """z = fₙ(…f₁(x)) of any bijections, and with a base distribution the density of x.
 
-    A part is a module with ``forward(x) -> (z, log_det)``, log_det of shape (B,), and
-    ``inverse(z) -> x``: an `invconv.InvertibleConv`, a part of a flow that does not split, a
-    `Sequential`, or a module of your own. `Sequential` keeps the same contract.
+    A part is an `invconv.Bijection`, such as a convolution or another `Sequential`, or a module
+    of your own with ``forward(x) -> (z, log_det)``, log_det of shape (B,), and
+    ``inverse(z) -> x``. `Sequential` is a `Bijection` itself.
 
     Args:
         parts: in the direction from data to latents.
@@ -46,27 +45,15 @@ class Sequential(nn.Module):
 
     def __init__(self, *parts: nn.Module, base: Any = None) -> None:
         super().__init__()
-        for place, part in enumerate(parts):
-            if not isinstance(part, nn.Module) or not callable(getattr(part, "inverse", None)):
-                raise TypeError(
-                    f"part {place} must be a torch.nn.Module with an inverse(z), not {part!r:.80}"
-                )
         if base is not None and not (hasattr(base, "log_prob") and hasattr(base, "sample")):
             raise TypeError(
                 "base must be a distribution with log_prob(z) and sample((n,)), such as "
                 f"torch.distributions.Independent, not {base!r:.80}"
             )
-        self.parts, self.base = nn.ModuleList(parts), base
-
-    @property
-    def exact(self) -> bool:
-        """Whether `inverse` is exact up to rounding: if that of every part is."""
-        return all(bool(getattr(part, "exact", True)) for part in self.parts)
-
-    @property
-    def constant_log_det(self) -> bool:
-        """Whether log_det depends on the shape of x alone: if every part says so."""
-        return all(bool(getattr(part, "constant_log_det", False)) for part in self.parts)
+        bijections = [as_bijection(part, f"part {i}") for i, part in enumerate(parts)]
+        self.parts, self.base = nn.ModuleList(bijections), base
+        self.exact = all(part.exact for part in bijections)
+        self.constant_log_det = all(part.constant_log_det for part in bijections)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latent: z and log|det dz/dx| of shape (B,), the sum over the parts.
@@ -78,45 +65,43 @@ class Sequential(nn.Module):
 
     def _forward(self, x: Tensor, initialize: bool) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
-        for place, part in enumerate(self.parts):
-            if initialize and hasattr(part, "initialize"):
-                part.initialize(x)  # type: ignore[operator]
-            result = part(x)
-            if not isinstance(result, tuple) or len(result) != 2:
-                given = f"{len(result)} values" if isinstance(result, tuple) else type(result)
-                raise TypeError(
-                    f"part {place} ({type(part).__name__}) must return (z, log_det), not {given}; "
-                    "a flow whose parts split is a LevelFlow"
-                )
-            x, change = result
+        for part in self._bijections:
+            if initialize:
+                part.initialize(x)
+            x, change = part(x)
             log_det = log_det + change
         return x if self.parts else x.clone(), log_det
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """Latent to data: x with f(x) = z.
-
-        Args:
-            z: as `forward` returns it.
-            check: whether to look at values, as `InvertibleConv.inverse` does.
-
-        Raises:
-            NumericalError: under ``check``, of the first part on the way whose result is not
-                finite or fails its residual check, with the part's place in its ``layer``; or of
-                all parts together, if only their x fails.
-            ValueError: under ``check``, if z is not finite.
-        """
-        if check:
-            check_finite(z)
-        one, x = invert_checked if check else invert, z if self.parts else z.clone()
-        for place, part in reversed(list(enumerate(self.parts))):
-            x = one(part, x, place=f"part {place}")
-        if check:
-            check_inverse(x, z, lambda a: self.forward(a)[0], self._in_float64, "Sequential")
+    def _inverse(self, z: Tensor) -> Tensor:
+        x = z if self.parts else z.clone()
+        for part in reversed(self._bijections):
+            x = part.inverse(x)
         return x
 
-    def _in_float64(self) -> tuple[Map, Map]:
-        twin = copy.deepcopy(self).double()
-        return lambda x: twin.forward(x)[0], twin.inverse
+    def check_inverse(self, x: Tensor, z: Tensor) -> None:
+        """What ``check`` asks of `inverse`: of every part, then of all of them together.
+
+        Raises:
+            NumericalError: of the first part on the way whose result is not finite or fails its
+                residual check, with the part's place in its ``layer``; or of all parts together,
+                if only their x fails.
+            ValueError: if z or a parameter is not finite.
+        """
+        y = z
+        for place, part in reversed(list(enumerate(self._bijections))):
+            y = invert_checked(part, y, f"part {place}")
+        super().check_inverse(x, z)
+
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        """Leave that to the parts: anyone's need not be made for images."""
+
+    def chained(self) -> list[Bijection]:
+        """Those of its parts."""
+        return [one for part in self._bijections for one in part.chained()]
+
+    @property
+    def _bijections(self) -> list[Bijection]:
+        return cast(list[Bijection], list(self.parts))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) in nats, (B,): log p(z) under the base plus log_det.
@@ -161,7 +146,7 @@ class Sequential(nn.Module):
         return len(self.parts)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return iter(self.parts)
+        return map(as_given, self._bijections)
 
     def __getitem__(self, index: int) -> nn.Module:
-        return self.parts[index]
+        return as_given(self._bijections[index])

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invconv.validation import check_count, check_image_tensor
+from invconv.bijection import Bijection
+from invconv.validation import check_count
 
 SMALLEST = 1e-3
 
 
-class SplineActivation(nn.Module):
+class SplineActivation(Bijection):
     """One monotone rational-quadratic spline for all elements, the identity outside ±bound.
 
     Neural Spline Flows (arXiv 1906.04032, equations 4, 5 and 29 to 32), with one set of knots
@@ -57,7 +58,7 @@ class SplineActivation(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-slopes, (B,)."""
-        check_image_tensor(x)
+        self.check_input(x)
         knots, _, table = self._pieces()
         inside = x.clamp(-self.bound, self.bound)
         x0, y0, width, height, left, right = table[:, torch.bucketize(inside, knots)]
@@ -70,7 +71,7 @@ class SplineActivation(nn.Module):
         log_slope = torch.where(outside, 0.0, slope.log())
         return torch.where(outside, x, z), log_slope.sum((1, 2, 3))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def _inverse(self, z: Tensor) -> Tensor:
         """x, the root of a quadratic per element."""
         _, knots, table = self._pieces()
         inside = z.clamp(-self.bound, self.bound)

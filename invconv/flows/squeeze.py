@@ -1,11 +1,11 @@
 """Space to depth."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from invconv.bijection import Bijection
 from invconv.conv import Shape
 from invconv.modes import is_tracing
-from invconv.validation import check_image_tensor
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -19,20 +19,21 @@ def squeeze(x: Tensor) -> Tensor:
     return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
-class Squeeze(nn.Module):
+class Squeeze(Bijection):
     """Turns every 2×2 block of pixels into channels: (B, C, H, W) to (B, 4C, H/2, W/2).
 
     Channel 4c + 2i + j of the result is pixel (i, j) of the blocks of channel c (RealNVP,
     arXiv 1605.08803, section 3.6).
     """
 
+    constant_log_det = True
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z and a log_det of zeros."""
-        check_image_tensor(x)
+        """z, (B, 4C, H/2, W/2), and a log_det of zeros."""
+        self.check_input(x)
         return squeeze(x), x.new_zeros(x.shape[0])
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """x, (B, C, H, W)."""
+    def _inverse(self, z: Tensor) -> Tensor:
         return F.pixel_shuffle(z, 2)
 
 

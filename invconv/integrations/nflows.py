@@ -5,9 +5,10 @@ import warnings
 from nflows.transforms import OneByOneConvolution, Transform
 from torch import Tensor, nn
 
+from invconv.adapted import as_bijection
 from invconv.cache import EvalCache
 from invconv.conv import About, InvertibleConv, Variant
-from invconv.integrations.inverse import check_default_dtype, inverse_and_log_det
+from invconv.integrations.default_dtype import check_default_dtype
 
 # nflows' own calls, about which its users can do nothing
 warnings.filterwarnings(
@@ -24,7 +25,7 @@ class NflowsTransform(Transform):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer = as_bijection(layer)
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, (B, C, H, W), and log|det dz/dx|, (B,)."""
@@ -32,7 +33,7 @@ class NflowsTransform(Transform):
 
     def inverse(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x, (B, C, H, W), and log|det dx/dz|, (B,)."""
-        return inverse_and_log_det(self.layer, inputs)
+        return self.layer.inverse_and_log_det(inputs)
 
 
 class NflowsOneByOne(InvertibleConv):
@@ -82,11 +83,8 @@ class NflowsOneByOne(InvertibleConv):
         self._drop_what_is_old()
         return self.transform(x)
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+    def _inverse(self, z: Tensor) -> Tensor:
         """x, by nflows' two triangular solves, or by its cached W⁻¹."""
-        self.check_input(z, "z")
         self._drop_what_is_old()
-        x = self.transform.inverse(z)[0]
-        if check:
-            self.check_inverse(x, z)
+        x: Tensor = self.transform.inverse(z)[0]
         return x

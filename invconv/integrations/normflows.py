@@ -3,8 +3,9 @@
 from normflows.flows import Flow, Invertible1x1Conv
 from torch import Tensor, nn
 
+from invconv.adapted import as_bijection
 from invconv.conv import About, InvertibleConv, Variant
-from invconv.integrations.inverse import check_default_dtype, inverse_and_log_det
+from invconv.integrations.default_dtype import check_default_dtype
 from invconv.validation import no_pixels
 
 
@@ -17,11 +18,11 @@ class NormflowsFlow(Flow):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer = as_bijection(layer)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x, (B, C, H, W), and log|det dx/dz|, (B,)."""
-        return inverse_and_log_det(self.layer, z)
+        return self.layer.inverse_and_log_det(z)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What normflows calls z is data here: latents, (B, C, H, W), and log|det|, (B,)."""
@@ -65,10 +66,6 @@ class Normflows1x1(InvertibleConv):
         z, log_det = self.flow.inverse(x)
         return z, log_det.repeat(x.shape[0])
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+    def _inverse(self, z: Tensor) -> Tensor:
         """Return x, by a convolution with W⁻¹, which is recomputed in every call."""
-        self.check_input(z, "z")
-        x = z.clone() if no_pixels(z) else self.flow(z)[0]
-        if check:
-            self.check_inverse(x, z)
-        return x
+        return z.clone() if no_pixels(z) else self.flow(z)[0]

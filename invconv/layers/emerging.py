@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from invconv.conv import About, InvertibleConv, Variant, register
+from invconv.conv import About, Variant, register
 from invconv.layers.glow import Glow1x1
+from invconv.layers.solved import SolvedConv
 from invconv.layers.triangular import TriangularConv
 from invconv.validation import check_choice, check_count, check_kernel_size
 
@@ -16,7 +17,7 @@ MASKS = ("square", "raster")
 
 
 @register("emerging")
-class Emerging(InvertibleConv):
+class Emerging(SolvedConv):
     """The layer of Hoogeboom, van den Berg and Welling, "Emerging Convolutions for Generative
     Normalizing Flows" (arXiv 1901.11137, section 3.1).
 
@@ -57,7 +58,6 @@ class Emerging(InvertibleConv):
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
-    solve_direction = "inverse"
     about = About(
         title="Emerging",
         paper=(
@@ -92,14 +92,14 @@ class Emerging(InvertibleConv):
         max_growth: float | None = None,
         std: float | Literal["fan_in"] = 0.02,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, inverse_method)
         self.kernel_size = k = check_kernel_size(kernel_size)
         if k % 2 == 0:
             raise ValueError(f"Emerging's kernel has a center: kernel_size must be odd, not {k}")
         self.mask = check_choice(mask, MASKS, "mask")
         self.dilation = check_count(dilation, "dilation")
         self.pointwise, self.bias = pointwise, bias
-        self.inverse_method, self.max_growth = inverse_method, max_growth
+        self.max_growth = max_growth
         rows = (k + 1) // 2
         columns = k if mask == "raster" else rows
         self.mixing = Glow1x1(channels, "plain") if pointwise else None
@@ -113,7 +113,6 @@ class Emerging(InvertibleConv):
                 diagonal="learned",
                 std=std,
                 bias=bias and upper,
-                inverse_method=inverse_method,
                 max_growth=max_growth,
             )
             for corner, upper in (("br", False), ("tl", True))
@@ -135,16 +134,11 @@ class Emerging(InvertibleConv):
         x = self._by_phase(partial(self.second.convolve, overwrite=True), x)
         return x, log_det
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """x, by two solves."""
-        self.check_input(z, "z")
-        x = self._by_phase(self.second.inverse, z)
-        x = self._by_phase(partial(self.first.inverse, overwrite=True), x)
-        if self.mixing is not None:
-            x = self.mixing.inverse(x)
-        if check:
-            self.check_inverse(x, z)
-        return x
+    def solve(self, z: Tensor, method: str) -> Tensor:
+        """x, by two solves; ``method`` as in `TriangularConv.solve`."""
+        x = self._by_phase(partial(self.second.solve, method=method), z)
+        x = self._by_phase(partial(self.first.solve, method=method, overwrite=True), x)
+        return x if self.mixing is None else self.mixing.inverse(x)
 
     def _by_phase(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """A dilation of d is d² undilated problems on every d-th pixel.
@@ -169,10 +163,6 @@ class Emerging(InvertibleConv):
         place[order] = torch.arange(len(order), device=x.device)
         images = torch.cat([function(x[phase]).flatten(2) for phase in phases], 2)
         return images[:, :, place].view(x.shape)
-
-    def solver(self, device: torch.device) -> str:
-        """The method of `solve_triangular_conv2d` that runs on ``device``."""
-        return self.first.solver(device)
 
     def dependent_steps(self, height: int, width: int) -> int:
         """Those of the two wavefronts on one of the d² images, and of the 1×1 convolution."""

@@ -1,17 +1,17 @@
 """MaCow: masked convolutions that are autoregressive over rows or columns."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.layers.masked_conv import MaskedConv
 from invconv.modes import no_autocast
-from invconv.validation import check_choice
 
-INVERSE_METHODS = ("auto", "published")
+Invert = Callable[[MaskedConv, Tensor], tuple[Tensor, Tensor]]
+"""x of z and log|det dx/dz|, (B,)."""
 
 
 @register("macow")
@@ -52,6 +52,7 @@ class MaCow(InvertibleConv):
 
     constant_log_det = False
     solve_direction = "inverse"
+    algorithm = "rows"
     about = About(
         title="MaCow",
         paper=(
@@ -76,8 +77,7 @@ class MaCow(InvertibleConv):
         hidden_channels: int | None = None,
         inverse_method: str = "auto",
     ) -> None:
-        super().__init__(channels)
-        self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
+        super().__init__(channels, inverse_method)
         if not orders or set(orders) - set("ABCD"):
             raise ValueError(f"orders must be letters of ABCD, at least one, not {orders!r}")
         self.orders = orders
@@ -108,39 +108,41 @@ class MaCow(InvertibleConv):
                 log_det = log_det + change
         return x, log_det.to(dtype)
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
+    def _inverse(self, z: Tensor) -> Tensor:
         """x, row by row and column by column."""
-        self.check_input(z, "z")
-        x = self._inverse(z, with_log_det=False)[0]
-        if check:
-            self.check_inverse(x, z)
-        return x
+        return self._backwards(z, partial(MaskedConv.inverse, with_log_det=False))[0]
+
+    def published_inverse(self, z: Tensor) -> Tensor:
+        """x by the released loop, see `MaskedConv.published_inverse`."""
+        return self._backwards(z, MaskedConv.published_inverse)[0]
 
     def inverse_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x, and log|det dx/dz|, (B,), from the scales that the inverse computes anyway."""
+        if self.inverse_method == "published":
+            return super().inverse_and_log_det(z)
         self.check_input(z, "z")
-        return self._inverse(z, with_log_det=True)
+        return self._backwards(z, partial(MaskedConv.inverse, with_log_det=True))
 
-    def _inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
-        published, dtype = self.inverse_method == "published", log_det_dtype(z)
+    def _backwards(self, z: Tensor, invert: Invert) -> tuple[Tensor, Tensor]:
+        dtype = log_det_dtype(z)
         with no_autocast(z.device):
             z = z.to(next(self.parameters()).dtype)
             log_det = z.new_zeros(z.shape[0])
-            for conv in self.convs[::-1]:
-                z, change = conv.inverse(z, published, with_log_det)  # type: ignore[operator]
+            for conv in reversed(self._convs):
+                z, change = invert(conv, z)
                 log_det = log_det + change
         return z, log_det.to(dtype)
 
     def initialize(self, x: Tensor) -> None:
         """Initialize each masked convolution on what reaches it."""
         self.check_input(x)
-        for conv in self.convs:
-            conv.initialize(x)  # type: ignore[operator]
+        for conv in self._convs:
+            conv.initialize(x)
             x = conv(x)[0]
 
-    def solver(self, device: torch.device) -> str:
-        """Whether the inverse is the fast loop ("rows") or the released one ("published")."""
-        return "published" if self.inverse_method == "published" else "rows"
+    @property
+    def _convs(self) -> list[MaskedConv]:
+        return cast(list[MaskedConv], list(self.convs))
 
     def dependent_steps(self, height: int, width: int) -> int:
         """One per row of "A" and "B" and one per column of "C" and "D"."""

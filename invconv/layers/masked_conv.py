@@ -85,22 +85,31 @@ class MaskedConv(nn.Module):
         shift, logit = F.conv2d(hidden, weights[1], self.output.bias).chunk(2, 1)
         return shift, logit + 2
 
-    def inverse(self, z: Tensor, published: bool, with_log_det: bool) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, with_log_det: bool) -> tuple[Tensor, Tensor]:
         """x, and −Σ log s, (B,), if ``with_log_det``; otherwise zeros."""
         if not z.shape[2] * z.shape[3]:
             return z.clone(), z.new_zeros(z.shape[0])
-        if published or any(needs_formulas(z, parameter) for parameter in self.parameters()):
-            return self._inverse_by_convolutions(z, published, with_log_det)
+        if any(needs_formulas(z, parameter) for parameter in self.parameters()):
+            weights = self._weights()
+            return self._inverse_by_convolutions(z, lambda: weights, with_log_det)
         vertical = self.order in "AB"
         weights = self._cached("rows", self._row_weights)
         x, log_det = solve_rows(z if vertical else z.mT, weights, self.order in "AC", with_log_det)
         return (x if vertical else x.mT).contiguous(), log_det
 
+    def published_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x as released: two convolutions for each row, their weights normalized again; and zeros.
+
+        So does the released code of MaCow (arXiv 1902.04208), which adds a forward pass.
+        """
+        if not z.shape[2] * z.shape[3]:
+            return z.clone(), z.new_zeros(z.shape[0])
+        return self._inverse_by_convolutions(z, self._weights, with_log_det=False)
+
     def _inverse_by_convolutions(
-        self, z: Tensor, published: bool, with_log_det: bool
+        self, z: Tensor, weights: Callable[[], tuple[Tensor, Tensor]], with_log_det: bool
     ) -> tuple[Tensor, Tensor]:
-        """Two convolutions for each row, differentiable; as released with recomputed weights."""
-        weights = self._weights()
+        """Two convolutions for each row, differentiable; ``weights`` is asked at each."""
         axis = 2 if self.order in "AB" else 3
         sides = (self.side, self.side)
         beside = (*sides, 0, 0) if axis == 2 else (0, 0, *sides)
@@ -109,9 +118,7 @@ class MaskedConv(nn.Module):
         before = F.pad(torch.zeros_like(rows[0]), beside).repeat_interleave(self.before, axis)
         found, log_det = [], z.new_zeros(z.shape[0])
         for row in rows if forwards else reversed(rows):
-            if published:
-                weights = self._weights()
-            shift, logit = self._shift_and_logit(before, weights)
+            shift, logit = self._shift_and_logit(before, weights())
             found.append((row - shift) / torch.sigmoid(logit))
             if with_log_det:
                 log_det = log_det - F.logsigmoid(logit).sum((1, 2, 3))

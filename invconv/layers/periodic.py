@@ -11,9 +11,8 @@ from invconv.cache import EvalCache
 from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
 from invconv.modes import is_recording
 from invconv.numerical import solved
-from invconv.validation import check_choice, check_kernel_size
+from invconv.validation import check_kernel_size
 
-INVERSE_METHODS = ("auto", "published")
 LARGEST_DIRECT_KERNEL = 4
 """Up to this k the padded convolution is faster than the FFT (CPU, 12 to 48 channels)."""
 VALUES_PER_PART = 2**18
@@ -52,6 +51,7 @@ class Periodic(InvertibleConv):
     """
 
     solve_direction = "inverse"
+    algorithm = "fft"
     about = About(
         title="Periodic",
         paper=(
@@ -68,9 +68,8 @@ class Periodic(InvertibleConv):
     )
 
     def __init__(self, channels: int, kernel_size: int = 3, inverse_method: str = "auto") -> None:
-        super().__init__(channels)
+        super().__init__(channels, inverse_method)
         self.kernel_size = check_kernel_size(kernel_size)
-        self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
         self._anchor = (kernel_size - 1) // 2
         weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size)
         dtype = torch.promote_types(weight.dtype, torch.float32)  # none is made in half precision
@@ -95,22 +94,16 @@ class Periodic(InvertibleConv):
         log_det = self._cached("log_det", height, width, self._log_det)
         return z, log_det.to(log_det_dtype(x)).repeat(x.shape[0])
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """x, with Ŵ⁻¹ at every frequency."""
-        self.check_input(z, "z")
+    def _inverse(self, z: Tensor) -> Tensor:
+        """x, with a Ŵ⁻¹ at every frequency that is kept in eval mode."""
         height, width = z.shape[2:]
-        if self.inverse_method == "published":
-            inverse = solved("Periodic", torch.linalg.inv, self._matrices(height, width))
-        else:
-            inverse = self._cached("inverse", height, width, self._inverse_matrices)
-        x = self._multiply(z, inverse)
-        if check:
-            self.check_inverse(x, z)
-        return x
+        return self._multiply(z, self._cached("inverse", height, width, self._inverse_matrices))
 
-    def solver(self, device: torch.device) -> str:
-        """Whether Ŵ⁻¹ is cached ("fft") or recomputed in every call ("published")."""
-        return "published" if self.inverse_method == "published" else "fft"
+    def published_inverse(self, z: Tensor) -> Tensor:
+        """x, with Ŵ⁻¹ computed in every call (section 3)."""
+        height, width = z.shape[2:]
+        matrices = self._matrices(height, width)
+        return self._multiply(z, solved("Periodic", torch.linalg.inv, matrices))
 
     def spectrum(self, height: int, width: int) -> Tensor:
         """Ŵ at the frequencies of `torch.fft.rfft2`, (H, W // 2 + 1, C, C), complex128."""

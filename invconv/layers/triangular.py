@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import InvertibleConv, log_det_dtype
+from invconv.conv import log_det_dtype
+from invconv.layers.solved import SolvedConv
 from invconv.modes import is_autocast
-from invconv.solvers import known_methods, resolve, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.operator import needs_formulas
 from invconv.solvers.problem import Problem, keep_structure, parse_anchor, parse_corners
+from invconv.solvers.solve import run_problem
 from invconv.validation import check_choice, check_kernel_size
 
 DIAGONALS = ("unit", "learned")
@@ -21,7 +22,7 @@ GAIN = 0.25
 """How much random taps of std = "fan_in" amplify; FInC's as released do so on 12 channels."""
 
 
-class TriangularConv(InvertibleConv):
+class TriangularConv(SolvedConv):
     """A triangular convolution with its constrained kernel, `invconv.triangular_conv2d`.
 
     The diagonal of the anchor tap is 1, so that log_det is 0 exactly, or exp of a free
@@ -50,7 +51,6 @@ class TriangularConv(InvertibleConv):
             absolute value in its place. Entries that the kernel does not use have zero gradient.
         sign: the fixed signs of a learned diagonal, (C,), as in Glow's PLU.
         shift: the bias, (C,), or None.
-        published: the method that "published" stands for.
 
     Raises:
         TypeError: if a side of the kernel is no integer.
@@ -66,9 +66,6 @@ class TriangularConv(InvertibleConv):
     >>> layer.inverse(z, check=True).shape
     torch.Size([2, 4, 8, 8])
     """
-
-    solve_direction = "inverse"
-    published: ClassVar[str] = "raster_serial"
 
     sign: Tensor
 
@@ -86,7 +83,7 @@ class TriangularConv(InvertibleConv):
         inverse_method: str = "auto",
         max_growth: float | None = None,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, inverse_method)
         groups = 1 if isinstance(corners, str) else max(1, len(corners))
         codes = parse_corners(corners, groups)
         for side in kernel:
@@ -105,8 +102,6 @@ class TriangularConv(InvertibleConv):
         self.anchor = parse_anchor(anchor, *kernel)
         self._problem = Problem(self.anchor, codes, upper)
         self.diagonal = check_choice(diagonal, DIAGONALS, "diagonal")
-        known = ("published", *known_methods())
-        self.inverse_method = check_choice(inverse_method, known, "inverse_method")
 
         per_group = channels // groups
         row, column = self.anchor
@@ -163,7 +158,7 @@ class TriangularConv(InvertibleConv):
         self.check_input(x)
         weight = self.triangular_weight()
         out = x if overwrite and _can_be_written(x, weight) else None
-        z = triangular_conv2d(x, weight, **self._geometry(), out=out)
+        z = run_problem(x, weight, self._problem, inverse=False, out=out)
         if self.shift is None:
             return z
         shift = self.shift[:, None, None]
@@ -176,34 +171,23 @@ class TriangularConv(InvertibleConv):
         log_det = x.shape[2] * x.shape[3] * self._log_diagonal().double().sum()
         return log_det.to(log_det_dtype(x)).repeat(x.shape[0])
 
-    def inverse(self, z: Tensor, *, check: bool = False, overwrite: bool = False) -> Tensor:
-        """x, by one solve for all groups; ``overwrite`` as in `convolve`."""
-        self.check_input(z, "z")
-        overwrite = overwrite and not check
+    def solve(self, z: Tensor, method: str, overwrite: bool = False) -> Tensor:
+        """x, by one solve for all groups; ``overwrite`` as in `convolve`.
+
+        Args:
+            z: (B, C, H, W).
+            method: of `solve_triangular_conv2d`.
+        """
         y = z
         if self.shift is not None:
             y, overwrite = z - self.shift[:, None, None], True
         weight = self.triangular_weight()
         out = y if overwrite and _can_be_written(y, weight) else None
-        x = solve_triangular_conv2d(y, weight, **self._geometry(), method=self._method, out=out)
-        if check:
-            self.check_inverse(x, z)
-        return x
-
-    def solver(self, device: torch.device) -> str:
-        """The method of `solve_triangular_conv2d` that runs on ``device``."""
-        return resolve(self._method, device)
+        return run_problem(y, weight, self._problem, inverse=True, method=method, out=out)
 
     def dependent_steps(self, height: int, width: int) -> int:
         """The wavefront's, slope·(H−1) + W."""
         return self._problem.steps(height, width, self.kernel[1])
-
-    def _geometry(self) -> dict[str, Any]:
-        return {"anchor": self.anchor, "corners": self.corners, "upper": self.upper}
-
-    @property
-    def _method(self) -> str:
-        return self.published if self.inverse_method == "published" else self.inverse_method
 
 
 def _can_be_written(x: Tensor, weight: Tensor) -> bool:

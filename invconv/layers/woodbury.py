@@ -16,9 +16,8 @@ from invconv.layers.low_rank import (
     multiply_right,
     transpose,
 )
-from invconv.validation import check_choice, check_shape
+from invconv.validation import check_shape
 
-INVERSE_METHODS = ("auto", "published")
 PAPER = 'Lu and Huang, "Woodbury Transformations for Deep Generative Flows", arXiv 2002.12229'
 RELEASED = "github.com/yolu1055/WoodburyTransformations@24c4000f31"
 
@@ -27,11 +26,11 @@ class _LowRankConv(InvertibleConv):
     """The identity plus a low-rank update along each of several axes, which all commute."""
 
     solve_direction = "inverse"
+    algorithm = "capacitance"
 
     def __init__(self, shape: Shape, inverse_method: str) -> None:
-        super().__init__(check_shape(shape)[0])
+        super().__init__(check_shape(shape)[0], inverse_method)
         self.shape = check_shape(shape)
-        self.inverse_method = check_choice(inverse_method, INVERSE_METHODS, "inverse_method")
 
     @classmethod
     def from_shape(cls, shape: Shape, **options: Any) -> Self:
@@ -44,32 +43,26 @@ class _LowRankConv(InvertibleConv):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum over the axes of C·H·W / size · log|det(I + V·U)|."""
-        self._check_shape(x, "x")
+        self.check_input(x)
         z = self._multiply(x, lambda update: update.terms(inverse=False))
         numel = math.prod(self.shape)
         log_det = sum(numel // len(part.u) * part.log_abs_det() for part in self._updates())
         return z, torch.as_tensor(log_det).to(log_det_dtype(x)).repeat(x.shape[0])
 
-    def inverse(self, z: Tensor, *, check: bool = False) -> Tensor:
-        """x, by the same products as the forward pass with other factors."""
-        self._check_shape(z, "z")
-        published = self.inverse_method == "published"
-        x = self._multiply(
-            z, lambda part: part.published_terms() if published else part.terms(inverse=True)
-        )
-        if check:
-            self.check_inverse(x, z)
-        return x
+    def _inverse(self, z: Tensor) -> Tensor:
+        """x, by the same products as the forward pass with factors that are kept in eval mode."""
+        return self._multiply(z, lambda part: part.terms(inverse=True))
 
-    def solver(self, device: torch.device) -> str:
-        """Whether the small inverse is cached ("capacitance") or recomputed in every call."""
-        return "published" if self.inverse_method == "published" else "capacitance"
+    def published_inverse(self, z: Tensor) -> Tensor:
+        """x as released: the d×d matrices of Woodbury's identity are inverted in every call."""
+        return self._multiply(z, LowRankUpdate.published_terms)
 
     def _updates(self) -> list[LowRankUpdate]:
         return [part for part in self.children() if isinstance(part, LowRankUpdate)]
 
-    def _check_shape(self, x: Tensor, name: str) -> None:
-        self.check_input(x, name)
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        """Raise unless ``x`` is (B, C, H, W) with the sizes of the layer, and of its dtype."""
+        super().check_input(x, name)
         if tuple(x.shape[1:]) != self.shape:
             channels, height, width = self.shape
             raise ValueError(

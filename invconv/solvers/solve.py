@@ -138,6 +138,21 @@ def solve_triangular_conv2d(
     return x
 
 
+def run_problem(
+    x: Tensor,
+    weight: Tensor,
+    problem: Problem,
+    inverse: bool,
+    method: str = "auto",
+    out: Tensor | None = None,
+) -> Tensor:
+    """Either direction for a layer: the geometry was parsed when it was built, and x checked."""
+    x, weight = autocast_to_float32(x, weight)
+    if x.dtype != weight.dtype:  # float64 under autocast
+        raise TypeError(f"x and weight must have one dtype, not {x.dtype} and {weight.dtype}")
+    return _apply(x, weight, problem, inverse, resolve(method, x.device, inverse), out)
+
+
 def _apply(
     x: Tensor, weight: Tensor, problem: Problem, inverse: bool, method: str, out: Tensor | None
 ) -> Tensor:

@@ -30,12 +30,20 @@ RELEASES = 3
 """So often a held job is tried again; a node where it cannot start may be broken."""
 
 
-def unfinished(cells: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The cells that a launch has to start."""
+def unfinished(table: str, cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The cells that a launch has to start; it says how many have a row elsewhere."""
+    some = next(iter(cells.values())).config
+    elsewhere = states.collected(table, some) & cells.keys()
+    if elsewhere:
+        count = f"{len(elsewhere)} of {len(cells)} cells are"
+        print(f"{table}: {count} skipped, their rows are in {some.results}", flush=True)
     return {
         name: cell
         for name, cell in cells.items()
-        if states.forced(cell.config, cell.folder) or states.row_status(cell.folder) != Status.OK
+        if name not in elsewhere
+        and (
+            states.forced(cell.config, cell.folder) or states.row_status(cell.folder) != Status.OK
+        )
     }
 
 

@@ -8,8 +8,7 @@ import torch
 from omegaconf import MISSING
 from torch import Tensor
 
-from invconv import InvertibleConv
-from invconv.bench.counting import count_flow_parameters
+from invconv.bench.counting import convolutions, count_flow_parameters
 from invconv.bench.flow_timing import VERIFIED
 from invconv.bench.verification import verify_round_trip
 from invconv.conv import Shape
@@ -189,8 +188,7 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
 
 def facts(flow: LevelFlow, images: Tensor) -> Values:
     """Count what a flow has, and say which solvers it runs."""
-    convs = [part for part in flow.modules() if isinstance(part, InvertibleConv)]
-    solvers = {conv.solver(images.device) for conv in convs}
+    solvers = {conv.solver(images.device) for conv in convolutions(flow)}
     stored, free = count_flow_parameters(flow, images[:2])
     return {
         "dequantization": flow.dequantization_name,

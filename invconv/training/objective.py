@@ -5,24 +5,24 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from invconv.conv import InvertibleConv
+from invconv.bijection import Bijection
 from invconv.flows import LevelFlow
 
 
 class Objective(nn.Module):
     """What is compiled and distributed: the mean negative log-likelihood in nats per image.
 
-    Plus the `InvertibleConv.extra_loss` of every layer that has one of its own.
+    Plus the `Bijection.extra_loss` of every part that has one of its own.
     """
 
     def __init__(self, flow: LevelFlow) -> None:
         super().__init__()
         self.flow = flow
-        self.penalised = [
-            layer
-            for layer in flow.modules()
-            if isinstance(layer, InvertibleConv)
-            and type(layer).extra_loss is not InvertibleConv.extra_loss
+        self.penalized = [
+            one
+            for _, part in flow.parts()
+            for one in part.chained()
+            if type(one).extra_loss is not Bijection.extra_loss
         ]
 
     def forward(self, images: Tensor, noise: torch.Generator) -> Tensor:
@@ -32,14 +32,14 @@ class Objective(nn.Module):
             images: (B, C, H, W), integers.
             noise: of the dequantization.
         """
-        if not self.penalised:
+        if not self.penalized:
             return -self.flow.log_prob(images, noise).mean()
         terms: list[Tensor] = []
 
         def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            terms.append(cast(InvertibleConv, layer).extra_loss(inputs[0], output[0]).mean())
+            terms.append(cast(Bijection, layer).extra_loss(inputs[0], output[0]).mean())
 
-        hooks = [layer.register_forward_hook(keep) for layer in self.penalised]
+        hooks = [layer.register_forward_hook(keep) for layer in self.penalized]
         try:
             terms.append(-self.flow.log_prob(images, noise).mean())
         finally:
