@@ -10,6 +10,8 @@ from invconv.bijection import Bijection
 from invconv.validation import check_count
 
 SMALLEST = 1e-3
+FEW = 16
+"""Up to how many knots a value's piece is counted (CPU)."""
 
 
 class SplineActivation(Bijection):
@@ -61,7 +63,7 @@ class SplineActivation(Bijection):
         self.check_input(x)
         knots, _, table = self._pieces()
         inside = x.clamp(-self.bound, self.bound)
-        x0, y0, width, height, left, right = table[:, torch.bucketize(inside, knots)]
+        x0, y0, width, height, left, right = _at_pieces(table, inside, knots)
         chord, t = height / width, (inside - x0) / width
         u = t * (1 - t)
         below = chord + (left + right - 2 * chord) * u
@@ -75,9 +77,24 @@ class SplineActivation(Bijection):
         """x, the root of a quadratic per element."""
         _, knots, table = self._pieces()
         inside = z.clamp(-self.bound, self.bound)
-        x0, y0, width, height, left, right = table[:, torch.bucketize(inside, knots)]
+        x0, y0, width, height, left, right = _at_pieces(table, inside, knots)
         chord, rise = height / width, inside - y0
         bend = rise * (left + right - 2 * chord)
         a, b, c = height * (chord - left) + bend, height * left - bend, -chord * rise
         root = (b * b - 4 * a * c).clamp(min=0).sqrt()
         return torch.where(z.abs() > self.bound, z, x0 + width * 2 * c / (-b - root))
+
+
+def _at_pieces(table: Tensor, values: Tensor, knots: Tensor) -> list[Tensor]:
+    """Each row of ``table``, (6, bins), at the piece in which each value lies.
+
+    Where there are few knots, counting those below a value is faster than a search.
+    """
+    if len(knots) < FEW:
+        piece = torch.zeros_like(values, dtype=torch.uint8)
+        for knot in knots.unbind():
+            piece = piece + (values > knot)
+    else:
+        piece = torch.bucketize(values, knots)
+    place = piece.flatten().long()
+    return [row.index_select(0, place).view(values.shape) for row in table.unbind()]
