@@ -37,6 +37,7 @@ class Bijection(nn.Module, ABC):
     Attributes:
         channels: C or None.
         exact: whether `inverse` is exact up to rounding.
+        tolerance: of an inverse that is not, ‖f(x) − z‖ / ‖z‖ of each image at most.
         constant_log_det: whether log_det depends on the shape of x alone, not on its values.
         mixes: whether it is a convolution, which mixes channels or pixels with fixed weights.
         algorithm: what tables call `_inverse`; "" where there is nothing to choose.
@@ -63,6 +64,7 @@ class Bijection(nn.Module, ABC):
     """
 
     exact: bool = True
+    tolerance: float = 0.0
     constant_log_det: bool = False
     mixes: ClassVar[bool] = False
     algorithm: ClassVar[str] = ""
@@ -146,9 +148,9 @@ class Bijection(nn.Module, ABC):
 
         Raises:
             NumericalError: if x is not finite, or ‖f(x) − z‖ of any image exceeds eps^(2/3) of its
-                dtype times the larger one of its ‖z‖ and ‖z − f(0)‖; with the layer, the residual,
-                an estimate of how far the layer magnifies small changes, and whether float64
-                would do.
+                dtype, or `tolerance` if that is larger, times the larger one of its ‖z‖ and
+                ‖z − f(0)‖; with the layer, the residual, an estimate of how far the layer
+                magnifies small changes, and whether float64 would do.
             ValueError: if z or a parameter is not finite.
         """
         check_finite(z)
@@ -159,7 +161,7 @@ class Bijection(nn.Module, ABC):
             twin = copy.deepcopy(self).double()
             return lambda x: twin.forward(x)[0], twin.inverse
 
-        check_inverse(x, z, lambda x: self.forward(x)[0], float64, self.label)
+        check_inverse(x, z, lambda x: self.forward(x)[0], float64, self.label, self.tolerance)
 
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialization on one batch, called once before training."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import shared_cache
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from invconv.modes import is_recording, no_autocast
+from invconv.modes import is_plain, no_autocast
 from invconv.solvers import compiled
 
 _steps = 0
@@ -45,12 +45,7 @@ class EvalCache:
         """``compute()``, or what it returned before if nothing has changed since."""
         if self._held and name in self._entries:
             return self._entries[name][-1]
-        if (
-            training
-            or torch.is_grad_enabled()
-            or is_recording()
-            or torch._C._functorch.peek_interpreter_stack() is not None
-        ):
+        if training or torch.is_grad_enabled() or not is_plain():
             return compute()
         state = _state(parameters)
         if state is None:

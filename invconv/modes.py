@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch._C import _TorchDispatchModeKey
+from torch.autograd import forward_ad
 
 _RECORDERS = (_TorchDispatchModeKey.PROXY, _TorchDispatchModeKey.FAKE)
 
@@ -26,6 +27,20 @@ def is_recording() -> bool:
             torch._C._len_torch_dispatch_stack() > 0
             and any(torch._C._get_dispatch_mode(key) is not None for key in _RECORDERS)
         )
+    )
+
+
+def is_plain() -> bool:
+    """Whether torch computes eagerly and nothing else: it neither records nor transforms.
+
+    Only then may a value be looked at, kept for the next call, or written through a pointer.
+    """
+    return (
+        not torch.compiler.is_compiling()  # which does not know what follows
+        and not is_tracing()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
     )
 
 

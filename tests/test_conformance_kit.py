@@ -125,7 +125,7 @@ def test_the_caller_sees_no_trace():
 class Newton(Honest):
     """Says itself that its inverse is none to the last digit."""
 
-    exact = False
+    exact, tolerance = False, 1e-6
 
     def inverse(self, z):
         return super().inverse(z) * (1 + 1e-7)
@@ -141,10 +141,17 @@ def test_a_layer_that_is_not_exact_may_be_off():
         Newton.exact = False
 
 
+def test_a_tolerance_has_to_be_stated_and_met():
+    for stated, said in ((0.0, "must say how far"), (1e-9, "the layer states 1.0e-09")):
+        layer = type("Other", (Newton,), {"tolerance": stated})
+        found = failures(layer, ["tolerance_met"], dtypes=[torch.float64])
+        assert said in found["tolerance_met"]
+
+
 class Damped(Honest):
     """Goes nine tenths of the way to z again and again, and stops before it is there."""
 
-    exact = False
+    exact, tolerance = False, 1e-6
 
     def inverse(self, z):
         x = torch.zeros_like(z)

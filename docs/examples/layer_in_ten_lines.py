@@ -26,7 +26,7 @@ class Householder(InvertibleConv):
 
 
 if __name__ == "__main__":
-    # 45 checks: shapes, log_det against a dense Jacobian, round trips, gradients, caches, copies …
+    # 46 checks: shapes, log_det against a dense Jacobian, round trips, gradients, caches, copies …
     check_invertible_conv(
         lambda shape: Householder(shape[0]),
         shapes=[(4, 3, 2), (3, 4, 4)],

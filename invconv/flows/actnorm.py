@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from invconv.bijection import Bijection
-from invconv.modes import is_recording
+from invconv.modes import is_plain
 from invconv.validation import check_count, check_finite
 
 
@@ -77,8 +77,7 @@ def warn_uninitialized(module: nn.Module) -> None:
     if (
         getattr(module, "_trained", False)
         or not (module.training and torch.is_grad_enabled())
-        or is_recording()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or not is_plain()
     ):
         return
     norms = [part for part in module.modules() if isinstance(part, ActNorm)]

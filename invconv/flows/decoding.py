@@ -35,7 +35,7 @@ def invert_judging(right: Tensor) -> Invert:
     def judged(part: Bijection, z: Tensor, place: str) -> Tensor:
         x = part.inverse(z)
         found = residuals(lambda a: part.forward(a)[0], x, z)
-        right.logical_and_(found <= allowed_residual(x.dtype))
+        right.logical_and_(found <= allowed_residual(x.dtype, part.tolerance))
         return x
 
     return judged

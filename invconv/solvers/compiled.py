@@ -1,6 +1,7 @@
 """The C++ kernels of `kernels/`, if they were built when the package was installed."""
 
 import importlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
@@ -67,40 +68,41 @@ def instruction_set() -> str | None:
     return None if _kernels is None else str(_kernels.default_isa())
 
 
-def solve(z: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
-    """The inverse; half precision is computed in float32."""
-    return _call("solve", z, weight, problem, out)
+def _direction(name: str) -> Callable[..., Tensor]:
+    """The kernel of this name; half precision is computed in float32."""
+    kernel = getattr(_kernels, name, None)
+
+    def run(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
+        if x.dtype not in (torch.float32, torch.float64):
+            result = run(x.float(), weight.float(), problem).to(x.dtype)
+            return result if out is None else out.copy_(result)
+        if out is not None and (_partly_overlap(x, out) or out.is_neg()):
+            return out.copy_(run(x, weight, problem))
+        x, weight = _in_memory(x), _in_memory(weight).contiguous()
+        y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
+        assert kernel is not None
+        kernel(
+            x.data_ptr(),
+            x.stride(),
+            weight.data_ptr(),
+            y.data_ptr(),
+            y.stride(),
+            x.shape,
+            weight.shape,
+            problem.anchor,
+            problem.codes,
+            problem.upper,
+            x.element_size(),
+            torch.get_num_threads(),
+            **forced,
+        )
+        return y
+
+    return run
 
 
-def convolve(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
-    """The forward; half precision is computed in float32."""
-    return _call("convolve", x, weight, problem, out)
-
-
-def _call(name: str, x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
-    if x.dtype not in (torch.float32, torch.float64):
-        result = _call(name, x.float(), weight.float(), problem, None).to(x.dtype)
-        return result if out is None else out.copy_(result)
-    if out is not None and (_partly_overlap(x, out) or out.is_neg()):
-        return out.copy_(_call(name, x, weight, problem, None))
-    x, weight = _in_memory(x), _in_memory(weight).contiguous()
-    y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
-    getattr(_kernels, name)(
-        x.data_ptr(),
-        x.stride(),
-        weight.data_ptr(),
-        y.data_ptr(),
-        y.stride(),
-        x.shape,
-        weight.shape,
-        problem.anchor,
-        bytes(problem.corners),
-        problem.upper,
-        x.element_size(),
-        torch.get_num_threads(),
-        **forced,
-    )
-    return y
+solve = _direction("solve")
+convolve = _direction("convolve")
 
 
 def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
@@ -119,7 +121,7 @@ def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem)
         x.shape,
         weight.shape,
         problem.anchor,
-        bytes(problem.corners),
+        problem.codes,
         problem.upper,
         x.element_size(),
         torch.get_num_threads(),
@@ -169,7 +171,7 @@ def _published(name: str, z: Tensor, weight: Tensor, problem: Problem) -> Tensor
         double.shape,
         taps.shape,
         problem.anchor,
-        bytes(problem.corners),
+        problem.codes,
         problem.upper,
         torch.get_num_threads(),
     )

@@ -29,11 +29,13 @@ class Method:
             tensor that receives the output and may be the input.
         summary: one line for `python -m invconv doctor`.
         missing: why it cannot run on the given device, or "" if it can.
+        on_gpu: what runs on a GPU, if that is another one.
     """
 
     run: Run
     summary: str
     missing: Callable[[torch.device], str] = lambda device: ""
+    on_gpu: Run | None = None
 
 
 def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Run:
@@ -42,13 +44,6 @@ def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Run:
         return result if out is None else out.copy_(result)
 
     return with_out
-
-
-def _by_device(on_cpu: Run, on_gpu: Run) -> Run:
-    def run(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
-        return (on_gpu if x.is_cuda else on_cpu)(x, weight, problem, out)
-
-    return run
 
 
 def _missing(device: torch.device) -> str:
@@ -65,18 +60,20 @@ METHODS: dict[str, Method] = {
     "reference": Method(_into(solve_reference), "plain loops, any dtype and device: the truth"),
     "wavefront": Method(_into(solve_wavefront), "torch only, one diagonal at a time, any device"),
     "compiled": Method(
-        _by_device(compiled.solve, cuda.solve),
+        compiled.solve,
         "C++ on the CPU, a batch in the lanes of a register; CUDA on a GPU, one launch",
         _missing,
+        cuda.solve,
     ),
     "jacobi": Method(
         _into(solve_jacobi), "torch's convolutions alone, repeated until nothing changes"
     ),
     "diagonal_channel": Method(
-        _by_device(_into(compiled.solve_diagonal_channel), _into(cuda.solve_diagonal_channel)),
+        _into(compiled.solve_diagonal_channel),
         "FInC's algorithm 1: float64 on one thread of a CPU, a launch and a wait per "
         "corner, diagonal and channel on a GPU",
         _missing,
+        _into(cuda.solve_diagonal_channel),
     ),
     "diagonal_channel_4": Method(
         _into(cuda.solve_diagonal_channel_4),
@@ -94,9 +91,10 @@ METHODS: dict[str, Method] = {
 FORWARD_METHODS: dict[str, Method] = {
     "torch": Method(_into(convolve_torch), "one F.conv2d per corner, any device"),
     "compiled": Method(
-        _by_device(compiled.convolve, cuda.convolve),
+        compiled.convolve,
         "C++ on the CPU, CUDA on a GPU, all corners at once",
         _missing,
+        cuda.convolve,
     ),
 }
 """The ways to convolve."""
@@ -137,6 +135,12 @@ def _say_once(reason: str) -> None:
     warnings.warn(f"invconv runs in plain torch, several times slower: {reason}", stacklevel=2)
 
 
+def code_of(method: str, x: Tensor, inverse: bool) -> Run:
+    """What a resolved method runs where ``x`` is."""
+    found = (METHODS if inverse else FORWARD_METHODS)[method]
+    return found.on_gpu if x.is_cuda and found.on_gpu is not None else found.run
+
+
 def run_method(
     x: Tensor,
     weight: Tensor,
@@ -146,7 +150,7 @@ def run_method(
     out: Tensor | None = None,
 ) -> Tensor:
     """Run a resolved method, outside autocast and without gradients."""
-    run = (METHODS if inverse else FORWARD_METHODS)[method].run
+    run = code_of(method, x, inverse)
     if not is_autocast(x.device):
         return run(x, weight, problem, out)
     with no_autocast(x.device):

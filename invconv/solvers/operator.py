@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
-from invconv.modes import is_recording
+from invconv.modes import is_plain, is_recording
 from invconv.solvers import compiled, convolution
 from invconv.solvers.methods import resolve, run_method
 from invconv.solvers.problem import Problem, transpose_channels
@@ -188,11 +187,8 @@ def needs_formulas(x: Tensor, weight: Tensor) -> bool:
     """
     return (
         (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
-        or forward_ad._current_level >= 0
-        or is_recording()
         or type(x) is not Tensor
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or not is_plain()
     )
 
 

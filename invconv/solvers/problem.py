@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -29,6 +30,11 @@ class Problem:
     anchor: tuple[int, int]
     corners: tuple[int, ...]
     upper: bool
+
+    @cached_property
+    def codes(self) -> bytes:
+        """The corners as the kernels take them."""
+        return bytes(self.corners)
 
     @property
     def groups(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from invconv.modes import is_autocast
 from invconv.numerical import check_inverse
 from invconv.solvers.convolution import convolve_torch
-from invconv.solvers.methods import resolve, run_method
+from invconv.solvers.methods import code_of, resolve, run_method
 from invconv.solvers.operator import needs_formulas, triangular, triangular_out_op
 from invconv.solvers.problem import Problem, keep_structure, parse_problem
 from invconv.validation import check_finite
@@ -67,7 +67,9 @@ def triangular_conv2d(
     """
     x, weight = autocast_to_float32(x, weight)
     problem = parse_problem(x, weight, anchor, corners, upper, "x")
-    return _apply(x, weight, problem, False, resolve(method, x.device, inverse=False), out)
+    if out is not None:
+        _check_out(out, x, weight, "x")
+    return run_problem(x, weight, problem, False, method, out)
 
 
 def solve_triangular_conv2d(
@@ -127,12 +129,13 @@ def solve_triangular_conv2d(
     """
     z, weight = autocast_to_float32(z, weight)
     problem = parse_problem(z, weight, anchor, corners, upper, "z")
-    name = resolve(method, z.device)
+    if out is not None:
+        _check_out(out, z, weight, "z")
     if check:
         check_finite(z)
         _check_anchor(weight, problem)
     reference = z.clone() if check and out is not None else z
-    x = _apply(z, weight, problem, True, name, out)
+    x = run_problem(z, weight, problem, True, method, out)
     if check:
         _check_result(x, reference, weight.detach().double(), problem)
     return x
@@ -146,29 +149,33 @@ def run_problem(
     method: str = "auto",
     out: Tensor | None = None,
 ) -> Tensor:
-    """Either direction for a layer: the geometry was parsed when it was built, and x checked."""
-    x, weight = autocast_to_float32(x, weight)
-    if x.dtype != weight.dtype:  # float64 under autocast
-        raise TypeError(f"x and weight must have one dtype, not {x.dtype} and {weight.dtype}")
-    return _apply(x, weight, problem, inverse, resolve(method, x.device, inverse), out)
+    """Either direction, of tensors that were checked and a geometry that was parsed before.
+
+    An ordinary call goes straight to the method's code: `inverse` of a small layer is no more
+    than this.
+    """
+    if not is_autocast(x.device) and not needs_formulas(x, weight):
+        y = code_of(resolve(method, x.device, inverse), x, inverse)(x, weight, problem, out)
+    else:
+        x, weight = autocast_to_float32(x, weight)
+        if x.dtype != weight.dtype:  # float64 under autocast
+            raise TypeError(f"x and weight must have one dtype, not {x.dtype} and {weight.dtype}")
+        y = _apply(x, weight, problem, inverse, resolve(method, x.device, inverse), out)
+    if out is not None and not out.is_inference():
+        torch.autograd.graph.increment_version(out)  # a write through a pointer leaves no trace
+    return y
 
 
 def _apply(
     x: Tensor, weight: Tensor, problem: Problem, inverse: bool, method: str, out: Tensor | None
 ) -> Tensor:
-    if out is not None:
-        _check_out(out, x, weight, "z" if inverse else "x")
     if not needs_formulas(x, weight):
-        y = run_method(x, weight, problem, inverse, method, out)
-    else:
-        geometry = (list(problem.anchor), list(problem.corners), problem.upper, inverse, method)
-        if out is None:
-            return triangular(x, weight, *geometry)
-        triangular_out_op(x, weight, *geometry, out)
-        y = out
-    if out is not None and not out.is_inference():
-        torch.autograd.graph.increment_version(out)  # a write through a pointer leaves no trace
-    return y
+        return run_method(x, weight, problem, inverse, method, out)
+    geometry = (list(problem.anchor), list(problem.corners), problem.upper, inverse, method)
+    if out is None:
+        return triangular(x, weight, *geometry)
+    triangular_out_op(x, weight, *geometry, out)
+    return out
 
 
 def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:

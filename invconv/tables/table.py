@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, wraps
@@ -95,7 +96,8 @@ def results(table: str, folder: str | Path | None = None, every: bool = False) -
     Args:
         folder: the one that holds ``data/<table>.csv``; by default ``results`` in the current
             folder, otherwise that of this checkout.
-        every: all rows, instead of the newest one of each cell and machine.
+        every: all rows, instead of the newest one of each cell and machine. Times of two
+            machines are not to be mixed: choose one by the column ``hardware``.
 
     >>> import invconv
     >>> rows = invconv.results("table1")
@@ -105,6 +107,9 @@ def results(table: str, folder: str | Path | None = None, every: bool = False) -
     near = Path("results")
     folder = user_path(folder or (near if (near / "data").is_dir() else ROOT / "results"))
     rows = read_table(folder / "data" / f"{table}.csv")
+    if rows.empty:
+        script = f"python reproductions/{table}.py -m results={folder}"
+        warnings.warn(f"{folder} has no rows of {table} yet: {script} measures some", stacklevel=2)
     kept = rows if every else newest(rows)
     labels = [name for name in known.labels if name in kept]
     others = [name for name in kept if name not in labels and kept[name].notna().any()]

@@ -87,8 +87,18 @@ class Case:
 
     @property
     def inverse_tolerance(self) -> float:
-        """The same for an inverse; eps^(1/3) if the layer says that its own is not exact."""
-        return self.tolerance if self.exact else self.tolerance**0.5
+        """The same for an inverse; eps^(1/3) if the layer says that its own is not exact.
+
+        Or ten times the ``tolerance`` that it states, if that is larger.
+        """
+        if self.exact:
+            return self.tolerance
+        return max(self.tolerance**0.5, 10 * self.stated_tolerance)
+
+    @cached_property
+    def stated_tolerance(self) -> float:
+        """The layer's own word for how far an inverse that is not exact may be off."""
+        return float(getattr(self.start(), "tolerance", 0.0))
 
     @cached_property
     def exact(self) -> bool:

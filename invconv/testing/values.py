@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from invconv.numerical import allowed_residual, relative_errors
 from invconv.testing.case import Case, Layer, modes, norm, require, show, trainable
 
 PRECISION_FLOOR = 8.0
@@ -110,6 +111,27 @@ def forward_of_inverse(case: Case) -> None:
         case.same(again, z, f"forward(inverse(z)) in {mode} mode", case.inverse_tolerance)
 
 
+def tolerance_met(case: Case) -> None:
+    """An inverse that is not exact states its ``tolerance``, and meets it in every image.
+
+    That is ‖f(f⁻¹(z)) − z‖ / ‖z‖; rounding may add eps^(2/3).
+    """
+    if case.exact:
+        return
+    z, stated = case.images(seed=4), case.stated_tolerance
+    require(
+        0 < stated < 1,
+        f"exact is False, and tolerance must say how far its inverse may be off, not {stated}",
+    )
+    for layer, mode in modes(case):
+        errors = relative_errors(layer(layer.inverse(z))[0].detach(), z)
+        require(
+            bool((errors <= allowed_residual(z.dtype, stated)).all()),
+            f"in {mode} mode, the residual of an image is {errors.max():.1e}, and the layer "
+            f"states {stated:.1e}",
+        )
+
+
 def float64_kept(case: Case) -> None:
     """What float32 cannot hold of a float64 image reaches z and the inverse."""
     if case.dtype != torch.float64:
@@ -187,6 +209,7 @@ CHECKS = (
     log_det_dense,
     inverse_of_forward,
     forward_of_inverse,
+    tolerance_met,
     float64_kept,
     float32_error,
 )
