@@ -233,7 +233,7 @@ def test_a_class_that_is_at_hand(monkeypatch):
     broken = assess(Pair, {"factor": math.nan}, channels=2, size=8, shapes=[(8, 2, 3)], quick=True)
     assert broken.failed == ["shapes", "log_det_dense"]
     assert "RuntimeError: factor must be a number" in broken.uncounted["free"]
-    assert "Pair & – & – & 8 & 512 & – & exact & – & – & – & – & – " in broken.latex()
+    assert "Pair & – & – & 8 & 512 & – & – & – & – & – & – & – " in broken.latex()
 
 
 def test_the_tiny_shapes_are_those_that_the_layer_takes(monkeypatch):

@@ -45,7 +45,10 @@ def _parts(found: "Assessment") -> Iterator[Iterable[str]]:
         *_wrapped(f"{name}: {reason}" for name, reason in found.uncounted.items()),
     ]
     yield _times(found)
-    yield ["LaTeX:", "", latex(found)]
+    if found.failed:
+        yield _wrapped(["No line of LaTeX: a layer that breaks the contract is in no table."], "")
+    else:
+        yield ["LaTeX:", "", latex(found)]
     yield _wrapped([_verdict(found)], "")
 
 
@@ -64,11 +67,11 @@ def _counted(found: "Assessment") -> Line:
     values = found.counted
     line = {title: _number(values, name) for title, name in COUNTED.items()}
     error = values["round_trip_error"]
-    return {
-        **line,
+    says = {
         "inverse": values.get("exact", en.ABSENT),
         "round trip": f"{error:.1e}" if isinstance(error, float) else en.ABSENT,
     }
+    return {**line, **(dict.fromkeys(says, en.ABSENT) if found.failed else says)}
 
 
 def _number(values: Values, name: str) -> str:
