@@ -19,7 +19,7 @@ from image_files import (
 
 from invconv.data import SPLITS, formats, label, load
 from invconv.data.decode import read_images
-from invconv.data.presets import PRESETS, held_out
+from invconv.data.published_sets import PUBLISHED_SETS, held_out
 
 WHERE = r"train-00000\.parquet, row 3, "
 
@@ -29,7 +29,9 @@ def shrink(monkeypatch):
     """Files of a few images count as complete."""
 
     def shrunk(name, kept, **counts):
-        monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], counts=counts, held_out=kept))
+        monkeypatch.setitem(
+            PUBLISHED_SETS, name, replace(PUBLISHED_SETS[name], counts=counts, held_out=kept)
+        )
 
     monkeypatch.delenv("INVCONV_DATA", raising=False)
     return shrunk
@@ -75,10 +77,14 @@ def test_published_splits():
         "celeba": (162_770, 19_867, 19_962),
     }
     for name, (train, valid, test) in expected.items():
-        preset = PRESETS[name]
-        kept = preset.held_out or preset.counts["valid"]
-        total = train + (valid if preset.held_out else 0)
-        assert (total, kept, preset.counts[preset.test]) == (preset.counts["train"], valid, test)
+        published = PUBLISHED_SETS[name]
+        kept = published.held_out or published.counts["valid"]
+        total = train + (valid if published.held_out else 0)
+        assert (total, kept, published.counts[published.test]) == (
+            published.counts["train"],
+            valid,
+            test,
+        )
     kept = held_out(1_281_149, 20_000, drawn=True)[1]
     assert kept[:3].tolist() == [106, 227, 228]  # of every NumPy, on every machine
 

@@ -16,9 +16,9 @@ from image_files import pixels, write_parquet
 
 from invconv.__main__ import main
 from invconv.data import fetch, load
-from invconv.data.presets import PRESETS
+from invconv.data.published_sets import PUBLISHED_SETS
 
-REVISION = PRESETS["mnist"].hub.revision
+REVISION = PUBLISHED_SETS["mnist"].hub.revision
 SNAPSHOT = f"datasets--ylecun--mnist/snapshots/{REVISION}"
 
 
@@ -29,8 +29,8 @@ def cache(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.delenv("INVCONV_DATA", raising=False)
-    small = replace(PRESETS["mnist"], counts={"train": 12, "test": 3}, held_out=2)
-    monkeypatch.setitem(PRESETS, "mnist", small)
+    small = replace(PUBLISHED_SETS["mnist"], counts={"train": 12, "test": 3}, held_out=2)
+    monkeypatch.setitem(PUBLISHED_SETS, "mnist", small)
     return folder
 
 
@@ -133,8 +133,8 @@ def test_fetched_into_the_cache_by_the_first_use(hub, cache):
 
 
 def test_what_comes_is_counted(hub, tmp_path, monkeypatch, capsys):
-    more = replace(PRESETS["mnist"], counts={"train": 12, "test": 4})
-    monkeypatch.setitem(PRESETS, "mnist", more)
+    more = replace(PUBLISHED_SETS["mnist"], counts={"train": 12, "test": 4})
+    monkeypatch.setitem(PUBLISHED_SETS, "mnist", more)
     with pytest.raises(ValueError, match="is not mnist: it has 3 test images instead of 4"):
         fetch("mnist", tmp_path)
     assert main(["fetch", "mnist", "--root", str(tmp_path)]) == 1

@@ -14,7 +14,7 @@ from image_files import pixels
 from invconv.__main__ import main
 from invconv.data import load, sources
 from invconv.data.idx import chunks, digest, shape
-from invconv.data.presets import PRESETS, Debian
+from invconv.data.published_sets import PUBLISHED_SETS, Debian
 
 HEADER = bytes((0, 0, 8, 3))
 PACKAGE = "usr/share/datasets/fashion-mnist"
@@ -42,15 +42,15 @@ def small(tmp_path, monkeypatch, images):
     """Fashion-MNIST of 12 + 3 images, of which two validate; nothing is installed or cached."""
     write(tmp_path / "made", *images)
     files = {s: str(tmp_path / "made" / f"{n}-images-idx3-ubyte.gz") for s, n in SPLITS.items()}
-    preset = replace(
-        PRESETS["fashion_mnist"],
+    published = replace(
+        PUBLISHED_SETS["fashion_mnist"],
         counts={"train": 12, "test": 3},
         held_out=2,
         digests={split: digest([file]) for split, file in files.items()},
         debian=Debian("dataset-fashion-mnist", PACKAGE),
     )
     monkeypatch.setattr(sources, "INSTALLED", tmp_path / "root")
-    monkeypatch.setitem(PRESETS, "fashion_mnist", preset)
+    monkeypatch.setitem(PUBLISHED_SETS, "fashion_mnist", published)
     monkeypatch.setenv("INVCONV_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("INVCONV_DATA", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

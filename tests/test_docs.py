@@ -20,7 +20,7 @@ from PIL import Image
 from invconv import __main__ as command_line
 from invconv import conv
 from invconv.data import DATASETS
-from invconv.data.presets import PRESETS
+from invconv.data.published_sets import PUBLISHED_SETS
 from invconv.rows.provenance import ROOT
 from invconv.solvers import METHODS
 from invconv.sweeps.application import CONF
@@ -83,7 +83,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     with ExitStack() as unchanged:
-        for registry in (conv._REGISTRY, DATASETS, PRESETS, METHODS):
+        for registry in (conv._REGISTRY, DATASETS, PUBLISHED_SETS, METHODS):
             unchanged.enter_context(mock.patch.dict(registry))
         unchanged.callback(sys.modules.pop, module, None)
         importlib.import_module(module)

@@ -9,8 +9,9 @@ import torch
 
 from invconv import FInC, conv, register
 from invconv.conv import About, Variant, build, layer_class
-from invconv.data import DATASETS, DataSet, ImageSet, budgets, data_set, fetch, load, presets
+from invconv.data import DATASETS, DataSet, ImageSet, budgets, data_set, fetch, load
 from invconv.data import register as register_data
+from invconv.data.published_sets import PUBLISHED_SETS, PublishedSet
 from invconv.flows import published
 from invconv.methods import COLOR, MARKER, Method, method, methods
 from invconv.training import TrainingOptions
@@ -92,7 +93,7 @@ BUDGETS = {
 def registries(monkeypatch):
     """What a test registers is gone afterwards."""
     monkeypatch.setattr(conv, "_REGISTRY", dict(conv._REGISTRY))
-    before = [(known, dict(known)) for known in (DATASETS, presets.PRESETS)]
+    before = [(known, dict(known)) for known in (DATASETS, PUBLISHED_SETS)]
     yield
     for known, entries in before:
         known.clear()
@@ -263,7 +264,7 @@ def test_data_sets_are_those_of_all_rows_so_far():
     for name, data in DATASETS.items():
         assert data.name == name
         assert set(data.defaults) <= set(data.options)
-        assert {preset.shape for preset in data.presets.values()} <= {data.shape}
+        assert {preset.shape for preset in data.published_sets.values()} <= {data.shape}
         assert data.embedded == (name in ("digits", "photographs"))
         if data.embedded:
             images = load(name, "test")
@@ -300,8 +301,8 @@ def test_a_data_set_of_ones_own():
 
 @pytest.mark.usefixtures("registries")
 def test_a_data_set_of_ones_own_that_is_read_from_files():
-    preset = presets.Preset("tiles", (1, 4, 4), {"train": 3, "test": 2}, elsewhere="draw it")
-    register_data(DataSet("tiles", "tiles", ("path",), presets={"tiles": preset}))
+    tiles = PublishedSet("tiles", (1, 4, 4), {"train": 3, "test": 2}, elsewhere="draw it")
+    register_data(DataSet("tiles", "tiles", ("path",), published_sets={"tiles": tiles}))
     with pytest.raises(FileNotFoundError, match=r"tiles is not .*draw it into ROOT/tiles"):
         load("tiles", "test", root="/nowhere")
 

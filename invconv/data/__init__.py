@@ -28,7 +28,7 @@ from invconv.data.images import (
 )
 from invconv.data.loader import Loader, batch_indices
 from invconv.data.own import own_files
-from invconv.data.presets import PRESETS, held_out, square
+from invconv.data.published_sets import PUBLISHED_SETS, held_out, square
 from invconv.data.saving import save_images
 from invconv.data.sets import DATASETS, Budget, DataSet, budget, budgets, data_set, register
 from invconv.data.sources import download, locate
@@ -105,7 +105,7 @@ def _load(name: str, split: str, root: str | Path | None, options: dict[str, Any
         raise ValueError(f"levels must be 2 to 256, not {options['levels']!r}")
     if bits is None or not 1 <= bits <= 8 or (bits < 8 and levels is not None):
         raise ValueError(f"bits must be 1 to 8, and 8 if levels is given, not {options['bits']!r}")
-    if not data.presets:
+    if not data.published_sets:
         if not options.get("path"):
             raise ValueError(
                 f"{name} needs a folder or a file of images of one's own: dataset.path=FOLDER in "
@@ -115,13 +115,13 @@ def _load(name: str, split: str, root: str | Path | None, options: dict[str, Any
         prepare = square(options["size"]) if "size" in options else None
         images = read_images(files, keep, None, prepare)
     else:
-        preset = PRESETS[key]
+        published = PUBLISHED_SETS[key]
         splits, source = locate(key, root, options.get("path"))
-        taken = preset.test if split == "test" else "train" if preset.held_out else split
-        keep = np.arange(preset.counts[taken])
+        taken = published.test if split == "test" else "train" if published.held_out else split
+        keep = np.arange(published.counts[taken])
         if taken == "train":
-            keep = held_out(len(keep), preset.held_out, preset.drawn)[split == "valid"]
-        images = read_images(splits[taken], keep, preset.shape, preset.prepare)
+            keep = held_out(len(keep), published.held_out, published.drawn)[split == "valid"]
+        images = read_images(splits[taken], keep, published.shape, published.prepare)
     if bits < 8:
         images >>= 8 - bits
     tensor = torch.from_numpy(images)
@@ -175,15 +175,15 @@ def fetch(name: str, root: str | Path | None = None, version: int | None = None)
         ValueError: for a set that is not fetched, and if what came has too few images.
     """
     key = _key(data_set(name), {} if version is None else {"version": version})
-    if key not in PRESETS:
+    if key not in PUBLISHED_SETS:
         raise ValueError(f"{name} is not fetched: it is embedded, or images of one's own")
     return download(key, root)
 
 
 def _key(data: DataSet, options: dict[str, Any]) -> str:
-    """The data set's key in `PRESETS`, once its options are known to be its own."""
+    """The data set's key in `PUBLISHED_SETS`, once its options are known to be its own."""
     check_options(options, data.options, data.name)
-    if "version" not in data.options or not data.presets:
+    if "version" not in data.options or not data.published_sets:
         return data.name
     version = options.get("version")
     if version not in VERSIONS:

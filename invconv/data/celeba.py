@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from invconv.data.presets import Hub, Preset
+from invconv.data.published_sets import Hub, PublishedSet
 from invconv.data.sets import DataSet, register
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ CELEBA = register(
         title="CelebA",
         options=("path", "bits"),
         shape=(3, 64, 64),
-        presets={
-            "celeba": Preset(
+        published_sets={
+            "celeba": PublishedSet(
                 title="celeba",
                 shape=(3, 64, 64),
                 counts={"train": 162_770, "valid": 19_867, "test": 19_962},

@@ -1,6 +1,6 @@
 """CIFAR-10, split as in FInC Flow's code: the last 10,000 training images validate."""
 
-from invconv.data.presets import Hub, Preset
+from invconv.data.published_sets import Hub, PublishedSet
 from invconv.data.sets import Budget, DataSet, budget, register
 from invconv.flows.published import FINC, WIDTH
 
@@ -33,8 +33,8 @@ CIFAR10 = register(
         options=("path", "bits"),
         published=True,
         shape=(3, 32, 32),
-        presets={
-            "cifar10": Preset(
+        published_sets={
+            "cifar10": PublishedSet(
                 title="cifar10",
                 shape=(3, 32, 32),
                 counts={"train": 50_000, "test": 10_000},

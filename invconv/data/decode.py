@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from invconv.data.formats import blocks
-from invconv.data.presets import Prepare
+from invconv.data.published_sets import Prepare
 from invconv.files import brief
 
 COLORS = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGB": "RGB", "RGBA": "RGB"}

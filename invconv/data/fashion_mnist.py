@@ -1,6 +1,6 @@
 """Fashion-MNIST; the last 10,000 training images validate, as for MNIST."""
 
-from invconv.data.presets import Debian, Hub, Preset
+from invconv.data.published_sets import Debian, Hub, PublishedSet
 from invconv.data.sets import DataSet, ranked, register
 
 STEPS = 4000
@@ -11,8 +11,8 @@ FASHION_MNIST = register(
         title="Fashion-MNIST",
         options=("path", "bits"),
         shape=(1, 28, 28),
-        presets={
-            "fashion_mnist": Preset(
+        published_sets={
+            "fashion_mnist": PublishedSet(
                 title="fashion_mnist",
                 shape=(1, 28, 28),
                 counts={"train": 60_000, "test": 10_000},

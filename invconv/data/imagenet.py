@@ -7,12 +7,12 @@ their bits per dimension mean. 20,000 training images, drawn at random, validate
 draws as many.
 """
 
-from invconv.data.presets import Hub, Preset
+from invconv.data.published_sets import Hub, PublishedSet
 from invconv.data.sets import Budget, DataSet, budget, register
 from invconv.flows.published import FINC, WIDTH
 
 
-def _preset(size: int, version: int, hub: Hub | None = None) -> Preset:
+def _imagenet(size: int, version: int, hub: Hub | None = None) -> PublishedSet:
     if version == 2016:
         counts = {"train": 1_281_149, "valid": 49_999}
         elsewhere = (
@@ -25,7 +25,7 @@ def _preset(size: int, version: int, hub: Hub | None = None) -> Preset:
             f"log in at image-net.org/download-images, get the downsampled images {size}x{size} "
             f"(train and val, npz; Chrabaszcz et al., resized by averaging), and unpack them"
         )
-    return Preset(
+    return PublishedSet(
         title=f"the {version} version of imagenet{size}",
         shape=(3, size, size),
         counts=counts,
@@ -81,7 +81,7 @@ IMAGENET32 = register(
         defaults={"version": 2016},
         published=True,
         shape=(3, 32, 32),
-        presets={"imagenet32": _preset(32, 2016), "imagenet32_2021": _preset(32, 2021)},
+        published_sets={"imagenet32": _imagenet(32, 2016), "imagenet32_2021": _imagenet(32, 2021)},
         budgets={"paper": PAPER_32},
     )
 )
@@ -93,9 +93,9 @@ IMAGENET64 = register(
         defaults={"version": 2016},
         published=True,
         shape=(3, 64, 64),
-        presets={
-            "imagenet64": _preset(64, 2016),
-            "imagenet64_2021": _preset(
+        published_sets={
+            "imagenet64": _imagenet(64, 2016),
+            "imagenet64_2021": _imagenet(
                 64,
                 2021,
                 Hub(

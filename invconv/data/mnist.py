@@ -1,6 +1,6 @@
 """MNIST, split as in FInC Flow's code: the last 10,000 training images validate."""
 
-from invconv.data.presets import Hub, Preset
+from invconv.data.published_sets import Hub, PublishedSet
 from invconv.data.sets import DataSet, budget, register
 from invconv.flows.published import FINC, WIDTH
 
@@ -25,8 +25,8 @@ MNIST = register(
         options=("path", "bits"),
         published=True,
         shape=(1, 28, 28),
-        presets={
-            "mnist": Preset(
+        published_sets={
+            "mnist": PublishedSet(
                 title="mnist",
                 shape=(1, 28, 28),
                 counts={"train": 60_000, "test": 10_000},

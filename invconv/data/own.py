@@ -6,7 +6,7 @@ import numpy as np
 
 from invconv.data.folders import split_files
 from invconv.data.formats import FORMATS, count_images, file_format
-from invconv.data.presets import held_out
+from invconv.data.published_sets import held_out
 from invconv.data.sets import DataSet, register
 
 

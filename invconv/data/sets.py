@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from invconv.data.images import ImageSet
-from invconv.data.presets import PRESETS, Preset
+from invconv.data.published_sets import PUBLISHED_SETS, PublishedSet
 from invconv.validation import check_choice, check_shape, whole
 
 Budget = Mapping[str, object]
@@ -63,8 +63,8 @@ class DataSet:
         shape: (C, H, W); None where only the files tell.
         levels: how many values a pixel can take; None where only the files tell.
         load: split and options → images, for a data set that needs no files.
-        presets: what its files hold, by the name of their folder below the root. A data set
-            without ``load`` and presets is read from the ``path`` that the user gives.
+        published_sets: what its files hold, by the name of their folder below the root. A data set
+            without ``load`` and published_sets is read from the ``path`` that the user gives.
         budgets: preset → model size and training. "default", "full" and "tiny" are always there:
             where they are not given, they follow from the shape.
         sides: of its images, other than its own, that the command line knows by a name:
@@ -87,7 +87,7 @@ class DataSet:
     shape: tuple[int, int, int] | None = None
     levels: int | None = 256
     load: Callable[..., ImageSet] | None = None
-    presets: Mapping[str, Preset] = field(default_factory=dict)
+    published_sets: Mapping[str, PublishedSet] = field(default_factory=dict)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     sides: tuple[int, ...] = ()
 
@@ -162,7 +162,7 @@ def register(data: DataSet) -> DataSet:
     if DATASETS.get(data.name, data) != data:
         raise ValueError(f"the name {data.name!r} is taken by another data set")
     DATASETS[data.name] = data
-    PRESETS.update(data.presets)
+    PUBLISHED_SETS.update(data.published_sets)
     return data
 
 

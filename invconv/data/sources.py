@@ -9,7 +9,7 @@ from pathlib import Path
 from invconv.data.folders import split_files
 from invconv.data.formats import IDX, count_images, extra, file_format
 from invconv.data.idx import digest
-from invconv.data.presets import PRESETS, Debian, Hub, Preset
+from invconv.data.published_sets import PUBLISHED_SETS, Debian, Hub, PublishedSet
 from invconv.files import brief, cache_folder, user_path
 
 ROOT = "INVCONV_DATA"
@@ -28,60 +28,60 @@ def locate(
     the hub. ``root`` is by default what the environment variable INVCONV_DATA says.
 
     Args:
-        name: a key of `PRESETS`.
+        name: a key of `PUBLISHED_SETS`.
         root, path: folders, or None.
 
     Raises:
         FileNotFoundError: if there are none, with the command that fetches them.
         ValueError: if a split has not as many images as the data set, or other ones.
     """
-    preset = PRESETS[name]
+    known = PUBLISHED_SETS[name]
     root = _root(root)
     if path is not None or (root is not None and (root / name).is_dir()):
         folder = user_path(path) if path is not None else Path(root or "") / name
         if not folder.is_dir():
-            raise FileNotFoundError(f"{preset.title} was to be read in {folder}: no such folder")
-        return _checked(preset, folder), str(folder)
-    if preset.debian is not None:
-        for folder in (INSTALLED / preset.debian.folder, unpacked(name)):
+            raise FileNotFoundError(f"{known.title} was to be read in {folder}: no such folder")
+        return _checked(known, folder), str(folder)
+    if known.debian is not None:
+        for folder in (INSTALLED / known.debian.folder, unpacked(name)):
             if folder.is_dir():
-                return _checked(preset, folder), str(folder)
-    if preset.hub is None:
-        raise FileNotFoundError(_not_offered(name, preset, root))
-    source = f"{preset.hub.repo}@{preset.hub.revision}"
-    cached = _cached(preset.hub)
-    if cached.is_dir() and not _missing(preset, split_files(cached)):
+                return _checked(known, folder), str(folder)
+    if known.hub is None:
+        raise FileNotFoundError(_not_offered(name, known, root))
+    source = f"{known.hub.repo}@{known.hub.revision}"
+    cached = _cached(known.hub)
+    if cached.is_dir() and not _missing(known, split_files(cached)):
         return split_files(cached), source
     try:
-        folder = _download(preset.hub, None)
+        folder = _download(known.hub, None)
     except ConnectionError as error:
-        packaged = f" nor in Debian's package {preset.debian.package}" if preset.debian else ""
+        packaged = f" nor in Debian's package {known.debian.package}" if known.debian else ""
         raise FileNotFoundError(
-            f"{preset.title} is neither {_place(name, root)}{packaged} nor in the Hugging Face "
+            f"{known.title} is neither {_place(name, root)}{packaged} nor in the Hugging Face "
             f"cache, and {error}: {_elsewhere(name)}"
         ) from error
-    return _checked(preset, folder / preset.hub.folder), source
+    return _checked(known, folder / known.hub.folder), source
 
 
 def download(name: str, root: str | Path | None = None) -> Path:
-    """`invconv.data.fetch` for a key of `PRESETS`."""
-    preset, root = PRESETS[name], _root(root)
+    """`invconv.data.fetch` for a key of `PUBLISHED_SETS`."""
+    known, root = PUBLISHED_SETS[name], _root(root)
     refused = ""
-    if preset.debian is not None:
+    if known.debian is not None:
         folder = unpacked(name) if root is None else root / name
         try:
-            _unpack(preset.debian, folder)
-            _checked(preset, folder)
+            _unpack(known.debian, folder)
+            _checked(known, folder)
             return folder
         except ConnectionError as error:
             refused = f"{error}, and "
-    if preset.hub is None:
-        raise FileNotFoundError(_not_offered(name, preset, root))
+    if known.hub is None:
+        raise FileNotFoundError(_not_offered(name, known, root))
     try:
-        folder = _download(preset.hub, None if root is None else root / name)
+        folder = _download(known.hub, None if root is None else root / name)
     except ConnectionError as error:
         raise ConnectionError(f"{refused}{error}: {_elsewhere(name)}") from error
-    _checked(preset, folder / preset.hub.folder)
+    _checked(known, folder / known.hub.folder)
     return folder
 
 
@@ -147,37 +147,37 @@ def _place(name: str, root: Path | None) -> str:
     return f"below a root (none is given, and {ROOT} is not set)"
 
 
-def _not_offered(name: str, preset: Preset, root: Path | None) -> str:
+def _not_offered(name: str, known: PublishedSet, root: Path | None) -> str:
     return (
-        f"{preset.title} is not {_place(name, root)}, and no repository of the Hugging Face "
-        f"hub is known to hold these images: {preset.elsewhere} into ROOT/{name}, and give "
+        f"{known.title} is not {_place(name, root)}, and no repository of the Hugging Face "
+        f"hub is known to hold these images: {known.elsewhere} into ROOT/{name}, and give "
         "dataset.root=ROOT in a sweep, root=ROOT in Python, or give the folder itself as "
         "dataset.path=, path= in Python"
     )
 
 
-def _missing(preset: Preset, splits: dict[str, list[str]]) -> str:
+def _missing(known: PublishedSet, splits: dict[str, list[str]]) -> str:
     """What is wrong with the number of images, in words."""
-    for split, expected in preset.counts.items():
+    for split, expected in known.counts.items():
         found = count_images(splits.get(split, []))
         if found != expected:
             return f"{found:,} {split} images instead of {expected:,}"
     return ""
 
 
-def _checked(preset: Preset, folder: Path) -> dict[str, list[str]]:
+def _checked(known: PublishedSet, folder: Path) -> dict[str, list[str]]:
     splits = split_files(folder)
-    wrong = _missing(preset, splits)
+    wrong = _missing(known, splits)
     if wrong:
         raise ValueError(
-            f"{folder} is not {preset.title}: it has {wrong}, so that it is incomplete or "
+            f"{folder} is not {known.title}: it has {wrong}, so that it is incomplete or "
             "something else (name=folder path=... reads images of any number)"
         )
-    for split, expected in preset.digests.items():
+    for split, expected in known.digests.items():
         files = splits[split]
         if file_format(files[0]) == IDX and (found := digest(files)) != expected:
             raise ValueError(
-                f"{', '.join(files)} is not the {split} split of {preset.title}: the SHA-256 of "
+                f"{', '.join(files)} is not the {split} split of {known.title}: the SHA-256 of "
                 f"its uncompressed bytes is {found[:8]}…, not {expected[:8]}…; delete it and "
                 "fetch it again"
             )

@@ -17,12 +17,12 @@ from invconv.solvers.reference import solve_reference
 from invconv.solvers.wavefront import solve_wavefront
 from invconv.validation import check_choice
 
-Run = Callable[[Tensor, Tensor, Problem, Tensor | None], Tensor]
+Compute = Callable[[Tensor, Tensor, Problem, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
-class Method:
-    """One way to compute one direction.
+class Code:
+    """What a ``method`` of the solver runs: one way to compute one direction.
 
     Attributes:
         run: (input, weight, problem, out) -> output, without gradients; ``out`` is None or a
@@ -32,13 +32,13 @@ class Method:
         on_gpu: what runs on a GPU, if that is another one.
     """
 
-    run: Run
+    run: Compute
     summary: str
     missing: Callable[[torch.device], str] = lambda device: ""
-    on_gpu: Run | None = None
+    on_gpu: Compute | None = None
 
 
-def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Run:
+def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Compute:
     def with_out(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
         result = run(x, weight, problem)
         return result if out is None else out.copy_(result)
@@ -56,31 +56,31 @@ def _missing_4(device: torch.device) -> str:
     return "needs a GPU; on a CPU use diagonal_channel"
 
 
-METHODS: dict[str, Method] = {
-    "reference": Method(_into(solve_reference), "plain loops, any dtype and device: the truth"),
-    "wavefront": Method(_into(solve_wavefront), "torch only, one diagonal at a time, any device"),
-    "compiled": Method(
+METHODS: dict[str, Code] = {
+    "reference": Code(_into(solve_reference), "plain loops, any dtype and device: the truth"),
+    "wavefront": Code(_into(solve_wavefront), "torch only, one diagonal at a time, any device"),
+    "compiled": Code(
         compiled.solve,
         "C++ on the CPU, a batch in the lanes of a register; CUDA on a GPU, one launch",
         _missing,
         cuda.solve,
     ),
-    "jacobi": Method(
+    "jacobi": Code(
         _into(solve_jacobi), "torch's convolutions alone, repeated until nothing changes"
     ),
-    "diagonal_channel": Method(
+    "diagonal_channel": Code(
         _into(compiled.solve_diagonal_channel),
         "FInC's algorithm 1: float64 on one thread of a CPU, a launch and a wait per "
         "corner, diagonal and channel on a GPU",
         _missing,
         _into(cuda.solve_diagonal_channel),
     ),
-    "diagonal_channel_4": Method(
+    "diagonal_channel_4": Code(
         _into(cuda.solve_diagonal_channel_4),
         "FInC's algorithm 2: a launch and a wait per diagonal and channel, GPU only",
         _missing_4,
     ),
-    "raster_serial": Method(
+    "raster_serial": Code(
         _into(compiled.solve_raster_serial),
         "the loop of Emerging's and CInC's code, float64, one image per thread of the CPU",
         compiled.missing,
@@ -88,9 +88,9 @@ METHODS: dict[str, Method] = {
 }
 """The ways to invert."""
 
-FORWARD_METHODS: dict[str, Method] = {
-    "torch": Method(_into(convolve_torch), "one F.conv2d per corner, any device"),
-    "compiled": Method(
+FORWARD_METHODS: dict[str, Code] = {
+    "torch": Code(_into(convolve_torch), "one F.conv2d per corner, any device"),
+    "compiled": Code(
         compiled.convolve,
         "C++ on the CPU, CUDA on a GPU, all corners at once",
         _missing,
@@ -135,7 +135,7 @@ def _say_once(reason: str) -> None:
     warnings.warn(f"invconv runs in plain torch, several times slower: {reason}", stacklevel=2)
 
 
-def code_of(method: str, x: Tensor, inverse: bool) -> Run:
+def code_of(method: str, x: Tensor, inverse: bool) -> Compute:
     """What a resolved method runs where ``x`` is."""
     found = (METHODS if inverse else FORWARD_METHODS)[method]
     return found.on_gpu if x.is_cuda and found.on_gpu is not None else found.run
@@ -149,7 +149,7 @@ def run_method(
     method: str,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Run a resolved method, outside autocast and without gradients."""
+    """Compute a resolved method, outside autocast and without gradients."""
     run = code_of(method, x, inverse)
     if not is_autocast(x.device):
         return run(x, weight, problem, out)

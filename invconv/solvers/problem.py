@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import cast
 
 import torch
@@ -31,7 +30,7 @@ class Problem:
     corners: tuple[int, ...]
     upper: bool
 
-    @cached_property
+    @property
     def codes(self) -> bytes:
         """The corners as the kernels take them."""
         return bytes(self.corners)

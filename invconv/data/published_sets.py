@@ -43,7 +43,7 @@ class Debian:
 
 
 @dataclass(frozen=True)
-class Preset:
+class PublishedSet:
     """One published data set.
 
     Attributes:
@@ -102,6 +102,6 @@ def held_out(count: int, number: int, drawn: bool) -> tuple[np.ndarray, np.ndarr
     return np.sort(order[: count - number]), np.sort(order[count - number :])
 
 
-PRESETS: dict[str, Preset] = {}
+PUBLISHED_SETS: dict[str, PublishedSet] = {}
 """The data sets that are read from files, by the name of their folder below the root; filled by
 `invconv.data.sets.register`."""
