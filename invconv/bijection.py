@@ -181,7 +181,9 @@ class Bijection(nn.Module, ABC):
             check_image_tensor(x, name)
         else:
             check_images(x, self.channels, name)
-        own = next(self.parameters(), x)
+        own = _first_parameter(self)
+        if own is None:
+            return
         if own.device != x.device:
             raise ValueError(f"{name} is on {x.device} but the layer on {own.device}: move either")
         if own.dtype != x.dtype and not is_autocast(x.device):
@@ -200,6 +202,25 @@ class Bijection(nn.Module, ABC):
         """The constructor's arguments, as far as they are attributes."""
         names = inspect.signature(type(self)).parameters
         return ", ".join(f"{n}={getattr(self, n)!r}" for n in names if hasattr(self, n))
+
+
+def _first_parameter(module: nn.Module) -> Tensor | None:
+    """``next(module.parameters(), None)`` in a tenth of the time."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter
+    for child in module._modules.values():
+        found = None if child is None else _first_parameter(child)
+        if found is not None:
+            return found
+    return None
+
+
+def for_each_image(log_det: Tensor | float, x: Tensor) -> Tensor:
+    """One log_det for all images of ``x``, as (B,), in `log_det_dtype`."""
+    if isinstance(log_det, Tensor):
+        return log_det.to(log_det_dtype(x)).repeat(x.shape[0])
+    return x.new_full((x.shape[0],), log_det, dtype=log_det_dtype(x))
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,34 +36,30 @@ class EvalCache:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[Any, list[Tensor], list[Tensor], list[int], Any]] = {}
+        self._entries: dict[str, _Entry] = {}
         self._held = False
 
     def get(
         self, name: str, parameters: Sequence[Tensor], training: bool, compute: Callable[[], Any]
     ) -> Any:
-        """``compute()``, or what it returned before if nothing has changed since."""
-        if self._held and name in self._entries:
-            return self._entries[name][-1]
+        """``compute()``, or what it returned before if nothing has changed since.
+
+        Where it is kept, a tensor that is a single number of a CPU is returned as a number.
+        """
+        entry = self._entries.get(name)
+        if self._held and entry is not None:
+            return entry.value
         if training or torch.is_grad_enabled() or not is_plain():
             return compute()
+        if entry is not None and entry.is_current(parameters):
+            return entry.value
         state = _state(parameters)
         if state is None:
             return compute()
-        entry = self._entries.get(name)
-        if entry is not None:
-            known, owners, _, versions, value = entry
-            if (
-                known == state
-                and all(a is b for a, b in zip(owners, parameters, strict=True))
-                and versions == _versions(value)
-            ):
-                return value
         with no_autocast(parameters[0].device):  # what is kept serves calls outside of it, too
-            value = compute()
-        # The detached tensors hold the memory, so that its address cannot come to mean another.
-        memory = [p.detach() for p in parameters]
-        self._entries[name] = (state, list(parameters), memory, _versions(value), value)
+            value = _numbers(compute())
+        versions = [(t, t._version) for t in _tensors(value) if not t.is_inference()]
+        self._entries[name] = _Entry(*state, versions, value)
         return value
 
     def clear(self) -> None:
@@ -95,30 +91,67 @@ def held(module: nn.Module) -> Iterator[None]:
             one._held = False
 
 
-def _state(parameters: Sequence[Tensor]) -> tuple[Any, ...] | None:
+class _Entry(NamedTuple):
+    """What was kept, and what has to be the same for it to be right."""
+
+    inference: bool
+    owners: list[tuple[Tensor, int, torch.dtype, torch.Size, tuple[int, ...]]]
+    memory: list[tuple[int, int]]
+    detached: list[Tensor]
+    """They hold the memory, so that its address cannot come to mean another."""
+    changes: Any
+    versions: list[tuple[Tensor, int]]
+    value: Any
+
+    def is_current(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether nothing has changed, neither the parameters nor what was kept."""
+        if self.inference is not torch.is_inference_mode_enabled():
+            return False
+        for p, (owner, address, dtype, shape, stride) in zip(parameters, self.owners, strict=True):
+            if (
+                p is not owner
+                or p.data_ptr() != address
+                or p.dtype is not dtype
+                or p.shape != shape
+                or p.stride() != stride
+            ):
+                return False
+        for tensor, version in self.versions:
+            if tensor._version != version:
+                return False
+        return bool(self.changes == _changes(parameters, self.memory))
+
+
+def _state(
+    parameters: Sequence[Tensor],
+) -> tuple[bool, list[Any], list[tuple[int, int]], list[Tensor], Any] | None:
     """What is the same as long as the parameters are; None where that cannot be known."""
-    mode = torch.is_inference_mode_enabled()
-    layout: list[Any] = []
+    owners: list[Any] = []
     memory = []
     for p in parameters:
         if type(p) is not nn.Parameter and type(p) is not Tensor:
             return None
-        address = p.data_ptr()
-        layout.append((address, p.dtype, p.shape))
-        if p.is_contiguous():
-            memory.append((address, p.nbytes))
-        elif p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last):
-            memory.append((address, p.nbytes))
-            layout.append(p.stride())
-        else:
+        channels_last = p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last)
+        if not (p.is_contiguous() or channels_last):
             return None
+        owners.append((p, p.data_ptr(), p.dtype, p.shape, p.stride()))
+        memory.append((p.data_ptr(), p.nbytes))
+    changes = _changes(parameters, memory)
+    if changes is None:
+        return None
+    inference = torch.is_inference_mode_enabled()
+    return inference, owners, memory, [p.detach() for p in parameters], changes
+
+
+def _changes(parameters: Sequence[Tensor], memory: list[tuple[int, int]]) -> Any:
+    """A number that any change of the parameters changes; None where there is none."""
     if all(p.is_cpu for p in parameters):
         extension = compiled.extension()
-        return None if extension is None else (mode, layout, extension.checksum(memory))
+        return None if extension is None else extension.checksum(memory)
     if _is_shared() or any(p.is_inference() for p in parameters):
         return None
     _count_steps()
-    return mode, layout, _steps, [(p.device, p._version) for p in parameters]
+    return _steps, [(p.device, p._version) for p in parameters]
 
 
 def _is_shared() -> bool:
@@ -128,8 +161,12 @@ def _is_shared() -> bool:
     return in_group or bool(shared_cache)
 
 
-def _versions(value: Any) -> list[int]:
-    return [tensor._version for tensor in _tensors(value) if not tensor.is_inference()]
+def _numbers(value: Any) -> Any:
+    """``value`` with each tensor of no dimensions as a number, where that waits for no device."""
+    if isinstance(value, tuple):
+        return type(value)(map(_numbers, value)) if type(value) is tuple else value
+    single = isinstance(value, Tensor) and not value.ndim and value.is_cpu
+    return value.item() if single else value
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from invconv.about import About as About
 from invconv.about import Variant as Variant
 from invconv.bijection import Bijection
+from invconv.bijection import for_each_image as for_each_image
 from invconv.bijection import log_det_dtype as log_det_dtype
 from invconv.validation import (
     UnsupportedShape,

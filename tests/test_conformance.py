@@ -8,7 +8,6 @@ from invconv.conv import layer_class
 from invconv.flows import (
     ActNorm,
     AffineCoupling,
-    Logit,
     PlainSplit,
     QuadCoupling,
     Scale,
@@ -70,7 +69,6 @@ PARTS = {
     "gated": lambda shape: GatedCoupling(shape[0], 5),
     "split": lambda shape: Split(shape[0], 5),
     "plain split": lambda shape: PlainSplit(1),
-    "logit": lambda shape: Logit(8),
     "scale": lambda shape: Scale(8),
     "sequential": lambda shape: Sequential(ActNorm(shape[0]), build("finc", shape)),
     "spline": lambda shape: SplineActivation(bins=5, bound=1.5),

@@ -177,9 +177,9 @@ class PlainSplit(Bijection):
         self.leaving = check_count(leaving, "leaving", 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A view of x, and a log_det of zeros, (B,)."""
+        """A copy of x, and a log_det of zeros, (B,)."""
         self.check_input(x)
-        return x.view_as(x), x.new_zeros(x.shape[0])
+        return x.clone(), x.new_zeros(x.shape[0])
 
     def _inverse(self, z: Tensor) -> Tensor:
-        return z.view_as(z)
+        return z.clone()

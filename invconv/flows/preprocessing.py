@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invconv.bijection import Bijection
+from invconv.bijection import Bijection, log_det_dtype
 from invconv.validation import whole
 
 LARGEST = 256
@@ -67,8 +67,9 @@ class Scale(Preprocessing):
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """y of x + u, (B, C, H, W), and log|det dy/d(x + u)|, (B,)."""
         self.check_input(values)
-        log_det = -math.prod(values.shape[1:]) * math.log(self.bins)
-        return values / self.bins - 0.5, values.new_full((values.shape[0],), log_det)
+        slope = values.new_full((values.shape[0],), -math.log(self.bins), dtype=torch.float64)
+        log_det = math.prod(values.shape[1:]) * slope
+        return values / self.bins - 0.5, log_det.to(log_det_dtype(values))
 
     def _inverse(self, z: Tensor) -> Tensor:
         return (z + 0.5) * self.bins

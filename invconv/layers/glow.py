@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Variant, for_each_image, register
 from invconv.numerical import solved
 from invconv.validation import check_choice
 
@@ -80,8 +80,16 @@ class Glow1x1(InvertibleConv):
         """W, (C, C)."""
         return self._cache.get("matrix", self._tensors(), self.training, self._matrix)
 
+    def _folded(self) -> tuple[Tensor, Tensor | float]:
+        """W as a kernel, (C, C, 1, 1), and log|det W|, float64."""
+        return self._cache.get("forward", self._tensors(), self.training, self._fold)
+
+    def _fold(self) -> tuple[Tensor, Tensor]:
+        return self._matrix()[:, :, None, None], self._log_abs_det()
+
     def _tensors(self) -> tuple[Tensor, ...]:
-        return (self.weight, *self.buffers())
+        plain = self.parametrization == "plain"
+        return (self.weight,) if plain else (self.weight, self.permutation, self.sign)
 
     def _matrix(self) -> Tensor:
         if self.parametrization == "plain":
@@ -91,7 +99,15 @@ class Glow1x1(InvertibleConv):
 
     def inverse_matrix(self) -> Tensor:
         """W⁻¹, (C, C), computed in float64; kept in eval mode while gradients are off."""
-        return self._cache.get("inverse", self._tensors(), self.training, self._inverse_matrix)
+        return self._inverse_kernel()[:, :, 0, 0]
+
+    def _inverse_kernel(self) -> Tensor:
+        return self._cache.get(
+            "inverse",
+            self._tensors(),
+            self.training,
+            lambda: self._inverse_matrix()[:, :, None, None],
+        )
 
     def _inverse_matrix(self) -> Tensor:
         if self.parametrization == "plain":
@@ -102,10 +118,6 @@ class Glow1x1(InvertibleConv):
         half = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, half, upper=True).to(self.weight.dtype)
 
-    def log_abs_det(self) -> Tensor:
-        """log|det W|, a float64 scalar."""
-        return self._cache.get("log_abs_det", self._tensors(), self.training, self._log_abs_det)
-
     def _log_abs_det(self) -> Tensor:
         weight = self.weight.double()
         if self.parametrization == "plain":
@@ -115,10 +127,10 @@ class Glow1x1(InvertibleConv):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z = W x at every pixel, and H·W·log|det W|."""
         self.check_input(x)
-        z = F.conv2d(x, self.matrix()[:, :, None, None])
+        kernel, log_abs_det = self._folded()
         pixels = x.shape[2] * x.shape[3]
-        return z, (pixels * self.log_abs_det()).to(log_det_dtype(x)).repeat(x.shape[0])
+        return F.conv2d(x, kernel), for_each_image(pixels * log_abs_det, x)
 
     def _inverse(self, z: Tensor) -> Tensor:
         """x = W⁻¹ z at every pixel."""
-        return F.conv2d(z, self.inverse_matrix()[:, :, None, None])
+        return F.conv2d(z, self._inverse_kernel())

@@ -34,8 +34,8 @@ class LowRankUpdate(nn.Module):
         self.v = nn.Parameter(0.01 * torch.randn(rank, size))
         self._cache = EvalCache()
 
-    def log_abs_det(self) -> Tensor:
-        """log|det(I + U·V)|, a float64 scalar."""
+    def log_abs_det(self) -> Tensor | float:
+        """log|det(I + U·V)|, a float64 scalar, or a number where it is kept (`EvalCache`)."""
         return self._cache.get("log_abs_det", (self.u, self.v), self.training, self._log_abs_det)
 
     def _log_abs_det(self) -> Tensor:

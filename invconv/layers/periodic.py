@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import About, InvertibleConv, Variant, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Variant, for_each_image, register
 from invconv.modes import is_recording
 from invconv.numerical import solved
 from invconv.validation import check_kernel_size
@@ -92,7 +93,7 @@ class Periodic(InvertibleConv):
         else:
             z = self._multiply(x, self._cached("spectrum", height, width, self._matrices))
         log_det = self._cached("log_det", height, width, self._log_det)
-        return z, log_det.to(log_det_dtype(x)).repeat(x.shape[0])
+        return z, for_each_image(log_det, x)
 
     def _inverse(self, z: Tensor) -> Tensor:
         """x, with a Ŵ⁻¹ at every frequency that is kept in eval mode."""
@@ -117,7 +118,7 @@ class Periodic(InvertibleConv):
 
     def _cached(
         self, name: str, height: int, width: int, compute: Callable[[int, int], Tensor]
-    ) -> Tensor:
+    ) -> Any:
         return self._cache.get(
             f"{name} {height}x{width}",
             (self.weight,),

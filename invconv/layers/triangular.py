@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import log_det_dtype
+from invconv.conv import for_each_image
 from invconv.layers.solved import SolvedConv
 from invconv.modes import is_autocast
 from invconv.solvers.operator import needs_formulas
@@ -118,8 +118,16 @@ class TriangularConv(SolvedConv):
 
     def triangular_weight(self) -> Tensor:
         """The constrained kernel, (C, C/G, kh, kw), zero wherever it is not read."""
+        return self._folded()[0]
+
+    def _folded(self) -> tuple[Tensor, Tensor | float]:
+        """The constrained kernel, and Σ log|diagonal|, float64."""
         tensors = (self.weight, self.sign) if self.diagonal == "learned" else (self.weight,)
-        return self._cache.get("weight", tensors, self.training, self._constrain)
+        return self._cache.get("weight", tensors, self.training, self._fold)
+
+    def _fold(self) -> tuple[Tensor, Tensor | float]:
+        unit = self.diagonal == "unit"
+        return self._constrain(), 0.0 if unit else self._log_diagonal().double().sum()
 
     def _constrain(self) -> Tensor:
         unit = self.diagonal == "unit"
@@ -166,10 +174,7 @@ class TriangularConv(SolvedConv):
 
     def log_det(self, x: Tensor) -> Tensor:
         """log|det dz/dx|, (B,); only the shape of ``x`` matters."""
-        if self.diagonal == "unit":
-            return x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
-        log_det = x.shape[2] * x.shape[3] * self._log_diagonal().double().sum()
-        return log_det.to(log_det_dtype(x)).repeat(x.shape[0])
+        return for_each_image(x.shape[2] * x.shape[3] * self._folded()[1], x)
 
     def solve(self, z: Tensor, method: str, overwrite: bool = False) -> Tensor:
         """x, by one solve for all groups; ``overwrite`` as in `convolve`.

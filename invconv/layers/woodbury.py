@@ -5,10 +5,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
-from invconv.conv import About, InvertibleConv, Shape, Variant, log_det_dtype, register
+from invconv.conv import About, InvertibleConv, Shape, Variant, for_each_image, register
 from invconv.layers.low_rank import (
     LowRankUpdate,
     Terms,
@@ -47,7 +46,7 @@ class _LowRankConv(InvertibleConv):
         z = self._multiply(x, lambda update: update.terms(inverse=False))
         numel = math.prod(self.shape)
         log_det = sum(numel // len(part.u) * part.log_abs_det() for part in self._updates())
-        return z, torch.as_tensor(log_det).to(log_det_dtype(x)).repeat(x.shape[0])
+        return z, for_each_image(log_det, x)
 
     def _inverse(self, z: Tensor) -> Tensor:
         """x, by the same products as the forward pass with factors that are kept in eval mode."""
