@@ -254,12 +254,14 @@ def test_decoding_names_the_first_layer():
         flow.decode([latents[0] * torch.nan, latents[1]], check=True)
     flow = MultiScaleFlow("glow", (1, 8, 8), 1, 1, 4, bins=17).eval()
     flow.decode(flow.draw(2), check=True)
-    with torch.no_grad():
-        flow.levels[0][-1].network.last.bias.fill_(torch.inf)
-    with pytest.raises(
-        NumericalError, match=r"level 0, layer 3 \(AffineCoupling\): .* not finite"
+    bias = flow.levels[0][-1].network.last.bias
+    for value, error, said in (
+        (-1e38, NumericalError, r"level 0, layer 3 \(AffineCoupling\): .* not finite"),
+        (torch.inf, ValueError, "network.last.bias of AffineCoupling holds 4 of 4 values that"),
     ):
-        flow.decode(flow.draw(2), check=True)
+        torch.nn.init.constant_(bias, value)
+        with pytest.raises(error, match=said):
+            flow.decode(flow.draw(2), check=True)
 
 
 BOUNDED = {
