@@ -44,6 +44,7 @@ PAPER = {
 OTHERS = {
     "finc_bounded": ("finc", K3 | {"max_growth": 4.0}),
     "finc_published": ("finc", K3 | {"inverse_method": "published"}),
+    "butterfly": ("butterfly", {}),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }
