@@ -58,6 +58,10 @@ LAYERS = [
     ("butterfly", (3, 4, 2), {"bidirectional": True, "init": "rotation"}),
     ("butterfly", (2, 3, 5), {}),
     ("butterfly", (1, 3, 4), {"share": True, "levels": 2}),
+    ("cayley", (3, 4, 3), {}),
+    ("cayley", (2, 3, 6), {"kernel_size": 2}),
+    ("cayley", (1, 4, 2), {"kernel_size": 5}),
+    ("cayley", (5, 3, 2), {"kernel_size": 1}),
 ]
 
 TRIANGULAR = [

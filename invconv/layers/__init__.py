@@ -11,4 +11,5 @@ from invconv.layers.woodbury import Woodbury as Woodbury, MEWoodbury as MEWoodbu
 from invconv.layers.periodic import Periodic as Periodic
 from invconv.layers.macow import MaCow as MaCow
 from invconv.layers.butterfly import Butterfly as Butterfly
+from invconv.layers.cayley import Cayley as Cayley
 # isort: on
