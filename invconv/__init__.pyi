@@ -11,6 +11,8 @@ from .conv import InvertibleConv as InvertibleConv
 from .conv import available as available
 from .conv import build as build
 from .conv import register as register
+from .layers import Butterfly as Butterfly
+from .layers import Cayley as Cayley
 from .layers import CInC as CInC
 from .layers import Emerging as Emerging
 from .layers import FInC as FInC

@@ -54,6 +54,13 @@ LAYERS = [
     ("macow", (5, 3, 4), {}),
     ("macow", (1, 4, 3), {"orders": "AD", "hidden_channels": 3}),
     ("macow", (2, 2, 3), {"orders": "BC", "kernel_size": (3, 1), "inverse_method": "published"}),
+    ("butterfly", (3, 4, 2), {"bidirectional": True, "init": "rotation"}),
+    ("butterfly", (2, 3, 5), {}),
+    ("butterfly", (1, 3, 4), {"share": True, "levels": 2}),
+    ("cayley", (3, 4, 3), {}),
+    ("cayley", (2, 3, 6), {"kernel_size": 2}),
+    ("cayley", (1, 4, 2), {"kernel_size": 5}),
+    ("cayley", (5, 3, 2), {"kernel_size": 1}),
 ]
 
 TRIANGULAR = [

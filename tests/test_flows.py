@@ -12,6 +12,7 @@ from invconv.flows import (
     Split,
     Squeeze,
 )
+from invconv.flows.steps import PAPER_STEPS
 
 
 def perturb(module, scale=0.05):
@@ -88,8 +89,13 @@ def test_actnorm_normalises_its_first_batch_only():
     assert other.initialized
 
 
-@pytest.mark.parametrize("step", ["common", "paper"])
-@pytest.mark.parametrize("conv", invconv.available())
+@pytest.mark.parametrize(
+    ("conv", "step"),
+    [
+        *((conv, "common") for conv in invconv.available()),
+        *((conv, "paper") for conv in PAPER_STEPS),
+    ],
+)
 @pytest.mark.parametrize("shape", [(1, 8, 4), (3, 4, 8)])
 def test_encode_decode_and_log_det(conv, shape, step, float64):
     flow = small_flow(conv, shape, step=step)

@@ -44,6 +44,8 @@ PAPER = {
 OTHERS = {
     "finc_bounded": ("finc", K3 | {"max_growth": 4.0}),
     "finc_published": ("finc", K3 | {"inverse_method": "published"}),
+    "butterfly": ("butterfly", {}),
+    "cayley": ("cayley", K3),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }

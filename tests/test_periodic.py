@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invconv import Periodic, build
-from invconv.layers import periodic
+from invconv.layers import frequencies, periodic
 
 
 def by_definition(x, weight):
@@ -34,7 +34,7 @@ def test_both_ways_are_the_definition(
 ):
     if through_frequencies:
         monkeypatch.setattr(periodic, "LARGEST_DIRECT_KERNEL", 0)
-        monkeypatch.setattr(periodic, "VALUES_PER_PART", 2 * shape[0] * shape[1] * shape[2])
+        monkeypatch.setattr(frequencies, "VALUES_PER_PART", 2 * shape[0] * shape[1] * shape[2])
     layer = make(shape[0], kernel_size)
     x = torch.randn(5, *shape)
     z, log_det = layer(x)

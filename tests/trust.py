@@ -28,8 +28,8 @@ KINDS = {
     "layers: the contract, by the conformance kit": r"test_conformance\.py",
     "broken layers that the kit has to catch": r"test_conformance_kit",
     "layers: definitions, options, the authors' numbers": (
-        r"test_(layers|triangular_layers|lowrank|macow|periodic|conditional|fidelity|autocast"
-        r"|tracing|methods|vectors)\."
+        r"test_(layers|triangular_layers|lowrank|macow|periodic|butterfly|cayley|conditional"
+        r"|fidelity|autocast|tracing|methods|vectors)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
     "layers: error amplification, and what is not finite": r"test_numerical",

@@ -14,6 +14,8 @@ from invconv.testing.values import dense_jacobian
 
 FOLDER = Path(__file__).parent / "data" / "vectors"
 CASES = {
+    "butterfly": ("butterfly", (3, 4, 2), {"bidirectional": True}),
+    "cayley": ("cayley", (3, 4, 3), {}),
     "cinc": ("cinc", (3, 4, 5), {}),
     "cinc_k2_unit": ("cinc", (2, 4, 3), {"kernel_size": 2, "diagonal": "unit", "bias": True}),
     "emerging": ("emerging", (3, 4, 5), {}),

@@ -10,4 +10,6 @@ from invconv.layers.inverse_flow import InverseFlow as InverseFlow
 from invconv.layers.woodbury import Woodbury as Woodbury, MEWoodbury as MEWoodbury
 from invconv.layers.periodic import Periodic as Periodic
 from invconv.layers.macow import MaCow as MaCow
+from invconv.layers.butterfly import Butterfly as Butterfly
+from invconv.layers.cayley import Cayley as Cayley
 # isort: on

@@ -1,6 +1,5 @@
 """Periodic convolutions: circular, and therefore diagonal in the frequencies."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +9,12 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import About, InvertibleConv, Variant, for_each_image, register
-from invconv.modes import is_recording
+from invconv.layers.frequencies import multiply, rounded, spectrum
 from invconv.numerical import solved
 from invconv.validation import check_kernel_size
 
 LARGEST_DIRECT_KERNEL = 4
 """Up to this k the padded convolution is faster than the FFT (CPU, 12 to 48 channels)."""
-VALUES_PER_PART = 2**18
-"""How many real values of a batch are transformed at a time."""
 
 
 @register("periodic")
@@ -108,13 +105,7 @@ class Periodic(InvertibleConv):
 
     def spectrum(self, height: int, width: int) -> Tensor:
         """Ŵ at the frequencies of `torch.fft.rfft2`, (H, W // 2 + 1, C, C), complex128."""
-        weight = self.weight.double()
-        offset = torch.arange(self.kernel_size, device=weight.device).double() - self._anchor
-        row = torch.outer(torch.arange(height).to(offset) / height, offset)
-        column = torch.outer(torch.arange(width // 2 + 1).to(offset) / max(1, width), offset)
-        angle = 2 * math.pi * (row[:, None, :, None] + column[None, :, None, :])
-        phase = torch.polar(torch.ones_like(angle), angle)
-        return torch.einsum("uvij,cdij->uvcd", phase, weight.to(phase.dtype))
+        return spectrum(self.weight, height, width)
 
     def _cached(
         self, name: str, height: int, width: int, compute: Callable[[int, int], Tensor]
@@ -132,13 +123,8 @@ class Periodic(InvertibleConv):
     def _inverse_matrices(self, height: int, width: int) -> Tensor:
         return self._rounded(solved("Periodic", torch.linalg.inv, self.spectrum(height, width)))
 
-    def _rounded(self, spectrum: Tensor) -> Tensor:
-        """(H·(W // 2 + 1), C, C), real and imaginary parts in the weight's dtype or float32.
-
-        Row-major: torch.compile (2.13) transposes other complex matrices in its backward pass.
-        """
-        parts = torch.view_as_real(spectrum.contiguous()).to(self._real_dtype)
-        return torch.view_as_complex(parts).flatten(0, 1)
+    def _rounded(self, matrices: Tensor) -> Tensor:
+        return rounded(matrices, self.weight.dtype)
 
     def _log_det(self, height: int, width: int) -> Tensor:
         """The frequencies that `torch.fft.rfft2` leaves out are conjugates: they count twice."""
@@ -149,25 +135,4 @@ class Periodic(InvertibleConv):
         return 2 * log_abs_det.sum() - alone
 
     def _multiply(self, x: Tensor, matrices: Tensor) -> Tensor:
-        """The real image whose spectrum is matrices·x̂; ``matrices`` is (H·(W // 2 + 1), C, C).
-
-        The transforms go through the batch in parts that stay in a CPU's cache.
-        """
-        if not x.numel():
-            return x.clone()
-        size, real = x.shape[2:], x.to(self._real_dtype)
-        count = VALUES_PER_PART // x[0].numel() or 1
-        parts = (real,) if is_recording() else real.split(count)
-        x_hat = torch.cat([torch.fft.rfft2(part).permute(2, 3, 0, 1) for part in parts], 2)
-        z_hat = torch.bmm(x_hat.flatten(0, 1), matrices.mT).view(x_hat.shape)
-        parts = (z_hat,) if is_recording() else z_hat.split(count, 2)
-        images = [
-            torch.fft.irfft2(part.permute(2, 3, 0, 1).contiguous(), s=size) for part in parts
-        ]
-        z = torch.cat(images)
-        return z.to(self.weight.dtype)
-
-    @property
-    def _real_dtype(self) -> torch.dtype:
-        """What the transforms run in: there is none for half precision."""
-        return torch.promote_types(self.weight.dtype, torch.float32)
+        return multiply(x, matrices, self.weight.dtype)
