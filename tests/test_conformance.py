@@ -61,6 +61,11 @@ LAYERS = [
     ("cayley", (2, 3, 6), {"kernel_size": 2}),
     ("cayley", (1, 4, 2), {"kernel_size": 5}),
     ("cayley", (5, 3, 2), {"kernel_size": 1}),
+    ("conv_exp", (2, 4, 3), {}),
+    ("conv_exp", (3, 2, 5), {"kernel_size": 5, "coefficient": 3.0}),
+    ("conv_exp", (4, 3, 1), {"kernel_size": 1}),
+    ("skew_exp", (2, 3, 5), {}),
+    ("skew_exp", (3, 4, 2), {"kernel_size": 5, "coefficient": 2.0}),
 ]
 
 TRIANGULAR = [
