@@ -22,6 +22,7 @@ from .layers import InverseFlow as InverseFlow
 from .layers import MaCow as MaCow
 from .layers import MEWoodbury as MEWoodbury
 from .layers import Periodic as Periodic
+from .layers import SelfNormalizingConv as SelfNormalizingConv
 from .layers import SkewExponential as SkewExponential
 from .layers import TriangularConv as TriangularConv
 from .layers import Woodbury as Woodbury

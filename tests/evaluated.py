@@ -1,6 +1,6 @@
 """Layers whose training mode computes something else by design, for the contract in eval mode."""
 
-from invconv import ConvExponential
+from invconv import ConvExponential, SelfNormalizingConv
 
 
 class _Evaluated:
@@ -12,6 +12,10 @@ class _Evaluated:
 
 class EvaluatedExponential(_Evaluated, ConvExponential):
     """Its released variant sums 13 terms, not 6."""
+
+
+class EvaluatedSNF(_Evaluated, SelfNormalizingConv):
+    """log_det and all gradients are exact."""
 
 
 def evaluated(kind, shape, **options):

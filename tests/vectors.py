@@ -30,6 +30,7 @@ CASES = {
     "me_woodbury": ("me_woodbury", (3, 4, 3), {"channel_rank": 2, "height_rank": 1}),
     "periodic": ("periodic", (3, 4, 3), {}),
     "skew_exp": ("skew_exp", (2, 4, 3), {"coefficient": 2.0}),
+    "snf": ("snf", (3, 4, 3), {}),
     "woodbury": ("woodbury", (3, 4, 3), {"channel_rank": 2, "spatial_rank": 3}),
 }
 """Name of the file → the layer's registered name, (C, H, W) and options."""

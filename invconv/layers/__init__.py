@@ -14,4 +14,5 @@ from invconv.layers.butterfly import Butterfly as Butterfly
 from invconv.layers.cayley import Cayley as Cayley
 from invconv.layers.exponential import ConvExponential as ConvExponential
 from invconv.layers.skew import SkewExponential as SkewExponential
+from invconv.layers.snf import SelfNormalizingConv as SelfNormalizingConv
 # isort: on
