@@ -14,6 +14,7 @@ from .conv import register as register
 from .layers import Butterfly as Butterfly
 from .layers import Cayley as Cayley
 from .layers import CInC as CInC
+from .layers import ConvExponential as ConvExponential
 from .layers import Emerging as Emerging
 from .layers import FInC as FInC
 from .layers import Glow1x1 as Glow1x1
@@ -21,6 +22,8 @@ from .layers import InverseFlow as InverseFlow
 from .layers import MaCow as MaCow
 from .layers import MEWoodbury as MEWoodbury
 from .layers import Periodic as Periodic
+from .layers import SelfNormalizingConv as SelfNormalizingConv
+from .layers import SkewExponential as SkewExponential
 from .layers import TriangularConv as TriangularConv
 from .layers import Woodbury as Woodbury
 from .numerical import NumericalError as NumericalError

@@ -46,6 +46,10 @@ OTHERS = {
     "finc_published": ("finc", K3 | {"inverse_method": "published"}),
     "butterfly": ("butterfly", {}),
     "cayley": ("cayley", K3),
+    "conv_exp": ("conv_exp", K3),
+    "conv_exp_released": ("conv_exp", K3 | {"terms": "released"}),
+    "skew_exp": ("skew_exp", K3),
+    "snf": ("snf", K3),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }

@@ -54,9 +54,12 @@ def test_a_traced_layer_computes(name, gradients, poisoned_empty):
     if gradients:
         parameters = tuple(layer.parameters())
         found, truth = (
-            torch.autograd.grad(sum(y.square().sum() for y in f(other)), parameters)
+            torch.autograd.grad(
+                sum(y.square().sum() for y in f(other)), parameters, allow_unused=True
+            )
             for f in (traced, layer)
         )
+        found, truth = ([one for one in grads if one is not None] for grads in (found, truth))
         torch.testing.assert_close(found, truth, rtol=1e-3, atol=1e-3)
 
 

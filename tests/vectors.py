@@ -18,6 +18,7 @@ CASES = {
     "cayley": ("cayley", (3, 4, 3), {}),
     "cinc": ("cinc", (3, 4, 5), {}),
     "cinc_k2_unit": ("cinc", (2, 4, 3), {"kernel_size": 2, "diagonal": "unit", "bias": True}),
+    "conv_exp": ("conv_exp", (3, 4, 3), {}),
     "emerging": ("emerging", (3, 4, 5), {}),
     "emerging_raster": ("emerging", (2, 5, 4), {"mask": "raster", "dilation": 2}),
     "finc": ("finc", (4, 4, 5), {}),
@@ -28,6 +29,8 @@ CASES = {
     "macow": ("macow", (2, 4, 5), {"hidden_channels": 5}),
     "me_woodbury": ("me_woodbury", (3, 4, 3), {"channel_rank": 2, "height_rank": 1}),
     "periodic": ("periodic", (3, 4, 3), {}),
+    "skew_exp": ("skew_exp", (2, 4, 3), {"coefficient": 2.0}),
+    "snf": ("snf", (3, 4, 3), {}),
     "woodbury": ("woodbury", (3, 4, 3), {"channel_rank": 2, "spatial_rank": 3}),
 }
 """Name of the file → the layer's registered name, (C, H, W) and options."""

@@ -12,4 +12,7 @@ from invconv.layers.periodic import Periodic as Periodic
 from invconv.layers.macow import MaCow as MaCow
 from invconv.layers.butterfly import Butterfly as Butterfly
 from invconv.layers.cayley import Cayley as Cayley
+from invconv.layers.exponential import ConvExponential as ConvExponential
+from invconv.layers.skew import SkewExponential as SkewExponential
+from invconv.layers.snf import SelfNormalizingConv as SelfNormalizingConv
 # isort: on

@@ -33,6 +33,8 @@ def options(name, k):
 
 SLOW = {"macow": (32, 3)}
 """Layer → the largest image and kernel that it is timed on without --full."""
+LARGEST = {"snf": 16}
+"""Layer → the largest image that it is timed on: eval mode makes a dense matrix."""
 
 
 def cases():
@@ -40,6 +42,8 @@ def cases():
     for name in available():
         for n, k in (*QUICK, *FULL):
             if options(name, k) is None and k > 3:
+                continue
+            if n > LARGEST.get(name, n):
                 continue
             most = SLOW.get(name, (n, k))
             quick = (n, k) in QUICK and n <= most[0] and k <= most[1]
@@ -51,6 +55,8 @@ def cases():
 @pytest.mark.parametrize(("layer", "n", "k"), list(cases()))
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_layer(timed, device, operation, layer, n, k):
+    if operation == "log_det" and layer == "snf":
+        pytest.skip("training mode computes no log_det")
     module = build(layer, (CHANNELS, n, n), **(options(layer, k) or {})).to(device)
     x = torch.randn(BATCH, CHANNELS, n, n, device=device)
     call, residual = CALLS[operation](module, x)
