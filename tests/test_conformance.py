@@ -61,6 +61,9 @@ LAYERS = [
     ("cayley", (2, 3, 6), {"kernel_size": 2}),
     ("cayley", (1, 4, 2), {"kernel_size": 5}),
     ("cayley", (5, 3, 2), {"kernel_size": 1}),
+    ("mintnet", (3, 3, 2), {"latent_multiplier": 2}),
+    ("mintnet", (1, 4, 3), {"tolerance": 1e-11, "newton_lr": 1.1}),
+    ("mintnet", (2, 2, 4), {"latent_multiplier": 1, "kernel_size": 5}),
 ]
 
 TRIANGULAR = [

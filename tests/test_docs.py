@@ -199,7 +199,7 @@ def test_the_readme_names_released_code_that_was_recorded():
     for released in found - {""}:
         place, commit = released.split("@")
         assert re.search(rf"{re.escape(place)} at\s+{commit}", recorded), released
-    assert len(found) == 9  # eight repositories, and "" for Glow and Periodic
+    assert len(found) == 10  # nine repositories, and "" for Glow and Periodic
 
 
 def test_citation_and_package_agree():

@@ -46,6 +46,7 @@ OTHERS = {
     "finc_published": ("finc", K3 | {"inverse_method": "published"}),
     "butterfly": ("butterfly", {}),
     "cayley": ("cayley", K3),
+    "mintnet": ("mintnet", K3 | {"latent_multiplier": 4}),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }
@@ -123,6 +124,7 @@ def test_titles_and_looks():
         "emerging_raster": "Emerging (raster mask)",
         "me_woodbury_paper": "ME-Woodbury, own step",
         "finc_bounded": "finc_bounded",
+        "mintnet": "MintNet",
         "nflows_1x1": "nflows_1x1",
     }
     assert {name: method(name).title for name in titles} == titles

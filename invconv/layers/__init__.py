@@ -12,4 +12,5 @@ from invconv.layers.periodic import Periodic as Periodic
 from invconv.layers.macow import MaCow as MaCow
 from invconv.layers.butterfly import Butterfly as Butterfly
 from invconv.layers.cayley import Cayley as Cayley
+from invconv.layers.mintnet import MintNetPair as MintNetPair
 # isort: on
