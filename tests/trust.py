@@ -28,7 +28,7 @@ KINDS = {
     "layers: the contract, by the conformance kit": r"test_conformance\.py",
     "broken layers that the kit has to catch": r"test_conformance_kit",
     "layers: definitions, options, the authors' numbers": (
-        r"test_(layers|triangular_layers|lowrank|macow|periodic|butterfly|cayley|conditional"
+        r"test_(layers|triangular_layers|lowrank|macow|mintnet|periodic|butterfly|cayley|conditional"
         r"|fidelity|autocast|tracing|methods|vectors)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
