@@ -21,6 +21,7 @@ from .layers import Glow1x1 as Glow1x1
 from .layers import InverseFlow as InverseFlow
 from .layers import MaCow as MaCow
 from .layers import MEWoodbury as MEWoodbury
+from .layers import MintNetPair as MintNetPair
 from .layers import Periodic as Periodic
 from .layers import SelfNormalizingConv as SelfNormalizingConv
 from .layers import SkewExponential as SkewExponential

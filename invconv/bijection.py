@@ -28,7 +28,7 @@ class Bijection(nn.Module, ABC):
     x, but in float32 at least under autocast, where x may be half (`log_det_dtype`). The input is
     never changed, and `forward` changes no state. A subclass writes `forward` and `_inverse`, and
     keeps its constraint in the parametrization, so that no optimizer step can break
-    invertibility.
+    invertibility; `invconv.MintNetPair` says how far it is an exception.
 
     Args:
         channels: C; None for a map of any number of channels.
@@ -135,6 +135,10 @@ class Bijection(nn.Module, ABC):
     def unavailable(self, device: torch.device) -> str:
         """Why `inverse_method` cannot run on ``device``; "" if it can."""
         return ""
+
+    def recordable_inverse(self, z: Tensor) -> Map:
+        """`inverse`, or with the iterations that ``z`` takes where their number depends on it."""
+        return self.inverse
 
     def inverse_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x, and log|det dx/dz|, (B,): −log_det of x, of one image where it is constant."""

@@ -27,6 +27,17 @@ def check_images(x: Tensor, channels: int, name: str = "x") -> None:
         )
 
 
+def check_size(x: Tensor, shape: tuple[int, int, int], name: str = "x") -> None:
+    """Raise unless ``x``, (B, C, H, W), has the ``shape`` that a layer was built for."""
+    if tuple(x.shape[1:]) != shape:
+        channels, height, width = shape
+        raise ValueError(
+            f"{name} must have shape (B, {channels}, {height}, {width}): this layer has "
+            f"parameters for every pixel and was built for that size, not for "
+            f"{x.shape[2]}×{x.shape[3]}"
+        )
+
+
 def check_shape(shape: object) -> tuple[int, int, int]:
     """Raise unless ``shape`` is (C, H, W) with integers of at least 1, and return it."""
     given = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()

@@ -70,6 +70,9 @@ LAYERS = [
     ("snf", (3, 2, 4), {}),
     ("snf", (2, 4, 3), {"kernel_size": 5, "bias": False}),
     ("snf", (4, 2, 3), {"kernel_size": 1}),
+    ("mintnet", (3, 3, 2), {"latent_multiplier": 2}),
+    ("mintnet", (1, 4, 3), {"tolerance": 1e-11, "newton_lr": 1.1}),
+    ("mintnet", (2, 2, 4), {"latent_multiplier": 1, "kernel_size": 5}),
 ]
 
 TRIANGULAR = [

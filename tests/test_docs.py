@@ -199,7 +199,7 @@ def test_the_readme_names_released_code_that_was_recorded():
     for released in found - {""}:
         place, commit = released.split("@")
         assert re.search(rf"{re.escape(place)} at\s+{commit}", recorded), released
-    assert len(found) == 11  # ten repositories, and "" for Glow, Periodic and SkewExponential
+    assert len(found) == 12  # eleven repositories, and "" for Glow, Periodic and SkewExponential
 
 
 def test_citation_and_package_agree():

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 import invconv
-from invconv.flows import CouplingFreeFlow, LevelFlow, MaCowFG, MultiScaleFlow, load, saving
+from invconv.flows import (
+    CouplingFreeFlow,
+    LevelFlow,
+    MaCowFG,
+    MintNet,
+    MultiScaleFlow,
+    load,
+    saving,
+)
 from invconv.training import CheckpointError, TrainingOptions, train
 
 FLOWS = {
@@ -23,6 +31,7 @@ FLOWS = {
     ),
     "coupling_free": lambda: CouplingFreeFlow("cinc", (1, 8, 8), 2, 1, spline_bins=3),
     "macow_fg": lambda: MaCowFG((3, 8, 8), (1, (1, 1), 1), (4, 4, 4), conv_options={}),
+    "mintnet": lambda: MintNet((1, 4, 8), 3, 16, conv_options={"newton_lr": 1.1}),
 }
 
 

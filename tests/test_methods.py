@@ -50,6 +50,7 @@ OTHERS = {
     "conv_exp_released": ("conv_exp", K3 | {"terms": "released"}),
     "skew_exp": ("skew_exp", K3),
     "snf": ("snf", K3),
+    "mintnet": ("mintnet", K3 | {"latent_multiplier": 4}),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }
@@ -127,6 +128,7 @@ def test_titles_and_looks():
         "emerging_raster": "Emerging (raster mask)",
         "me_woodbury_paper": "ME-Woodbury, own step",
         "finc_bounded": "finc_bounded",
+        "mintnet": "MintNet",
         "nflows_1x1": "nflows_1x1",
     }
     assert {name: method(name).title for name in titles} == titles

@@ -29,7 +29,7 @@ KINDS = {
     "broken layers that the kit has to catch": r"test_conformance_kit",
     "layers: definitions, options, the authors' numbers": (
         r"test_(layers|triangular_layers|lowrank|macow|periodic|butterfly|cayley|conditional"
-        r"|exponential|snf|fidelity|autocast|tracing|methods|vectors)\."
+        r"|exponential|snf|mintnet|fidelity|autocast|tracing|methods|vectors)\."
     ),
     "layers: lives of training, saving, copying, sampling": r"test_(state_machine|cache)\.",
     "layers: error amplification, and what is not finite": r"test_numerical",

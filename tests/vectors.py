@@ -28,6 +28,7 @@ CASES = {
     "inverse_flow": ("inverse_flow", (3, 4, 3), {}),
     "macow": ("macow", (2, 4, 5), {"hidden_channels": 5}),
     "me_woodbury": ("me_woodbury", (3, 4, 3), {"channel_rank": 2, "height_rank": 1}),
+    "mintnet": ("mintnet", (2, 3, 4), {"latent_multiplier": 2}),
     "periodic": ("periodic", (3, 4, 3), {}),
     "skew_exp": ("skew_exp", (2, 4, 3), {"coefficient": 2.0}),
     "snf": ("snf", (3, 4, 3), {}),

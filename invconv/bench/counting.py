@@ -93,9 +93,12 @@ def convolutions(flow: LevelFlow) -> list[Bijection]:
 
 
 def count_inverse(layer: Bijection, shape: Shape) -> float:
-    """Multiply-adds of one inverse of one image in eval mode, with everything cached."""
+    """Multiply-adds of one inverse of one image in eval mode, with everything cached.
+
+    Where that takes iterations, as many as for one random image and the present weights.
+    """
     probe = copy.deepcopy(layer).eval()
-    return _count(probe, shape, lambda z: probe.inverse(z))
+    return _count(probe, shape, probe.recordable_inverse)
 
 
 def count_log_det(layer: Bijection, shape: Shape) -> float:
@@ -104,16 +107,20 @@ def count_log_det(layer: Bijection, shape: Shape) -> float:
     Whatever z needs as well is not counted.
     """
     probe = copy.deepcopy(layer).train()
-    return _count(probe, shape, lambda x: probe(x)) - _count(probe, shape, lambda x: probe(x)[0])
+    whole = _count(probe, shape, lambda _: probe)
+    return whole - _count(probe, shape, lambda _: lambda x: probe(x)[0])
 
 
-def _count(layer: Bijection, shape: Shape, call: Callable[[Tensor], object]) -> float:
+def _count(
+    layer: Bijection, shape: Shape, prepare: Callable[[Tensor], Callable[[Tensor], object]]
+) -> float:
     like = next(layer.parameters(), torch.empty(()))
     image = torch.randn(1, *shape, dtype=like.dtype, device=like.device)
     with torch.no_grad():
+        call = prepare(image)
         call(image)  # keeps what is cached in eval mode
         with held(layer):
-            graph = make_fx(call)(image).graph
+            graph = make_fx(lambda x: call(x))(image).graph
     graph.eliminate_dead_code()
     return sum(_count_node(node) for node in graph.nodes if node.op == "call_function")
 

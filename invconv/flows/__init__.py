@@ -8,6 +8,7 @@ from invconv.flows.coupling_free import CouplingFreeFlow
 from invconv.flows.dequantization import UniformDequantization, VariationalDequantization
 from invconv.flows.level_flow import LevelFlow
 from invconv.flows.macow_fg import MaCowFG
+from invconv.flows.mintnet import MintNet
 from invconv.flows.multiscale import MultiScaleFlow
 from invconv.flows.preprocessing import Logit, Scale
 from invconv.flows.saving import build_flow, load
@@ -25,6 +26,7 @@ __all__ = [
     "LevelFlow",
     "Logit",
     "MaCowFG",
+    "MintNet",
     "MultiScaleFlow",
     "PlainSplit",
     "QuadCoupling",

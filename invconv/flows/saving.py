@@ -177,9 +177,11 @@ def _built(architecture: Options, weights: Mapping[str, object], origin: str) ->
 
 
 def _steps(value: object, counts: bool = False) -> int:
-    """The sum of all numbers below a name "steps"."""
+    """The sum of all numbers below a name "steps" or "layers"."""
     if isinstance(value, Mapping):
-        return sum(_steps(part, counts or name == "steps") for name, part in value.items())
+        return sum(
+            _steps(part, counts or name in ("steps", "layers")) for name, part in value.items()
+        )
     if isinstance(value, list | tuple):
         return sum(_steps(part, counts) for part in value)
     return max(value, 0) if counts and isinstance(value, int) else 0

@@ -6,6 +6,7 @@ from torch import Tensor
 from invconv.bijection import Bijection
 from invconv.conv import Shape
 from invconv.modes import is_tracing
+from invconv.validation import check_choice
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -24,16 +25,31 @@ class Squeeze(Bijection):
 
     Channel 4c + 2i + j of the result is pixel (i, j) of the blocks of channel c (RealNVP,
     arXiv 1605.08803, section 3.6).
+
+    Args:
+        order: "channel" for that; "pixel" for C·(2i + j) + c, as TensorFlow's space_to_depth.
+
+    Raises:
+        ValueError: for another order.
     """
 
     constant_log_det = True
 
+    def __init__(self, order: str = "channel") -> None:
+        super().__init__()
+        self.order = check_choice(order, ("channel", "pixel"), "order")
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, (B, 4C, H/2, W/2), and a log_det of zeros."""
         self.check_input(x)
-        return squeeze(x), x.new_zeros(x.shape[0])
+        z = squeeze(x)
+        if self.order == "pixel":
+            z = z.unflatten(1, (x.shape[1], 4)).transpose(1, 2).flatten(1, 2)
+        return z, x.new_zeros(x.shape[0])
 
     def _inverse(self, z: Tensor) -> Tensor:
+        if self.order == "pixel":
+            z = z.unflatten(1, (4, z.shape[1] // 4)).transpose(1, 2).flatten(1, 2)
         return F.pixel_shuffle(z, 2)
 
 

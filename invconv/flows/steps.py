@@ -108,6 +108,11 @@ def _macow(shape: Shape, width: int, options: Options) -> list[nn.Module]:
     return macow_step(shape[0], width, **options)
 
 
+def _mintnet(shape: Shape, width: int, options: Options) -> list[nn.Module]:
+    """MintNet (arXiv 1907.07945, section 4): the two blocks alone."""
+    return [build("mintnet", shape, **options)]
+
+
 PAPER_STEPS: dict[str, Callable[[Shape, int, Options], list[nn.Module]]] = {
     "glow": _glow,
     "finc": _finc,
@@ -118,6 +123,7 @@ PAPER_STEPS: dict[str, Callable[[Shape, int, Options], list[nn.Module]]] = {
     "me_woodbury": _me_woodbury,
     "periodic": _periodic,
     "macow": _macow,
+    "mintnet": _mintnet,
 }
 """Registered name → what builds the step that the method's authors put around it."""
 

@@ -15,4 +15,5 @@ from invconv.layers.cayley import Cayley as Cayley
 from invconv.layers.exponential import ConvExponential as ConvExponential
 from invconv.layers.skew import SkewExponential as SkewExponential
 from invconv.layers.snf import SelfNormalizingConv as SelfNormalizingConv
+from invconv.layers.mintnet import MintNetPair as MintNetPair
 # isort: on

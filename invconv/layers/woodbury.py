@@ -15,7 +15,7 @@ from invconv.layers.low_rank import (
     multiply_right,
     transpose,
 )
-from invconv.validation import check_shape
+from invconv.validation import check_shape, check_size
 
 PAPER = 'Lu and Huang, "Woodbury Transformations for Deep Generative Flows", arXiv 2002.12229'
 RELEASED = "github.com/yolu1055/WoodburyTransformations@24c4000f31"
@@ -62,13 +62,7 @@ class _LowRankConv(InvertibleConv):
     def check_input(self, x: Tensor, name: str = "x") -> None:
         """Raise unless ``x`` is (B, C, H, W) with the sizes of the layer, and of its dtype."""
         super().check_input(x, name)
-        if tuple(x.shape[1:]) != self.shape:
-            channels, height, width = self.shape
-            raise ValueError(
-                f"{name} must have shape (B, {channels}, {height}, {width}): this layer has "
-                f"parameters for every pixel and was built for that size, not for "
-                f"{x.shape[2]}×{x.shape[3]}"
-            )
+        check_size(x, self.shape, name)
 
 
 @register("woodbury")
