@@ -227,6 +227,15 @@ class InexactAndDoubled(Honest):
         return 2 * x - x.detach()
 
 
+class MissesItsTolerance(Honest):
+    """An approximate inverse that is further off than it says."""
+
+    exact, tolerance = False, 1e-9
+
+    def inverse(self, z):
+        return super().inverse(z) * (1 + 1e-3)
+
+
 class DroppedGradientInFloat32(Honest):
     def log_det(self, x):
         log_det = super().log_det(x)
@@ -521,6 +530,7 @@ BROKEN = {
         "gradient_through_the_round_trip",
         "func_jacrev",
     ),
+    MissesItsTolerance: ("tolerance_met",),
     DroppedGradientInFloat32: ("gradients_in_low_precision",),
     DroppedGradientUnderAutocast: ("autocast",),
     ConstantForwardInEvalMode: ("double_use",),

@@ -176,7 +176,7 @@ def test_bits_per_dimension_a_method_and_a_data_set_that_nobody_has():
         assert said == f"row 1: bpd must be a number from 0 to 64, not '{wrong}'"
     assert "column 'bdp' is unknown in table2" in refused(bits(bdp=3.0))
     config = {"method": {"conv": "magic", "name": "glow"}}
-    assert "row 1: method must be of a layer, one of cinc," in refused(bits(config=config))
+    assert "row 1: method must be of a layer, one of butterfly," in refused(bits(config=config))
     config = {"method": {"conv": "glow", "name": "x"}}
     assert "row 1: method must be what config says, 'x', not 'glow'" in refused(
         bits(config=config)

@@ -9,7 +9,7 @@ from image_files import pixels, write_folder
 from invconv.data import DATASETS
 from invconv.tables.table2 import TABLE
 
-TINY = ("one=tiny", "budget=tiny_digits", "method=glow", "progress=false")
+TINY = ("preset=tiny", "budget=tiny_digits", "method=glow", "progress=false")
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def test_every_data_set_is_configured(tiny, name):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-@pytest.mark.parametrize("one", ["default", "tiny"])
-def test_every_data_set_has_a_model_for_it(configured, name, one):
-    config = configured(f"one={one}", f"dataset={name}")
-    assert config.budget.training.steps == DATASETS[name].budgets[one]["training"]["steps"]
+@pytest.mark.parametrize("preset", ["default", "tiny"])
+def test_every_data_set_has_a_model_for_it(configured, name, preset):
+    config = configured(f"preset={preset}", f"dataset={name}")
+    assert config.budget.training.steps == DATASETS[name].budgets[preset]["training"]["steps"]
 
 
 def test_what_may_not_be_compared_has_another_name(tiny):
