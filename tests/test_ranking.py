@@ -57,6 +57,9 @@ def test_a_small_sweep(done, sweep):
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert elsewhere.stdout.count("skipped, its row is in runs/tiny/results") == 4
     assert "4 of 4 cells ok" in elsewhere.stdout
+    aside = sweep("skip_collected=true", "launch=local")
+    assert aside.returncode == 0, aside.stderr
+    assert "4 of 4 cells are skipped, their rows are in runs/tiny/results" in aside.stdout
 
 
 def make_rows(preset="ranked", seeds=5, dataset="fashion_mnist", **shift):
