@@ -1,18 +1,19 @@
 """Butterfly layers: factors of 2×2 blocks that mix numbers at distances of D/2, D/4, …"""
 
 import math
-from typing import Any, Self
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import About, InvertibleConv, Shape, Variant, log_det_dtype, register
-from invconv.validation import check_choice, check_count, check_shape
+from invconv.conv import About, Shape, Variant, for_each_image, register
+from invconv.layers.sized import SizedConv
+from invconv.validation import check_choice, check_count
 
 
 @register("butterfly")
-class Butterfly(InvertibleConv):
+class Butterfly(SizedConv):
     """The butterfly layer of Meng et al., "ButterflyFlow" (arXiv 2209.13774).
 
     An image is D = C·H·W numbers in the order of memory. The factor of level l splits them into
@@ -70,8 +71,7 @@ class Butterfly(InvertibleConv):
         bidirectional: bool = False,
         init: str = "identity",
     ) -> None:
-        super().__init__(check_shape(shape)[0])
-        self.shape = check_shape(shape)
+        super().__init__(shape)
         numbers = math.prod(self.shape)
         most = (numbers & -numbers).bit_length() - 1
         if not most:
@@ -91,11 +91,6 @@ class Butterfly(InvertibleConv):
         order += reversed(order) if bidirectional else ()
         self.factors = nn.ModuleList(Factor(numbers, level, share, init) for level in order)
 
-    @classmethod
-    def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Build the layer for images of ``shape`` = (C, H, W), and for no other."""
-        return cls(shape, **cls.known_options(options))
-
     def dependent_steps(self, height: int, width: int) -> int:
         """The number of factors, each of which needs all of the one before."""
         return len(self.factors)
@@ -107,7 +102,7 @@ class Butterfly(InvertibleConv):
         for factor in self._chain():
             z = factor(z)
             log_det = log_det + factor.log_abs_det()
-        return z.view(x.shape), log_det.to(log_det_dtype(x)).repeat(x.shape[0])
+        return z.view(x.shape), for_each_image(log_det, x)
 
     def _inverse(self, z: Tensor) -> Tensor:
         """x, by the inverse blocks from the last factor to the first."""
@@ -117,18 +112,7 @@ class Butterfly(InvertibleConv):
         return x.view(z.shape)
 
     def _chain(self) -> list["Factor"]:
-        return [factor for factor in self.factors if isinstance(factor, Factor)]
-
-    def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raise unless ``x`` is (B, C, H, W) with the sizes of the layer, and of its dtype."""
-        super().check_input(x, name)
-        if tuple(x.shape[1:]) != self.shape:
-            channels, height, width = self.shape
-            raise ValueError(
-                f"{name} must have shape (B, {channels}, {height}, {width}): this layer has "
-                f"parameters for every pixel and was built for that size, not for "
-                f"{x.shape[2]}×{x.shape[3]}"
-            )
+        return cast(list[Factor], list(self.factors))
 
 
 class Factor(nn.Module):

@@ -2,13 +2,13 @@
 
 from functools import partial
 from numbers import Real
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import About, InvertibleConv, Shape, Variant, log_det_dtype, register
+from invconv.conv import About, Shape, Variant, log_det_dtype, register
 from invconv.layers.fixed_point import Ending, Rule, arrived, attach, check_rate, opaque
 from invconv.layers.mintnet_block import (
     MintNetBlock,
@@ -17,9 +17,10 @@ from invconv.layers.mintnet_block import (
     find_root,
     solve_adjoint,
 )
+from invconv.layers.sized import SizedConv
 from invconv.modes import is_recording, no_autocast
 from invconv.numerical import Map
-from invconv.validation import check_count, check_kernel_size, check_shape, check_size
+from invconv.validation import check_count, check_kernel_size
 
 MOST_ITERATIONS = 200
 RELEASED_ITERATIONS = 100
@@ -28,7 +29,7 @@ TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
 @register("mintnet")
-class MintNetPair(InvertibleConv):
+class MintNetPair(SizedConv):
     """Blocks A and B of Song et al., "MintNet" (arXiv 1907.07945, section 4), one after the other.
 
     Each is z = net(x) + |t|·x with three masked convolutions in the net; see `MintNetBlock`. The
@@ -103,8 +104,7 @@ class MintNetPair(InvertibleConv):
         released_lr: float = 1.1,
         inverse_method: str = "auto",
     ) -> None:
-        self.shape = check_shape(shape)
-        super().__init__(self.shape[0], inverse_method)
+        super().__init__(shape, inverse_method)
         self.latent_multiplier = check_count(latent_multiplier, "latent_multiplier")
         self.kernel_size = check_kernel_size(kernel_size)
         if self.kernel_size % 2 == 0:
@@ -119,19 +119,9 @@ class MintNetPair(InvertibleConv):
         self._cache = EvalCache()
 
     @classmethod
-    def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Build the layer for images of ``shape`` = (C, H, W), and for no other."""
-        return cls(shape, **cls.known_options(options))
-
-    @classmethod
     def kernel_options(cls, k: int) -> dict[str, Any] | None:
         """Return the options of convolutions of size k, which is odd."""
         return {"kernel_size": k} if k % 2 else None
-
-    def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raise unless ``x`` is (B, C, H, W) with the sizes of the layer, and of its dtype."""
-        super().check_input(x, name)
-        check_size(x, self.shape, name)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and the sum of the logarithms of both diagonals."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.library import Library, register_autograd, register_fake, register_vmap
 from torch.nn.grad import conv2d_weight
 
+from invconv.layers.fixed_point import image_norms
 from invconv.modes import is_recording, no_autocast
 from invconv.numerical import NumericalError, allowed_residual
 
@@ -166,12 +167,12 @@ def _refine(
     dtype = torch.promote_types(torch.promote_types(z.dtype, weight.dtype), torch.float32)
     with no_autocast(z.device):
         z, w, r = (t.to(dtype) for t in (z, weight, inverse_weight))
-        sizes = _norms(z)
+        sizes = image_norms(z)
         counted = sizes.isfinite()
         sizes = sizes[counted].clamp(min=torch.finfo(torch.float64).tiny)
 
         def worst(rest: Tensor) -> float:
-            errors = _norms(rest)[counted] / sizes
+            errors = image_norms(rest)[counted] / sizes
             return errors.amax().item() if len(errors) else 0.0
 
         x = convolve(z, r)
@@ -186,7 +187,3 @@ def _refine(
                 return x, steps, residual, first, True
             x, residual, steps = closer, found, steps + 1
         return x, steps, residual, first, residual <= TOLERANCE[dtype]
-
-
-def _norms(images: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(images.flatten(1), dim=1, dtype=torch.float64)

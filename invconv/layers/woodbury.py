@@ -3,11 +3,10 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Self
 
 from torch import Tensor
 
-from invconv.conv import About, InvertibleConv, Shape, Variant, for_each_image, register
+from invconv.conv import About, Shape, Variant, for_each_image, register
 from invconv.layers.low_rank import (
     LowRankUpdate,
     Terms,
@@ -15,26 +14,17 @@ from invconv.layers.low_rank import (
     multiply_right,
     transpose,
 )
-from invconv.validation import check_shape, check_size
+from invconv.layers.sized import SizedConv
 
 PAPER = 'Lu and Huang, "Woodbury Transformations for Deep Generative Flows", arXiv 2002.12229'
 RELEASED = "github.com/yolu1055/WoodburyTransformations@24c4000f31"
 
 
-class _LowRankConv(InvertibleConv):
+class _LowRankConv(SizedConv):
     """The identity plus a low-rank update along each of several axes, which all commute."""
 
     solve_direction = "inverse"
     algorithm = "capacitance"
-
-    def __init__(self, shape: Shape, inverse_method: str) -> None:
-        super().__init__(check_shape(shape)[0], inverse_method)
-        self.shape = check_shape(shape)
-
-    @classmethod
-    def from_shape(cls, shape: Shape, **options: Any) -> Self:
-        """Build the layer for images of ``shape`` = (C, H, W), and for no other."""
-        return cls(shape, **cls.known_options(options))
 
     @abstractmethod
     def _multiply(self, x: Tensor, terms: Callable[[LowRankUpdate], Terms]) -> Tensor:
@@ -58,11 +48,6 @@ class _LowRankConv(InvertibleConv):
 
     def _updates(self) -> list[LowRankUpdate]:
         return [part for part in self.children() if isinstance(part, LowRankUpdate)]
-
-    def check_input(self, x: Tensor, name: str = "x") -> None:
-        """Raise unless ``x`` is (B, C, H, W) with the sizes of the layer, and of its dtype."""
-        super().check_input(x, name)
-        check_size(x, self.shape, name)
 
 
 @register("woodbury")
