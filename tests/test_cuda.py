@@ -14,7 +14,7 @@ from invconv.numerical import allowed_residual, relative_error
 from invconv.rows.provenance import ROOT
 from invconv.solvers import cuda, resolve
 from invconv.solvers.cuda import calls, driver, published
-from invconv.solvers.cuda.plan import Forced, geometry
+from invconv.solvers.cuda.plan import Forced, sized_problem
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.operator import triangular_op
 from invconv.solvers.problem import CORNERS, parse_problem
@@ -272,7 +272,7 @@ def test_what_a_launch_leaves_free():
     """A kernel takes no local memory: nothing spills on this chip either."""
     z, weight, _ = both(LARGE[2], torch.float32, 100)
     plan = plan_solve(
-        geometry(tuple(z.shape), tuple(weight.shape), parse(z, weight, LARGE[2]), z.dtype),
+        sized_problem(tuple(z.shape), tuple(weight.shape), parse(z, weight, LARGE[2]), z.dtype),
         driver.chip(0),
         Forced(),
     )

@@ -15,7 +15,7 @@ from invconv.solvers import cuda, solve_triangular_conv2d
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.cuda import driver, published
 from invconv.solvers.cuda.forward import plan_convolve
-from invconv.solvers.cuda.plan import A100, H100, Forced, geometry
+from invconv.solvers.cuda.plan import A100, H100, Forced, sized_problem
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import Problem, parse_problem
 from invconv.solvers.reference import solve_reference
@@ -121,7 +121,7 @@ def test_one_launch_where_the_image_fits(chip):
     for channels, n in ((3, 64), (6, 64), (12, 32), (24, 32), (48, 16)):
         z, weight = torch.empty(100, 4 * channels, n, n), torch.empty(4 * channels, channels, 3, 3)
         problem = parse_problem(z, weight, None, "tl", False, "z")
-        g = geometry(tuple(z.shape), tuple(weight.shape), problem, F32)
+        g = sized_problem(tuple(z.shape), tuple(weight.shape), problem, F32)
         plan = plan_solve(g, chip, Forced(tile=n))
         solves = [one for one in plan.launches if one.kernel == "solve"]
         assert len(solves) == 1
@@ -133,7 +133,7 @@ def test_one_launch_where_the_image_fits(chip):
 def test_tiles_take_one_launch_per_anti_diagonal():
     z, weight = torch.empty(1, 12, 512, 512), torch.empty(12, 3, 3, 3)
     problem = parse_problem(z, weight, None, "tl", False, "z")
-    g = geometry(tuple(z.shape), tuple(weight.shape), problem, F32)
+    g = sized_problem(tuple(z.shape), tuple(weight.shape), problem, F32)
     for tile in (32, 64):
         plan = plan_solve(g, H100, Forced(tile=tile))
         solves = [one for one in plan.launches if one.kernel == "solve"]
@@ -149,7 +149,7 @@ def test_tall_and_narrow_images_have_a_plan(channels, k, dtype):
         for anchor in ((k - 1, k - 1), (k // 2, k // 2)):
             problem = Problem(anchor, (0,) * 4, False)
             weight, shape = (4 * channels, channels, k, k), (8, 4 * channels, *image)
-            g = geometry(shape, weight, problem, dtype)
+            g = sized_problem(shape, weight, problem, dtype)
             for plan in (plan_solve(g, H100), plan_convolve(g, H100)):
                 for one in plan.launches:
                     assert one.blocks > 0 < one.threads <= 512
@@ -160,7 +160,9 @@ def test_only_tiles_and_an_image_in_memory_read_what_was_rounded():
     def plan(case, **forced):
         z, weight, problem = problem_of(case, 2, BF16)
         return plan_solve(
-            geometry(tuple(z.shape), tuple(weight.shape), problem, BF16), H100, Forced(**forced)
+            sized_problem(tuple(z.shape), tuple(weight.shape), problem, BF16),
+            H100,
+            Forced(**forced),
         )
 
     small, large = Case(1, 3, (3, 3), (8, 8)), Case(4, 24, (3, 3), (8, 8))
@@ -172,7 +174,7 @@ def test_only_tiles_and_an_image_in_memory_read_what_was_rounded():
 
 def test_a_problem_that_fits_no_chip_is_refused():
     _, _, problem = problem_of(Case(1, 1, (1, 1), (2, 2)), 1, F32)
-    g = geometry((1, 3000, 2, 2), (3000, 3000, 1, 1), problem, F32)
+    g = sized_problem((1, 3000, 2, 2), (3000, 3000, 1, 1), problem, F32)
     with pytest.raises(ValueError, match="no CUDA plan for 3000 channels"):
         plan_solve(g, H100)
 
@@ -184,7 +186,7 @@ def test_the_published_algorithms(four, compiled_loop, monkeypatch):
     z, weight, problem = problem_of(case, 2, F32)
     counted = []
     lower = Problem(problem.anchor, problem.corners, upper=False)
-    g = geometry(tuple(z.shape), tuple(weight.shape), lower, F32)
+    g = sized_problem(tuple(z.shape), tuple(weight.shape), lower, F32)
     library = build("diagonal_channel", g.options)
     monkeypatch.setattr(driver, "LIBRARY", str(library))
     monkeypatch.setattr(driver, "function", lambda *_: 1)
@@ -231,11 +233,11 @@ SANITIZED = [
 def run_sanitized(problem, flags, tmp_path, kernels=KERNELS / "cuda", make_plan=plan_solve):
     """The emulation's program under a sanitizer: its output, and whether the values are right."""
     case, dtype, forced = problem
-    z, weight, geometry_of = problem_of(case, 2, dtype)
-    g = geometry(tuple(z.shape), tuple(weight.shape), geometry_of, dtype)
+    z, weight, problem = problem_of(case, 2, dtype)
+    g = sized_problem(tuple(z.shape), tuple(weight.shape), problem, dtype)
     plan = make_plan(g, H100, Forced(**forced))
     x = torch.full_like(z, torch.nan)
-    (tmp_path / "call").write_bytes(record(plan, (z, weight, x), geometry_of))
+    (tmp_path / "call").write_bytes(record(plan, (z, weight, x), problem))
     flags = ("-O1", "-g", "-DEMULATE_WITH_THREADS", *flags)
     program = build(plan.source, plan.options, flags, kernels)
     done = subprocess.run(
@@ -251,7 +253,7 @@ def run_sanitized(problem, flags, tmp_path, kernels=KERNELS / "cuda", make_plan=
     written = (tmp_path / "result").read_bytes()[start : start + x.numel() * x.element_size()]
     found = torch.frombuffer(bytearray(written), dtype=working_type(x)).view(x.shape)
     truth = solve_reference if make_plan is plan_solve else convolve_torch
-    expected = truth(z.double(), weight.double(), geometry_of)
+    expected = truth(z.double(), weight.double(), problem)
     return done.stderr, torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -12,13 +12,13 @@ import torch
 
 from invconv.solvers import methods, resolve
 from invconv.solvers.cuda import driver, nvrtc
-from invconv.solvers.cuda.plan import H100, Geometry
+from invconv.solvers.cuda.plan import H100, SizedProblem
 from invconv.solvers.cuda.tiles import plan_solve
 
 if sys.platform != "linux":
     pytest.skip("NVRTC's wheels are for Linux", allow_module_level=True)
 
-GEOMETRY = Geometry(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False)
+SIZED = SizedProblem(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False)
 MEASURE = """
 import json, sys
 from invconv.solvers.cuda.resources import measure
@@ -29,7 +29,7 @@ print(json.dumps([invconv.__file__, [used._asdict() for used in rows]]))
 COMPILE = """
 import sys
 from invconv.solvers.cuda import nvrtc
-from invconv.solvers.cuda.plan import H100, Geometry
+from invconv.solvers.cuda.plan import H100, SizedProblem
 from invconv.solvers.cuda.tiles import plan_solve
 original = nvrtc.compile_text
 def counted(*arguments):
@@ -39,7 +39,7 @@ def counted(*arguments):
         time.sleep(100)
     return original(*arguments)
 nvrtc.compile_text = counted
-plan = plan_solve(Geometry(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False), H100)
+plan = plan_solve(SizedProblem(1, 4, 3, 16, 16, (3, 3), (2, 2), 0, False), H100)
 print(len(nvrtc.machine_code(plan.source, plan.options, 90)))
 """
 
@@ -112,7 +112,7 @@ def test_a_builder_that_is_killed_blocks_nobody(tmp_path):
 
 def test_what_the_cache_depends_on(tmp_path, monkeypatch):
     monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
-    plan = plan_solve(GEOMETRY, H100)
+    plan = plan_solve(SIZED, H100)
     compiled = []
     original = nvrtc.compile_text
     monkeypatch.setattr(nvrtc, "compile_text", lambda *key: compiled.append(key) or original(*key))
@@ -134,7 +134,7 @@ def test_what_the_cache_depends_on(tmp_path, monkeypatch):
 
 def test_a_chip_that_nvrtc_does_not_know_gets_intermediate_code(tmp_path, monkeypatch):
     monkeypatch.setenv("INVCONV_CACHE", str(tmp_path))
-    plan = plan_solve(GEOMETRY, H100)
+    plan = plan_solve(SIZED, H100)
     assert nvrtc.target(90) == "sm_90"
     assert nvrtc.target(999).startswith("compute_")
     assert nvrtc.target(91) == "compute_90"  # there is no such chip
@@ -157,7 +157,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("INVCONV_CACHE", str(tmp_path / "file"))
     with pytest.raises(RuntimeError, match="INVCONV_CACHE"):
-        nvrtc.machine_code("wavefront", plan_solve(GEOMETRY, H100).options, 90)
+        nvrtc.machine_code("wavefront", plan_solve(SIZED, H100).options, 90)
 
 
 def test_what_is_missing_is_said(monkeypatch):

@@ -13,7 +13,7 @@ import torch
 
 from invconv.rows.provenance import ROOT
 from invconv.solvers.cuda.forward import plan_convolve
-from invconv.solvers.cuda.plan import Chip, Geometry
+from invconv.solvers.cuda.plan import Chip, SizedProblem
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.tables import gpu_session
 
@@ -114,6 +114,6 @@ def test_every_layer_of_the_benchmark_is_compiled_before():
         anchor = 1 if labels["kind"] == "emerging raster" else 2
         channels, n = labels["channels"] // groups, labels["n"]
         places = ((3, 3), (anchor, anchor))
-        shape = Geometry(labels["batch"], groups, channels, n, n, *places, 0, False)
+        shape = SizedProblem(labels["batch"], groups, channels, n, n, *places, 0, False)
         for plan in (plan_solve(shape, chip), plan_convolve(shape, chip)):
             assert (plan.source, plan.options) in found, labels

@@ -14,7 +14,7 @@ from invconv.rows import Values
 from invconv.solvers.compiled import extension
 from invconv.solvers.cuda import published
 from invconv.solvers.cuda.arguments import Arguments
-from invconv.solvers.cuda.plan import Geometry
+from invconv.solvers.cuda.plan import SizedProblem
 
 
 def captured(
@@ -52,7 +52,7 @@ def launch_costs(device: torch.device) -> Values:
     In the compiled loop that runs the papers' algorithms, and in one of Python, not charged to
     them.
     """
-    options = Geometry(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
+    options = SizedProblem(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
     arguments = (device.index or 0, options, "empty", [(0, 0, 1)] * 2000, Arguments())
     loops = {"launch_and_wait_s": False, "python_launch_and_wait_s": True}
     costs: Values = {}

@@ -24,7 +24,9 @@ class MultiScaleFlow(LevelFlow, kind="multiscale"):
     (`invconv.flows.common_numbers`).
 
     Args:
-        conv: the registered name of the convolution.
+        conv: the registered name of the convolution: an `InvertibleConv` of your own is put into
+            the flow by ``@register("name")``, any other invertible ``nn.Module`` by
+            `invconv.flows.Sequential`, which puts no levels around it.
         shape: (C, H, W) of the images; H and W divisible by 2^L.
         levels: L.
         steps: K, per level.

@@ -152,7 +152,8 @@ def build_with_weights(
         raise
     except Exception as error:
         raise CheckpointError(
-            f"the architecture that {origin} names cannot be built ({brief(error)})"
+            f"the architecture that {origin} names cannot be built ({brief(error)}); if it has a "
+            "layer or flow of your own, import its module first"
         ) from error
     check_weights(flow, weights, origin)
     kinds = {value.dtype for value in weights.values() if isinstance(value, Tensor)}

@@ -50,7 +50,7 @@ OF_MODELS = [
 ]
 
 
-class Cell(NamedTuple):
+class Planned(NamedTuple):
     """One row to be: its readable name, what identifies it, and how it is measured."""
 
     label: str
@@ -99,7 +99,7 @@ def session(
     return 1 if bad else 0
 
 
-def _run(cell: Cell, folder: Path, device: torch.device, tiny: bool, force: bool) -> bool:
+def _run(cell: Planned, folder: Path, device: torch.device, tiny: bool, force: bool) -> bool:
     """Run one cell; whether it is ok or unsupported."""
     config = {**cell.labels, "tiny": tiny}
     name = cell_id(cell.label, config)
@@ -116,26 +116,26 @@ def _run(cell: Cell, folder: Path, device: torch.device, tiny: bool, force: bool
     return row.status in ("ok", "unsupported")
 
 
-def cells(device: torch.device, tiny: bool) -> Iterator[Cell]:
+def cells(device: torch.device, tiny: bool) -> Iterator[Planned]:
     """All cells, the most wanted first."""
     small, large, others, many = SMALL, LARGE, OTHERS, 100
     if tiny:
         small, large, others, many = [(4, 6)], [(4, 9)], [(4, 6)], 2
 
-    def layer(kind: str, channels: int, n: int, batch: int, with_tf32: bool = False) -> Cell:
+    def layer(kind: str, channels: int, n: int, batch: int, with_tf32: bool = False) -> Planned:
         asked: Values = {"kind": kind, "channels": channels, "n": n, "batch": batch}
         label = f"{kind.replace(' ', '-')}-c{channels}-n{n}-b{batch}{'-tf32' if with_tf32 else ''}"
         shape = kind, channels, n, batch, 3 if tiny else 30, with_tf32
         labels = {"part": "layer", **asked, "tf32_block": with_tf32}
-        return Cell(label, labels, partial(measure_layer, device, *shape))
+        return Planned(label, labels, partial(measure_layer, device, *shape))
 
-    yield Cell("machine", {"part": "machine"}, partial(measure_machine, device, tiny))
+    yield Planned("machine", {"part": "machine"}, partial(measure_machine, device, tiny))
     yield from (layer("finc", *shape, many) for shape in small)
     with_tf32 = (False, True) if device.type == "cuda" else (False,)
     for images, conv, on in product((many,) if tiny else (100, 1), ("glow", "finc"), with_tf32):
         labels: Values = {"part": "model", "kind": conv, "batch": images, "tf32_block": on}
         label = f"model-{conv}-b{images}{'-tf32' if on else ''}"
-        yield Cell(label, labels, partial(time_model, device, conv, images, tiny, on))
+        yield Planned(label, labels, partial(time_model, device, conv, images, tiny, on))
     yield from (layer("finc", *shape, many) for shape in large)
     yield from (layer("finc", *shape, 1) for shape in (*small, *large))
     yield from (layer(kind, *s, many) for kind in ("cinc", "emerging raster") for s in others)

@@ -21,7 +21,7 @@ from torch import Tensor
 from invconv import FInC, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import pack
-from invconv.solvers.cuda.plan import Forced, geometry
+from invconv.solvers.cuda.plan import Forced, sized_problem
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import CORNERS, parse_problem
 
@@ -82,7 +82,7 @@ def prepared(
 ) -> dict[str, Call]:
     """The launches of an inverse that folds its taps first: the solve alone, and the folding."""
     problem = parse_problem(z, weight, None, corners, False, "z")
-    shape = geometry(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
+    shape = sized_problem(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
     plan = plan_solve(shape, driver.chip(0), Forced(folded=True))
     folded = torch.empty(plan.folded, dtype=torch.float32, device=z.device)
     addresses = (z.data_ptr(), weight.data_ptr(), out.data_ptr(), folded.data_ptr())

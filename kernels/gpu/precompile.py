@@ -21,7 +21,7 @@ from invconv.rows.provenance import ROOT
 from invconv.solvers import cuda
 from invconv.solvers.cuda import calls, driver, nvrtc, published
 from invconv.solvers.cuda.forward import plan_convolve
-from invconv.solvers.cuda.plan import Chip, Forced, Geometry, Options, geometry
+from invconv.solvers.cuda.plan import Chip, Forced, Options, SizedProblem, sized_problem
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import parse_problem
 
@@ -76,37 +76,37 @@ def of_tests() -> Iterator[Specialization]:
     for case in [case for case in cases() if case.anchor is None] + [large[0]]:
         yield _published(case)
     for n, batch in ((64, 140_000), (4096, 33)):
-        yield from _both(Geometry(batch, 4, 1, n, n, (3, 3), (2, 2), 0, False))
+        yield from _both(SizedProblem(batch, 4, 1, n, n, (3, 3), (2, 2), 0, False))
 
 
 def _published(case: Case) -> Specialization:
     z, weight = make(case, 2, torch.float32, poison=False)
     problem = parse_problem(z, weight, *case.arguments.values(), "z")
-    shape = geometry(tuple(z.shape), tuple(weight.shape), problem, torch.float32)
+    shape = sized_problem(tuple(z.shape), tuple(weight.shape), problem, torch.float32)
     return published.SOURCE, replace(shape, upper=False).options
 
 
-def _both(shape: Geometry) -> Iterator[Specialization]:
+def _both(shape: SizedProblem) -> Iterator[Specialization]:
     for plan in (plan_solve(shape, H200), plan_convolve(shape, H200)):
         yield plan.source, plan.options
 
 
 def of_benchmark() -> Iterator[Specialization]:
     """The benchmark's layers and models; a training step has the other triangle as well."""
-    yield published.SOURCE, Geometry(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
+    yield published.SOURCE, SizedProblem(1, 1, 1, 1, 1, (1, 1), (0, 0), 0, False).options
     layers = [(4, c // 4, 2) for c in (12, 24, 48)]
     layers += [(1, c, anchor) for c in (12, 48) for anchor in (1, 2)]
     sizes = (4, 8, 16, 32, 64, 128, 256, 512)
     for (groups, channels, a), n, batch in product(layers, sizes, (1, 2, 32, 100)):
         small = n <= 16 and batch == 32  # float64: where the models are verified
         for upper, element in product((False, True), (0, 1) if small else (0,)):
-            shape = Geometry(batch, groups, channels, n, n, (3, 3), (a, a), element, upper)
+            shape = SizedProblem(batch, groups, channels, n, n, (3, 3), (a, a), element, upper)
             yield from _both(shape)
             if not upper and not element and a == 2 and batch in (1, 100):  # hot.py's prepared
                 plan = plan_solve(shape, H200, Forced(folded=True))
                 yield plan.source, plan.options
     for groups, channels, a in layers:
-        shape = Geometry(1, groups, channels, 1, 1, (3, 3), (a, a), 0, False)
+        shape = SizedProblem(1, groups, channels, 1, 1, (3, 3), (a, a), 0, False)
         yield published.SOURCE, shape.options
 
 

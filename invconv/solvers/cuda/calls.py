@@ -9,7 +9,15 @@ from torch import Tensor
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import pack
 from invconv.solvers.cuda.forward import plan_convolve
-from invconv.solvers.cuda.plan import ELEMENTS, UNFORCED, Chip, Forced, Geometry, Plan, geometry
+from invconv.solvers.cuda.plan import (
+    ELEMENTS,
+    UNFORCED,
+    Chip,
+    Forced,
+    Plan,
+    SizedProblem,
+    sized_problem,
+)
 from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import Problem
 
@@ -32,7 +40,7 @@ def convolve(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = N
 
 
 def _call(
-    make_plan: Callable[[Geometry, Chip, Forced], Plan],
+    make_plan: Callable[[SizedProblem, Chip, Forced], Plan],
     x: Tensor,
     weight: Tensor,
     problem: Problem,
@@ -46,7 +54,7 @@ def _call(
     x, weight = in_memory(x), in_memory(weight)
     if not x.numel():
         return torch.empty_like(x) if out is None else out
-    shape = geometry(tuple(x.shape), tuple(weight.shape), problem, x.dtype)
+    shape = sized_problem(tuple(x.shape), tuple(weight.shape), problem, x.dtype)
     plan = make_plan(shape, driver.chip(index_of(x)), forced)
     if x.dtype == torch.bfloat16 and plan.rereads:
         result = _call(make_plan, x.float(), weight.float(), problem, None).to(x.dtype)

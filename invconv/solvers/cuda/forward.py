@@ -7,10 +7,10 @@ from invconv.solvers.cuda.plan import (
     UNFORCED,
     Chip,
     Forced,
-    Geometry,
     Launch,
     Options,
     Plan,
+    SizedProblem,
     group_slices,
     launch_fields,
     round_up,
@@ -18,7 +18,7 @@ from invconv.solvers.cuda.plan import (
 
 
 @lru_cache(maxsize=1024)
-def plan_convolve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
+def plan_convolve(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan:
     """The forward: one launch per 256 groups, tiles of at most 32×32 pixels."""
     rows = forced.rows or (4 if g.height > 2 else 1)
     threads, depth = 256, g.vectors * g.wide

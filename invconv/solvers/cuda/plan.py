@@ -90,8 +90,8 @@ UNFORCED = Forced()
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """The numbers of one problem, as the kernels name them."""
+class SizedProblem:
+    """The numbers of one problem and its sizes, as the kernels name them."""
 
     batch: int
     groups: int
@@ -152,14 +152,14 @@ class Geometry:
         )
 
 
-def geometry(
+def sized_problem(
     shape: tuple[int, ...], weight_shape: tuple[int, ...], problem: Problem, dtype: torch.dtype
-) -> Geometry:
-    """The geometry of an image of ``shape`` and a kernel of ``weight_shape``."""
+) -> SizedProblem:
+    """The problem of images of ``shape`` and a kernel of ``weight_shape``."""
     batch, _, height, width = shape
     _, per_group, kh, kw = weight_shape
     anchor = problem.anchor
-    return Geometry(
+    return SizedProblem(
         batch,
         problem.groups,
         per_group,
@@ -201,7 +201,7 @@ def blocks_per_multiprocessor(chip: Chip, threads: int, registers: int, shared: 
 
 
 def launch_fields(
-    g: Geometry, first: int, count: int, tile: tuple[int, int], samples: int, **others: int
+    g: SizedProblem, first: int, count: int, tile: tuple[int, int], samples: int, **others: int
 ) -> dict[str, int]:
     """The arguments of a launch for ``count`` groups from ``first`` on."""
     return {

@@ -15,9 +15,9 @@ from invconv.solvers.cuda.calls import guard, in_memory, index_of
 from invconv.solvers.cuda.plan import (
     ELEMENTS,
     Options,
-    geometry,
     group_slices,
     launch_fields,
+    sized_problem,
 )
 from invconv.solvers.problem import Problem, as_lower_corner
 
@@ -65,7 +65,7 @@ def _solve(z: Tensor, weight: Tensor, problem: Problem, four: bool) -> Tensor:
     x = torch.empty_like(z)
     if not z.numel():
         return x
-    shape = geometry(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
+    shape = sized_problem(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
     each = [(group, 1) for group in range(shape.groups)]
     together = list(group_slices(shape.groups)) if four else each
     addresses = (z.data_ptr(), weight.data_ptr(), x.data_ptr(), 0)

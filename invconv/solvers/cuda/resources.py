@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.forward import plan_convolve
-from invconv.solvers.cuda.plan import A100, H100, Chip, Geometry, Options, Plan
+from invconv.solvers.cuda.plan import A100, H100, Chip, Options, Plan, SizedProblem
 from invconv.solvers.cuda.tiles import largest_window, plan_solve
 
 B200 = Chip(100, 148, 232_448, 233_472)
@@ -63,29 +63,29 @@ class Used(NamedTuple):
     shared: int
 
 
-def plans(chip: Chip, elements: tuple[int, ...]) -> Iterator[tuple[str, Geometry, Plan]]:
-    """The method, geometry and plan of every launch that the field's shapes lead to."""
+def plans(chip: Chip, elements: tuple[int, ...]) -> Iterator[tuple[str, SizedProblem, Plan]]:
+    """The method, problem and plan of every launch that the field's shapes lead to."""
     for method, shapes in SHAPES.items():
         for (groups, channels, k, anchor), element in product(shapes, elements):
             if element and (k != 3 or channels not in (3, 6, 12)):
                 continue
             for n, batch in product(SIZES, BATCHES):
                 places = ((k, k), (anchor, anchor))
-                g = Geometry(batch, groups, channels, n, n, *places, element, False)
+                g = SizedProblem(batch, groups, channels, n, n, *places, element, False)
                 yield method, g, plan_solve(g, chip)
                 yield method, g, plan_convolve(g, chip)
 
 
 def measure(chip: str, elements: tuple[int, ...] = (0, 1, 2)) -> list[Used]:
     """Compile every specialization for ``chip``, and read what the assembler says of it."""
-    wanted: dict[tuple[str, Options], tuple[str, Geometry, int]] = {}
+    wanted: dict[tuple[str, Options], tuple[str, SizedProblem, int]] = {}
     for method, g, plan in plans(CHIPS[chip], elements):
         shared = max(one.shared for one in plan.launches)
         key = (plan.source, plan.options)
         first = wanted.get(key, (method, g, 0))
         wanted[key] = (*first[:2], max(shared, first[2]))
 
-    def one(item: tuple[tuple[str, Options], tuple[str, Geometry, int]]) -> list[Used]:
+    def one(item: tuple[tuple[str, Options], tuple[str, SizedProblem, int]]) -> list[Used]:
         (source, options), (method, g, shared) = item
         text = nvrtc.source(source)
         code, log = nvrtc.compile_text(text, nvrtc.flags(chip, options), binary=True)

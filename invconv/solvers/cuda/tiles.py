@@ -18,9 +18,9 @@ from invconv.solvers.cuda.plan import (
     UNFORCED,
     Chip,
     Forced,
-    Geometry,
     Launch,
     Plan,
+    SizedProblem,
     blocks_per_multiprocessor,
     group_slices,
     launch_fields,
@@ -48,7 +48,7 @@ class Cut(NamedTuple):
     samples: int
 
 
-def largest_window(g: Geometry, chip: Chip) -> int:
+def largest_window(g: SizedProblem, chip: Chip) -> int:
     """The largest image, n = H = W, that one block holds as a whole; 0 if none.
 
     Beyond it an image is cut into tiles, which read what they need of earlier tiles from the
@@ -64,7 +64,7 @@ def largest_window(g: Geometry, chip: Chip) -> int:
 
 
 @lru_cache(maxsize=1024)
-def plan_solve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
+def plan_solve(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan:
     """The inverse: one launch, or one per anti-diagonal of tiles.
 
     Raises:
@@ -106,7 +106,7 @@ def plan_solve(g: Geometry, chip: Chip, forced: Forced = UNFORCED) -> Plan:
     return Plan("wavefront", options, tuple(launches), folded, cut.window_in_shared)
 
 
-def estimate(g: Geometry, chip: Chip, cut: Cut) -> float:
+def estimate(g: SizedProblem, chip: Chip, cut: Cut) -> float:
     """Cycles from the first launch to the end of the last."""
     warps = math.ceil(_threads(g, cut) / 32)
     held = blocks_per_multiprocessor(chip, warps * 32, _registers(g, cut), _shared(g, cut))
@@ -131,7 +131,7 @@ def estimate(g: Geometry, chip: Chip, cut: Cut) -> float:
     return total
 
 
-def _cuts(g: Geometry, chip: Chip, forced: Forced) -> Iterator[Cut]:
+def _cuts(g: SizedProblem, chip: Chip, forced: Forced) -> Iterator[Cut]:
     whole = _whole(g)
     sizes = [forced.tile] if forced.tile else [max(whole), *TILES]
     tiles = {(min(size, whole[0]), min(size, whole[1])) for size in sizes}
@@ -149,13 +149,13 @@ def _cuts(g: Geometry, chip: Chip, forced: Forced) -> Iterator[Cut]:
         yield from _without_window(g, chip, forced)
 
 
-def _without_window(g: Geometry, chip: Chip, forced: Forced) -> Iterator[Cut]:
+def _without_window(g: SizedProblem, chip: Chip, forced: Forced) -> Iterator[Cut]:
     bands = replace(forced, samples=1, window_in_shared=False, taps_in=GLOBAL, folded=True)
     yield from _cuts(g, chip, bands)
 
 
 def _layouts(
-    g: Geometry, tile: tuple[int, int], rows: int, samples: int, forced: Forced
+    g: SizedProblem, tile: tuple[int, int], rows: int, samples: int, forced: Forced
 ) -> Iterator[Cut]:
     window = forced.window_in_shared is not False
     if not window:
@@ -178,7 +178,7 @@ def _layouts(
         yield Cut(outputs, rows, taps_in, folded, window, tile, halo, samples)
 
 
-def _outputs(g: Geometry, rows: int) -> int | None:
+def _outputs(g: SizedProblem, rows: int) -> int | None:
     """Channels of one thread: at most 4, while the sums fit into registers."""
     most = 64 * 4 // g.size
     if g.channels > 4 * _most_threads(g, SHARED):
@@ -189,7 +189,7 @@ def _outputs(g: Geometry, rows: int) -> int | None:
     return 1 if rows == 1 else None
 
 
-def _most_threads(g: Geometry, taps_in: int) -> int:
+def _most_threads(g: SizedProblem, taps_in: int) -> int:
     """512 where 128 registers per thread are enough; 384, which leaves 168, with many taps."""
     if taps_in != REGISTERS:
         return 256
@@ -197,22 +197,22 @@ def _most_threads(g: Geometry, taps_in: int) -> int:
     return 512 if few else 384
 
 
-def _fits(g: Geometry, cut: Cut) -> bool:
+def _fits(g: SizedProblem, cut: Cut) -> bool:
     return _threads(g, cut) <= _most_threads(g, cut.taps_in)
 
 
-def _threads(g: Geometry, cut: Cut) -> int:
+def _threads(g: SizedProblem, cut: Cut) -> int:
     blocks = math.ceil(g.channels / cut.outputs)
     return blocks * math.ceil(cut.tile[0] / cut.rows) * cut.samples
 
 
-def _registers(g: Geometry, cut: Cut) -> int:
+def _registers(g: SizedProblem, cut: Cut) -> int:
     if cut.taps_in != REGISTERS:
         return 128
     return 56 + (g.taps * g.channels + cut.rows * g.span) * g.size // 4
 
 
-def _sizes(g: Geometry, outputs: int) -> tuple[int, int]:
+def _sizes(g: SizedProblem, outputs: int) -> tuple[int, int]:
     """Numbers of the inverse anchor and of the folded taps of one group."""
     depth = g.vectors * g.wide
     taps = g.taps * depth * round_up(g.channels, outputs)
@@ -224,7 +224,7 @@ def _pitch(cut: Cut) -> int:
     return round_up(cut.tile[1] + cut.halo, 2)
 
 
-def _shared(g: Geometry, cut: Cut) -> int:
+def _shared(g: SizedProblem, cut: Cut) -> int:
     anchor, taps = _sizes(g, cut.outputs)
     window = (cut.tile[0] + g.anchor[0]) * _pitch(cut) * g.stride * cut.samples
     if not cut.window_in_shared:
@@ -236,12 +236,12 @@ def _shared(g: Geometry, cut: Cut) -> int:
     return (anchor + window) * g.size
 
 
-def _whole(g: Geometry) -> tuple[int, int]:
+def _whole(g: SizedProblem) -> tuple[int, int]:
     """Height and width of the image in skewed coordinates."""
     return g.height, g.width + g.reach * (g.height - 1)
 
 
-def _diagonals(g: Geometry, tile: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _diagonals(g: SizedProblem, tile: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """The first tile row and the number of tiles of every anti-diagonal of tiles."""
     height, width = _whole(g)
     rows, columns = math.ceil(height / tile[0]), math.ceil(width / tile[1])
