@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 
 import pandas as pd
 
@@ -59,15 +60,20 @@ def extremes(rows: pd.DataFrame, ratios: Iterable[str], called: bl.Called) -> st
     return span(named_ratios)
 
 
-def span(named: Iterable[tuple[float, str]], form: en.Form = lambda x: en.number(x, 2)) -> str:
+def span(named: Iterable[tuple[float, str]], form: en.Form | None = None) -> str:
     """Return the smallest and the largest of named values, "" without any.
 
+    Without a ``form`` they have two significant digits, or three where two are the same.
+
     >>> from invconv.report.findings import span
-    >>> span([(2.41, "CInC"), (0.931, "FInC")])
-    '0.93 (FInC) to 2.4 (CInC)'
+    >>> span([(2.41, "CInC"), (0.931, "FInC")]), span([(10.3, "MaCow"), (10.1, "MaCow-FG")])
+    ('0.93 (FInC) to 2.4 (CInC)', '10.1 (MaCow-FG) to 10.3 (MaCow)')
     """
     if not (ordered := sorted(named)):
         return ""
+    if form is None:
+        digits = 2 + (en.number(ordered[0][0], 2) == en.number(ordered[-1][0], 2))
+        form = partial(en.number, digits=digits if len(ordered) > 1 else 2)
     ends = [f"{form(value)} ({name})" for value, name in (ordered[0], ordered[-1])]
     return " to ".join(dict.fromkeys(ends))
 

@@ -52,13 +52,22 @@ def page(rows: pd.DataFrame) -> Document:
 
 
 def finding(rows: pd.DataFrame) -> str:
-    """Say which methods have the fewest and the most bits per dimension at k = 3."""
+    """Say which methods have the fewest and the most bits at k = 3, and what other k change."""
     said = []
     for dataset, group in rows[rows["status"] == "ok"].groupby("dataset", sort=False):
         means = at(group, CENTER).groupby("method")["bpd"].mean()
-        bits = span(((x, bl.title(str(name))) for name, x in means.items()), en.bits)
+        bits = _ends(means, en.bits)
         said.append(f"{data_title(str(dataset))}, k = {CENTER}: {bits} bits per dimension.")
-    return " ".join(said)
+        by_k = group.pivot_table("bpd", "method", "k")
+        sizes = [float(str(k)) for k in by_k]
+        for k in sorted({min(sizes), max(sizes)} - {CENTER}) if CENTER in sizes else ():
+            changes = _ends((by_k[k] - by_k[CENTER]).dropna(), "{:+.3f}".format)
+            said.append(f"With k = {k:.0f} in place of {CENTER}: {changes}." if changes else "")
+    return " ".join(filter(None, said))
+
+
+def _ends(values: pd.Series, form: en.Form) -> str:
+    return span(((x, bl.title(str(name))) for name, x in values.items()), form)
 
 
 def _groups(rows: pd.DataFrame, preset: str) -> list[tuple[str, pd.DataFrame]]:
