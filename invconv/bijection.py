@@ -147,6 +147,21 @@ class Bijection(nn.Module, ABC):
             return x, -self(x[:1])[1].repeat(x.shape[0])
         return x, -self(x)[1]
 
+    def reconstruct(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """x of z, and what `forward` makes of it with its graph: to train without activations.
+
+        A map that can do both for less than an inverse and a forward pass says how.
+
+        Returns:
+            x in leaves that require gradients, whose channels follow one another; z and log_det
+            as computed from them.
+        """
+        with torch.no_grad():
+            x = self.inverse(z)
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            return (leaf,), *self(leaf)
+
     def check_inverse(self, x: Tensor, z: Tensor) -> None:
         """What ``check`` asks of `inverse`: that ``x`` is the inverse of ``z``.
 

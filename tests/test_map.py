@@ -11,7 +11,16 @@ from invconv.bench.ladder import RUNGS
 from invconv.report.document import MAP
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
-from invconv.tables import figure4, ladder, readme, scaling_page, table3, table4
+from invconv.tables import (
+    figure4,
+    ladder,
+    memory,
+    memory_page,
+    readme,
+    scaling_page,
+    table3,
+    table4,
+)
 from invconv.tables.accuracy import MEASURES
 from invconv.tables.table import tables
 
@@ -215,7 +224,28 @@ def of_versus():
     return found
 
 
+def of_memory():
+    """Rows of a step at two depths, and of two trainings of two seeds."""
+    found = []
+    sizes = {f"{way}_bytes": 1e8 * (i + 1) for i, way in enumerate(memory_page.WAYS)}
+    errors = {f"{way}_gradient_error": 1e-6 for way in memory_page.WAYS[1:]}
+    facts = BLOCK | sizes | errors | {"drift": 1e-5, "stored": 0.0, "parameters": 1000.0}
+    facts |= seconds(*memory_page.WAYS, start=1.0) | ratios(*(r.name for r in memory.RATIOS))
+    labels = {"dataset": "cifar10", "levels": 3, "width": 512, "images": 16, "seed": 0}
+    for name in ("glow", "finc"):
+        labels |= {"preset": "default", "part": "step", "method": name}
+        found += [row("memory", f"{name}-k{k}", {**labels, "steps": k}, facts) for k in (8, 16)]
+    labels = {"preset": "trained", "part": "train", "method": "finc", "dataset": "digits"}
+    for i, way in enumerate(("ordinary", "auto")):
+        for seed in (0, 1):
+            values = {**TRAINED, "bpd": 3.0 + 0.001 * i + 0.01 * seed, "memory": way}
+            found.append(row("memory", f"{way}-s{seed}", {**labels, "seed": seed}, values))
+    return found
+
+
 def rows_of(table):
+    if table == "memory":
+        return of_memory()
     if table == "ranking":
         return of_ranking()
     if table == "depth":

@@ -36,7 +36,7 @@ KINDS = {
     "solvers against the reference": r"test_(solvers|random_problems|baselines|ladder)\.",
     "CUDA text, compiled and emulated": r"test_(cuda|gpu_scripts)",
     "flows and likelihood": (
-        r"test_(flows|flow_files|sequential|likelihood|coupling_free|common_numbers|actnorm"
+        r"test_(flows|flow_files|sequential|likelihood|coupling_free|common_numbers|actnorm|reversible"
         r"|odd_inputs)\."
     ),
     "other libraries": r"test_integrations",

@@ -57,6 +57,12 @@ def affine(h: Tensor, scale: str) -> tuple[Tensor, Tensor]:
     return log_scale, shift * log_scale.exp()
 
 
+def _again(z: Tensor, log_scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """x as a leaf, from z = x·exp(s) + t, and z once more with its graph."""
+    x = ((z - shift) * (-log_scale).exp()).detach().requires_grad_()
+    return x, x * log_scale.exp() + shift
+
+
 def with_context(x: Tensor, context: Tensor | None) -> Tensor:
     """The channels of x, and behind them those of the context, if there is one."""
     return x if context is None else torch.cat([x, context], 1)
@@ -100,6 +106,16 @@ class AffineCoupling(Bijection):
         z1, z2 = z.chunk(2, 1)
         log_scale, shift = affine(self.network(z1), self.scale)
         return torch.cat([z1, (z2 - shift) * (-log_scale).exp()], 1)
+
+    def reconstruct(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """See `Bijection.reconstruct`: the network runs once for x and its graph."""
+        self.check_input(z, "z")
+        z1, z2 = z.detach().chunk(2, 1)
+        with torch.enable_grad():
+            x1 = z1.requires_grad_()
+            log_scale, shift = affine(self.network(x1), self.scale)
+            x2, again = _again(z2, log_scale, shift)
+            return (x1, x2), torch.cat([x1, again], 1), log_scale.sum((1, 2, 3))
 
 
 class QuadCoupling(Bijection):
@@ -145,6 +161,21 @@ class QuadCoupling(Bijection):
             log_scale, shift = affine(network(x), self.scale)
             x = torch.cat([x, (quarters[n] - shift) * (-log_scale).exp()], 1)
         return x
+
+    def reconstruct(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """See `Bijection.reconstruct`: each network runs once for x and its graph."""
+        self.check_input(z, "z")
+        quarters = z.detach().chunk(4, 1)
+        with torch.enable_grad():
+            leaves = [quarters[0].requires_grad_()]
+            made, log_det = [leaves[0]], z.new_zeros(z.shape[0])
+            for n, network in enumerate(self.networks, 1):
+                log_scale, shift = affine(network(torch.cat(leaves, 1)), self.scale)
+                leaf, again = _again(quarters[n], log_scale, shift)
+                leaves.append(leaf)
+                made.append(again)
+                log_det = log_det + log_scale.sum((1, 2, 3))
+            return tuple(leaves), torch.cat(made, 1), log_det
 
 
 class Split(AffineCoupling):

@@ -1,14 +1,38 @@
 """How a part of a flow is inverted on the way from latents to images, with and without a check."""
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
 
 from torch import Tensor
 
 from invconv.bijection import Bijection
+from invconv.conv import Shape
 from invconv.numerical import NumericalError, allowed_residual, residuals
+from invconv.validation import check_finite
 
 Invert = Callable[[Bijection, Tensor, str], Tensor]
 """(part, z, place) → x; the place is the part's in the flow, "level 2, layer 5"."""
+
+
+def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], finite: bool) -> None:
+    """Raise ValueError unless latents have these shapes and one batch size, and are ``finite``."""
+    found = [tuple(latent.shape[1:]) for latent in latents]
+    if found != shapes:
+        raise ValueError(f"latents must have shapes (B, *{shapes}), not {found}")
+    sizes = [latent.shape[0] for latent in latents]
+    if any(size != sizes[0] for size in sizes):
+        raise ValueError(f"latents must have one batch size, not {sizes}")
+    for latent in latents if finite else ():
+        check_finite(latent, "a latent")
+
+
+def check_temperature(temperature: Any) -> None:
+    """Raise ValueError unless it is a finite number, or tensor of one, of at least 0."""
+    known = isinstance(temperature, Real | Tensor)
+    if not known or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be at least 0 and finite, not {temperature!r}")
 
 
 def invert(part: Bijection, z: Tensor, place: str) -> Tensor:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -13,11 +12,13 @@ from torch import Generator, Tensor, nn
 from invconv.about import Options
 from invconv.bijection import Bijection
 from invconv.conv import Shape
+from invconv.flows import decoding
 from invconv.flows.actnorm import warn_uninitialized
-from invconv.flows.decoding import Invert, invert, invert_checked, invert_judging, refusal
+from invconv.flows.chain import Reversible
 from invconv.flows.dequantization import build_dequantization, check_pixels
+from invconv.flows.reversible import in_chains
 from invconv.flows.saving import FLOWS, remember_arguments, save_flow
-from invconv.validation import check_count, check_finite, check_shape, lists_its_options
+from invconv.validation import check_count, check_shape, lists_its_options
 
 
 class LevelFlow(nn.Module):
@@ -37,6 +38,7 @@ class LevelFlow(nn.Module):
         levels: per level, `Bijection` parts; the channels that are `Bijection.leaving` at the
             end of what a part returns are a latent.
         latent_shapes: (C, H, W) of each latent, in order, the last part's output behind them.
+        reversible: what training with ``memory="auto"`` finds out; a file does not keep it.
         kind: by which a file names the class, see `save`; "" of classes that no file can name.
         arguments: those of the constructor, as plain values.
     """
@@ -60,6 +62,7 @@ class LevelFlow(nn.Module):
         )
         self.levels = nn.ModuleList()
         self.latent_shapes: list[Shape] = []
+        self.reversible = Reversible()
 
     def __init_subclass__(cls, kind: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -69,10 +72,6 @@ class LevelFlow(nn.Module):
         lists_its_options(cls)
         remember_arguments(cls)
 
-    def forward(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """`log_prob`."""
-        return self.log_prob(images, generator)
-
     def parts(self) -> list[tuple[str, Bijection]]:
         """Each part with its place, "level 2, layer 5", in the direction from data to latents."""
         return [
@@ -81,21 +80,24 @@ class LevelFlow(nn.Module):
             for j, part in enumerate(level.children())
         ]
 
-    def encode(self, y: Tensor, initialize: bool = False) -> tuple[list[Tensor], Tensor]:
+    def encode(
+        self, y: Tensor, initialize: bool = False, memory: str = "ordinary"
+    ) -> tuple[list[Tensor], Tensor]:
         """Real-valued images to latents.
 
         Args:
             y: (B, C, H, W), after dequantization.
             initialize: whether to initialize each part on what reaches it.
+            memory: as in `log_prob`.
 
         Returns:
             One latent per level (`latent_shapes`), the coarsest last, and log|det|, (B,).
         """
         log_det = y.new_zeros(y.shape[0])
         latents = []
-        for _, part in self.parts():
+        for part in in_chains(self.parts(), memory, self.reversible):
             if initialize:
-                part.initialize(y)
+                cast(Bijection, part).initialize(y)
             y, change = part(y)
             log_det = log_det + change
             if part.leaving:
@@ -115,18 +117,10 @@ class LevelFlow(nn.Module):
                 finite or no inverse; its ``layer`` begins with the place, "level 2, layer 5".
             ValueError: if the latents do not fit; under ``check`` also if they are not finite.
         """
-        shapes = [tuple(latent.shape[1:]) for latent in latents]
-        if shapes != self.latent_shapes:
-            raise ValueError(f"latents must have shapes (B, *{self.latent_shapes}), not {shapes}")
-        sizes = [latent.shape[0] for latent in latents]
-        if any(size != sizes[0] for size in sizes):
-            raise ValueError(f"latents must have one batch size, not {sizes}")
-        if check:
-            for latent in latents:
-                check_finite(latent, "a latent")
-        return self._decode(latents, invert_checked if check else invert)
+        decoding.check_latents(latents, self.latent_shapes, finite=check)
+        return self._decode(latents, decoding.invert_checked if check else decoding.invert)
 
-    def _decode(self, latents: Sequence[Tensor], inverse: Invert) -> Tensor:
+    def _decode(self, latents: Sequence[Tensor], inverse: decoding.Invert) -> Tensor:
         waiting, y = list(latents[:-1]), latents[-1]
         for place, part in reversed(self.parts()):
             if part.leaving:
@@ -134,12 +128,17 @@ class LevelFlow(nn.Module):
             y = inverse(part, y, place)
         return y
 
-    def log_prob(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+    def log_prob(
+        self, images: Tensor, generator: Generator | None = None, memory: str = "ordinary"
+    ) -> Tensor:
         """A lower bound of log P(images) in nats, with one draw of dequantization noise, (B,).
 
         Args:
             images: (B, C, H, W) integers from 0 to bins − 1, of any dtype.
             generator: the source of the noise.
+            memory: what a backward pass will need: "ordinary" for the activations of every part;
+                "reversible" for those at the ends of levels, from which inverses make the others
+                (`NumericalError` where rounding spoils them); "auto" for the spoilt ones, too.
 
         Raises:
             TypeError: if the images are no tensor of integers.
@@ -147,11 +146,13 @@ class LevelFlow(nn.Module):
         """
         warn_uninitialized(self)
         y, log_prob = self._dequantize(images, generator)
-        latents, log_det = self.encode(y)
+        latents, log_det = self.encode(y, memory=memory)
         for latent in latents:
             normal = -0.5 * (latent.square() + math.log(2 * math.pi))
             log_prob = log_prob + normal.sum((1, 2, 3))
         return log_prob + log_det
+
+    forward = log_prob
 
     def bits_per_dim(
         self, images: Tensor, generator: Generator | None = None, samples: int = 1
@@ -187,8 +188,8 @@ class LevelFlow(nn.Module):
     ) -> Tensor:
         """Draws ``n`` images, uint8 (n, C, H, W).
 
-        An image that is finite may be wrong: rounding errors grow in an inverse before it
-        overflows. ``check`` looks for them, and takes a forward pass.
+        An image that is finite may be wrong, because rounding errors grow before they overflow.
+        ``check`` looks for them, and takes a forward pass.
 
         Args:
             n: how many.
@@ -206,12 +207,12 @@ class LevelFlow(nn.Module):
         """
         latents = self.draw(n, temperature, generator)
         right = torch.ones(len(latents[0]), dtype=torch.bool, device=latents[0].device)
-        y = self._decode(latents, invert_judging(right) if check else invert)
+        y = self._decode(latents, decoding.invert_judging(right) if check else decoding.invert)
         finite = torch.isfinite(y).flatten(1).all(1)
         right &= finite
         if not only_finite and not right.all():
             bad = [latent[~right] for latent in latents]
-            raise refusal(finite, right, partial(self.decode, check=True), bad)
+            raise decoding.refusal(finite, right, partial(self.decode, check=True), bad)
         return self.dequantization.inverse(y[right] if only_finite else y)
 
     def draw(
@@ -224,8 +225,7 @@ class LevelFlow(nn.Module):
                 least 0.
         """
         n = check_count(n, "n", 0)
-        if not isinstance(temperature, Real | Tensor) or not 0 <= temperature < math.inf:
-            raise ValueError(f"temperature must be at least 0 and finite, not {temperature!r}")
+        decoding.check_temperature(temperature)
         like = self._parameter
         return [
             temperature

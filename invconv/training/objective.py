@@ -15,9 +15,9 @@ class Objective(nn.Module):
     Plus the `Bijection.extra_loss` of every part that has one of its own.
     """
 
-    def __init__(self, flow: LevelFlow) -> None:
+    def __init__(self, flow: LevelFlow, memory: str = "ordinary") -> None:
         super().__init__()
-        self.flow = flow
+        self.flow, self.memory = flow, memory
         self.penalized = [
             one
             for _, part in flow.parts()
@@ -33,7 +33,7 @@ class Objective(nn.Module):
             noise: of the dequantization.
         """
         if not self.penalized:
-            return -self.flow.log_prob(images, noise).mean()
+            return -self.flow.log_prob(images, noise, self.memory).mean()
         terms: list[Tensor] = []
 
         def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
@@ -41,7 +41,7 @@ class Objective(nn.Module):
 
         hooks = [layer.register_forward_hook(keep) for layer in self.penalized]
         try:
-            terms.append(-self.flow.log_prob(images, noise).mean())
+            terms.append(-self.flow.log_prob(images, noise, self.memory).mean())
         finally:
             for hook in hooks:
                 hook.remove()

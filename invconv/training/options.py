@@ -4,12 +4,16 @@ import math
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from invconv.flows.reversible import MEMORY
 from invconv.validation import check_choice
 
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("constant", "cosine", "step", "exponential")
 PRECISIONS = ("float32", "tf32")
-NOT_SETTINGS = ("checkpoint_every", "log_every", "tensorboard", "compile", "precision")
+NOT_SETTINGS = (
+    *("checkpoint_every", "log_every", "tensorboard", "compile", "precision"),
+    *("memory", "stored_megabytes"),
+)
 """What a run that resumes from a checkpoint may have changed."""
 
 T = TypeVar("T")
@@ -48,6 +52,9 @@ class TrainingOptions:
         affine: by which part of their size they are shifted at random at most.
         precision: "float32", or "tf32" for matrix products and convolutions on a GPU.
         compile: whether to run the flow through `torch.compile`.
+        memory: "ordinary", or "reversible" or "auto" to recompute activations by inverses, see
+            `invconv.flows.MultiScaleFlow.log_prob`.
+        stored_megabytes: what "auto" may store because of rounding errors; 0 for any amount.
         evaluate_every: steps between validations; the best one's weights are kept.
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of the log.
@@ -69,6 +76,8 @@ class TrainingOptions:
     affine: float = _neutral(0.0)
     precision: str = _neutral("float32")
     compile: bool = _neutral(False)
+    memory: str = _neutral("ordinary")
+    stored_megabytes: float = _neutral(0.0)
     evaluate_every: int = 200
     checkpoint_every: int = 200
     log_every: int = _aside(50)
@@ -84,6 +93,11 @@ class TrainingOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be from 0 (none) to below 1, not {self.ema}")
+        check_choice(self.memory, MEMORY, "memory")
+        if self.memory != "ordinary" and self.compile:
+            raise ValueError(f"memory={self.memory} runs in eager mode alone: set compile=false")
+        if not self.stored_megabytes >= 0:
+            raise ValueError(f"stored_megabytes must be at least 0, not {self.stored_megabytes}")
         if not self.grad_clip >= 0:
             raise ValueError(f"grad_clip must be 0 (none) or a norm above, not {self.grad_clip}")
         if self.batch_size % self.accumulate:

@@ -79,6 +79,8 @@ class Run:
         kind = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}[options.optimizer]
         self.optimizer = kind(flow.parameters(), lr=options.learning_rate)
         self.average: AveragedModel | None = None
+        stored = int(options.stored_megabytes * 2**20)
+        flow.reversible.budget = stored if options.stored_megabytes else None
 
     def start(self, data: ImageSet) -> None:
         """Resumes from the checkpoint, or initializes the flow on the first batch."""
@@ -105,7 +107,7 @@ class Run:
             )
         if saved is not None:
             self._restore(saved)
-        objective: nn.Module = Objective(self.flow)
+        objective: nn.Module = Objective(self.flow, self.options.memory)
         if self.world.size > 1:
             objective = DistributedDataParallel(objective, broadcast_buffers=False)
         if self.options.compile:
