@@ -29,6 +29,12 @@ SWEPT = {
     "me_woodbury": ("me_woodbury", {}),
     "periodic": ("periodic", K3),
     "macow": ("macow", {}),
+    "butterfly": ("butterfly", {}),
+    "cayley": ("cayley", K3),
+    "conv_exp": ("conv_exp", K3),
+    "skew_exp": ("skew_exp", K3),
+    "snf": ("snf", K3),
+    "mintnet": ("mintnet", K3 | {"latent_multiplier": 4}),
 }
 PAPER = {
     "glow_paper": ("glow", {"parametrization": "plain"}),
@@ -44,13 +50,7 @@ PAPER = {
 OTHERS = {
     "finc_bounded": ("finc", K3 | {"max_growth": 4.0}),
     "finc_published": ("finc", K3 | {"inverse_method": "published"}),
-    "butterfly": ("butterfly", {}),
-    "cayley": ("cayley", K3),
-    "conv_exp": ("conv_exp", K3),
     "conv_exp_released": ("conv_exp", K3 | {"terms": "released"}),
-    "skew_exp": ("skew_exp", K3),
-    "snf": ("snf", K3),
-    "mintnet": ("mintnet", K3 | {"latent_multiplier": 4}),
     "nflows_1x1": ("nflows_1x1", {}),
     "normflows_1x1": ("normflows_1x1", {}),
 }
@@ -194,7 +194,7 @@ def test_a_layer_of_ones_own():
 
     assert method("plain") == Method("plain", "plain", title="Plain")
     names = list(methods())
-    assert names.index("mine") == names.index("macow") + 1 < names.index("glow_paper")
+    assert names.index("mine") == names.index("mintnet") + 1 < names.index("glow_paper")
     assert names.index("mine_paper") == names.index("macow_paper") + 1
     assert names[-4:] == ["plain", "mine_fast", "nflows_1x1", "normflows_1x1"]
     mine = method("mine")

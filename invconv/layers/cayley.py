@@ -52,9 +52,9 @@ class Cayley(InvertibleConv):
             'Transform", arXiv 2104.07167'
         ),
         year=2021,
-        color="#6699CC",
+        color="#550055",
         marker="H",
-        variants={"cayley": Variant({"kernel_size": 3}, swept=False)},
+        variants={"cayley": Variant({"kernel_size": 3})},
         released="github.com/locuslab/orthogonal-convolutions@543b0aadb4",
     )
 

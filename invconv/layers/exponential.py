@@ -170,10 +170,10 @@ class ConvExponential(Exponential):
             '"The Convolution Exponential and Generalized Sylvester Flows", arXiv 2006.01910'
         ),
         year=2020,
-        color="#E69F00",
+        color="#9999FF",
         marker=">",
         variants={
-            "conv_exp": Variant({"kernel_size": 3}, swept=False),
+            "conv_exp": Variant({"kernel_size": 3}),
             "conv_exp_released": Variant(
                 {"kernel_size": 3, "terms": "released"},
                 title="Convolution exponential, 6 and 13 terms",

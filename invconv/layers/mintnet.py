@@ -88,9 +88,9 @@ class MintNetPair(SizedConv):
             'Convolutions", arXiv 1907.07945'
         ),
         year=2019,
-        color="#EE7733",
+        color="#88CC00",
         marker="p",
-        variants={"mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3}, swept=False)},
+        variants={"mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3})},
         released="github.com/ermongroup/mintnet@8f16c14758",
     )
 

@@ -13,7 +13,8 @@ from invconv.conv import About, InvertibleConv, Variant, for_each_image, log_det
 from invconv.layers import refinement
 from invconv.layers.refinement import Refinement, adjoint, convolve
 from invconv.modes import is_autocast, no_autocast
-from invconv.validation import check_count, check_kernel_size, no_pixels
+from invconv.numerical import Map
+from invconv.validation import UnsupportedShape, check_count, check_kernel_size, no_pixels
 
 
 @register("snf")
@@ -71,9 +72,9 @@ class SelfNormalizingConv(InvertibleConv):
             '"Self Normalizing Flows", arXiv 2011.07248'
         ),
         year=2021,
-        color="#0072B2",
-        marker="p",
-        variants={"snf": Variant({"kernel_size": 3}, swept=False)},
+        color="#2233FF",
+        marker="x",
+        variants={"snf": Variant({"kernel_size": 3})},
         released="github.com/akandykeller/SelfNormalizingFlows@4007e246eb",
     )
 
@@ -118,13 +119,18 @@ class SelfNormalizingConv(InvertibleConv):
         """z, and in eval mode log|det W|; in training mode 0 with the gradient of the paper."""
         self.check_input(x)
         log_det = for_each_image(self._surrogate(x) if self.training else self._exact(x), x)
+        return self.latent(x), log_det
+
+    def latent(self, x: Tensor) -> Tensor:
+        """W*x + b, for images of any size."""
+        self.check_input(x)
         if no_pixels(x):
-            return x.clone(), log_det
+            return x.clone()
         if self.training and torch.is_grad_enabled():
             z = _SelfNormalizing.apply(*_cast(x, self.weight, self.inverse_weight))
         else:
             z = convolve(x, self.weight)
-        return z if self.shift is None else z + self.shift.to(z.dtype)[:, None, None], log_det
+        return z if self.shift is None else z + self.shift.to(z.dtype)[:, None, None]
 
     def _surrogate(self, x: Tensor) -> Tensor:
         """0, with half of m·Rᵀ as its gradient in W, and minus half of m·Wᵀ in R.
@@ -143,7 +149,7 @@ class SelfNormalizingConv(InvertibleConv):
         channels, height, width = x.shape[1:]
         dimensions = channels * height * width
         if dimensions > self.largest_log_det:
-            raise ValueError(
+            raise UnsupportedShape(
                 f"log_det in eval mode takes a dense matrix of {dimensions}×{dimensions} for "
                 f"images of {tuple(x.shape[1:])}, and largest_log_det is {self.largest_log_det}: "
                 "raise it to compute log_det all the same"
@@ -161,7 +167,9 @@ class SelfNormalizingConv(InvertibleConv):
 
     @property
     def tolerance(self) -> float:  # type: ignore[override]
-        """The relative residual of `inverse`: 1e-6, and 1e-12 in float64."""
+        """The relative residual of `inverse`: 1e-6, and 1e-12 in float64; no bound of one step."""
+        if self.inverse_method == "published":
+            return math.inf
         return refinement.tolerance(self.weight.dtype)
 
     def _inverse(self, z: Tensor) -> Tensor:
@@ -172,6 +180,14 @@ class SelfNormalizingConv(InvertibleConv):
         """R*(z − b), whatever it is."""
         y = self._unshifted(z)
         return y if no_pixels(y) else convolve(y, self.inverse_weight)
+
+    def recordable_inverse(self, z: Tensor) -> Map:
+        """`inverse` in as many steps as ``z`` takes."""
+        if self.inverse_method == "published":
+            return self.inverse
+        steps = self.refinement(z).steps
+        kernels = self.weight, self.inverse_weight
+        return lambda z: refinement.refine(self._unshifted(z), *kernels, steps)
 
     def refinement(self, z: Tensor) -> Refinement:
         """The steps, the residuals and the contraction of `inverse` for z, (B, C, H, W).

@@ -14,7 +14,8 @@ from invconv.rows.columns import Bits, Column, Seconds, column_of
 
 SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "d": "diamond-tall", "*": "star"}
 SYMBOLS |= {"^": "triangle-up", "v": "triangle-down", "<": "triangle-left", ">": "triangle-right"}
-SYMBOLS |= {"P": "cross", "X": "x", "x": "x-thin-open", "h": "hexagon", ".": "circle-dot"}
+SYMBOLS |= {"P": "cross", "X": "x", "x": "x-thin-open", "h": "hexagon", "H": "hexagon2"}
+SYMBOLS |= {"p": "pentagon", "8": "octagon", ".": "circle-dot"}
 """matplotlib's markers in plotly's words; any other one is a circle."""
 LINES = ("solid", "dash")
 QUARTILES = ("_q25_s", "_q75_s")
