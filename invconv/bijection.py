@@ -145,6 +145,13 @@ class Bijection(nn.Module, ABC):
         """`inverse`, or with the iterations that ``z`` takes where their number depends on it."""
         return self.inverse
 
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """What the iterations of `inverse` take for z, of the worst image; {} if there are none.
+
+        "inverse_steps" is infinite where they did not arrive.
+        """
+        return {}
+
     def inverse_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x, and log|det dx/dz|, (B,): −log_det of x, of one image where it is constant."""
         x = self.inverse(z)

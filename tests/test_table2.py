@@ -227,3 +227,18 @@ def test_two_processes_make_one_row(tmp_path):
     again = run("method=finc", "part=train")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("skipped, done before") == 1
+
+
+def test_inverses_to_a_tolerance_say_what_they_take_while_they_are_trained(sweep, tmp_path):
+    done = sweep("part=train", "method=glow,snf,mintnet")
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path).set_index("method")
+    check_rows(found.reset_index(), tables())
+    moments = [f"inverse_steps_{when}" for when in ("start", "middle", "end")]
+    assert (found.loc[["snf", "mintnet"], moments] >= 1).all(axis=None)
+    assert found.loc["glow", moments].isna().all()
+    assert 0 < found.loc["snf", "contraction_start"] != found.loc["snf", "contraction_end"] < 1
+    assert pd.isna(found.loc["mintnet", "contraction_end"])
+    page = (tmp_path / "runs" / "tiny" / "results" / "table2.md").read_text()
+    shown = " → ".join(f"{found.loc['snf', name]:.0f}" for name in moments)
+    assert "Inverses to a tolerance" in page and shown in page

@@ -1,5 +1,6 @@
 """MintNet: residual blocks of masked convolutions, inverted by a fixed point."""
 
+import math
 from functools import partial
 from numbers import Real
 from typing import Any, cast
@@ -19,7 +20,7 @@ from invconv.layers.mintnet_block import (
 )
 from invconv.layers.sized import SizedConv
 from invconv.modes import is_recording, no_autocast
-from invconv.numerical import Map
+from invconv.numerical import Map, NumericalError
 from invconv.validation import check_count, check_kernel_size
 
 MOST_ITERATIONS = 200
@@ -207,6 +208,13 @@ class MintNetPair(SizedConv):
                 z = self._arrived(ending, z, "inverse")
                 counts.append(ending.iterations)
         return torch.stack(counts[::-1], 1)
+
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """The iterations of the slower block."""
+        try:
+            return {"inverse_steps": float(self.iterations(z).max())}
+        except NumericalError:
+            return {"inverse_steps": math.inf}
 
     def dependent_steps(self, height: int, width: int) -> int:
         """Of an exact substitution, in wavefronts, at most; `iterations` are fewer.

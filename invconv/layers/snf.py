@@ -13,7 +13,7 @@ from invconv.conv import About, InvertibleConv, Variant, for_each_image, log_det
 from invconv.layers import refinement
 from invconv.layers.refinement import Refinement, adjoint, convolve
 from invconv.modes import is_autocast, no_autocast
-from invconv.numerical import Map
+from invconv.numerical import Map, allowed_residual
 from invconv.validation import UnsupportedShape, check_count, check_kernel_size, no_pixels
 
 
@@ -196,6 +196,17 @@ class SelfNormalizingConv(InvertibleConv):
         """
         self.check_input(z, "z")
         return refinement.measure(self._unshifted(z), self.weight, self.inverse_weight)
+
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """The steps of the refined inverse, the residual of one step alone, and ‖I − R·W‖."""
+        found = self.refinement(z)
+        arrived = found.residual <= allowed_residual(z.dtype, refinement.tolerance(z.dtype))
+        steps = float(found.steps) if arrived else math.inf
+        return {
+            "inverse_steps": steps,
+            "one_step_residual": found.one_shot,
+            "contraction": found.contraction,
+        }
 
     def _unshifted(self, z: Tensor) -> Tensor:
         return z.clone() if self.shift is None else z - self.shift[:, None, None]

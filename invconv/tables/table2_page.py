@@ -18,6 +18,7 @@ from invconv.report.naming import budget, called, data_title
 from invconv.report.published import published
 from invconv.rows import block_of, newest
 from invconv.tables import relative
+from invconv.tables.convergence import convergence_lines
 from invconv.tables.relative import PAPERS, REFERENCE
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def page(rows: pd.DataFrame) -> Document:
                 "preset": preset,
                 "budgets": budgets(block),
                 "grid": bits_grid(block),
+                "convergence": Grid(convergence_lines(block)),
             }
             for (_, preset), block in trained.groupby(["machine", "preset"])
         ],

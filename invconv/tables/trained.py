@@ -22,6 +22,7 @@ from invconv.rows import Values
 from invconv.rows.bits import write_bits
 from invconv.rows.columns import Bits, Column, Number
 from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
+from invconv.tables.convergence import COLUMN, Convergence
 from invconv.training import TrainingOptions, train
 from invconv.training.distributed import current
 from invconv.training.evaluation import DRAWS, bits_per_draw
@@ -36,6 +37,7 @@ LABELS = {
 TRAINED: tuple[Column, ...] = (
     Bits("bpd bpd_interval bpd_draws_sd valid_bpd histogram_bpd histogram_all_bpd"),
     Number("free_parameters noise_draws best_step epochs"),
+    COLUMN,
 )
 """What rows of trained flows hold."""
 
@@ -160,7 +162,9 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
     torch.manual_seed(seed)
     flow = build_flow(architecture).to(device)
     options, shows = config.options, config.progress
-    state = train(flow, train_data, valid_data, options, seed, folder, shows, recipe, world)
+    watch = Convergence(flow, valid_data.images[:VERIFIED].to(device), options.steps, folder)
+    shared = options, seed, folder, shows, recipe, world
+    state = train(flow, train_data, valid_data, *shared, watch)
     bits = bits_per_draw(flow, test_data, world=world, draws=config.draws)
     if world.rank:
         return {}
@@ -183,6 +187,7 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
         "histogram_all_bpd": histogram_bits_per_dim(train_data, test_data, pooled=True),
         **facts(flow, images),
         **verify_round_trip(flow, images),
+        **watch.values(),
     }
 
 
