@@ -50,6 +50,8 @@ class Butterfly(SizedConv):
     """
 
     algorithm = "blocks"
+    sees = "all"
+    assumes = "one image size, C·H·W even"
     about = About(
         title="Butterfly",
         paper=(

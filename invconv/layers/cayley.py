@@ -45,6 +45,8 @@ class Cayley(InvertibleConv):
     """
 
     algorithm = "fft"
+    sees = "all"
+    assumes = "periodic borders, no scale"
     about = About(
         title="Cayley",
         paper=(

@@ -46,6 +46,9 @@ def number_of_terms(coefficient: float, dtype: torch.dtype) -> int:
 class Exponential(InvertibleConv):
     """z = exp(K*) x by its series, with K scaled down where its norm exceeds c."""
 
+    sees = "all"
+    assumes = "odd k, a bounded norm of K"
+
     def __init__(self, channels: int, kernel_size: int, coefficient: float) -> None:
         super().__init__(channels)
         self.kernel_size = k = check_kernel_size(kernel_size)

@@ -82,6 +82,8 @@ class MintNetPair(SizedConv):
     constant_log_det = False
     solve_direction = "inverse"
     algorithm = "fixed point"
+    sees = "all, in an order"
+    assumes = "odd k, one image size"
     about = About(
         title="MintNet",
         paper=(

@@ -36,6 +36,7 @@ class SkewExponential(Exponential):
     (True, tensor([0., 0.], grad_fn=<RepeatBackward0>))
     """
 
+    assumes = "odd k, a bounded norm of K, no scale"
     about = About(
         title="Skew exponential",
         paper='Singla and Feizi, "Skew Orthogonal Convolutions", arXiv 2105.11417',

@@ -65,6 +65,8 @@ class SelfNormalizingConv(InvertibleConv):
 
     exact = False
     algorithm = "refined"
+    sees = "all"
+    assumes = "odd k, a contraction I − R·W"
     about = About(
         title="SNF",
         paper=(
@@ -199,14 +201,10 @@ class SelfNormalizingConv(InvertibleConv):
 
     def convergence(self, z: Tensor) -> dict[str, float]:
         """The steps of the refined inverse, the residual of one step alone, and ‖I − R·W‖."""
-        found = self.refinement(z)
-        arrived = found.residual <= allowed_residual(z.dtype, refinement.tolerance(z.dtype))
-        steps = float(found.steps) if arrived else math.inf
-        return {
-            "inverse_steps": steps,
-            "one_step_residual": found.one_shot,
-            "contraction": found.contraction,
-        }
+        steps, residual, one_shot, contraction = self.refinement(z)
+        arrived = residual <= allowed_residual(z.dtype, refinement.tolerance(z.dtype))
+        found = {"one_step_residual": one_shot, "contraction": contraction}
+        return {"inverse_steps": float(steps) if arrived else math.inf, **found}
 
     def _unshifted(self, z: Tensor) -> Tensor:
         return z.clone() if self.shift is None else z - self.shift[:, None, None]
