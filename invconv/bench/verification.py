@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from invconv.bench.verified import Verified, summary
+from invconv.bench.volume import log_det_error
 from invconv.bijection import Bijection
 from invconv.flows import LevelFlow
 from invconv.numerical import TRUSTED, NumericalError, relative_error
@@ -20,10 +21,6 @@ SCALE, HALVINGS = 0.02, 3
 """Standard deviation of what is added to each parameter, and how often that may be halved."""
 EFFECT = 1e-3
 """How much an inverse must change its input, relatively, so that verifying it says anything."""
-DIMENSIONS, MOST = 256, 3072
-"""log_det is verified on an image cut to about so many numbers; uncut up to the second."""
-STEP = 1e-6
-"""Of the central differences."""
 LOG_DET = 1e-5
 """The largest error of log_det for each dimension."""
 
@@ -159,7 +156,7 @@ def verify_part(
     """
     with _by_default(torch.float64):  # in which peers make what they need
         exact, scale, z, error = _perturbed(part, x, generator, place)
-        off = _log_det_error(exact, x[:1]) if log_det else None
+        off = log_det_error(exact, x[:1]) if log_det else None
     like = next(part.parameters(), None)
     single = error
     if like is not None:
@@ -232,29 +229,3 @@ def _weights_of(exact: Bijection, part: Bijection) -> Iterator[None]:
         for parameter, before in zip(part.parameters(), saved, strict=True):
             parameter.copy_(before)
         part.train().eval()
-
-
-def _log_det_error(part: Bijection, x: Tensor) -> float | None:
-    """|log_det − log|det J|| of one image, for each dimension; None where x is too large."""
-    side = 2
-    while x.shape[1] * (2 * side) ** 2 <= DIMENSIONS:
-        side *= 2
-    cut = x[:, :, :side, :side].contiguous()
-    with suppress(ValueError, RuntimeError):
-        return _compared(part, cut)
-    return _compared(part, x) if x.numel() <= MOST else None
-
-
-def _compared(part: Bijection, x: Tensor) -> float:
-    size = x.numel()
-
-    def images_of(batch: Tensor) -> Tensor:
-        return part(batch.view(-1, *x.shape[1:]))[0].flatten(1)
-
-    columns = []
-    for rows in torch.eye(size, dtype=x.dtype, device=x.device).split(256):
-        ends = [images_of(x.flatten(1) + sign * STEP * rows) for sign in (1, -1)]
-        columns.append((ends[0] - ends[1]) / (2 * STEP))
-    jacobian = torch.cat(columns)
-    found = torch.linalg.slogdet(jacobian).logabsdet
-    return ((part(x)[1].sum() - found).abs() / size).item()

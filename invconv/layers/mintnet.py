@@ -23,8 +23,7 @@ from invconv.modes import is_recording, no_autocast
 from invconv.numerical import Map, NumericalError
 from invconv.validation import check_count, check_kernel_size
 
-MOST_ITERATIONS = 200
-RELEASED_ITERATIONS = 100
+MOST_ITERATIONS, RELEASED_ITERATIONS = 200, 100
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Of the relative residual of each block's inverse, by the dtype that it is computed in."""
 
@@ -93,7 +92,10 @@ class MintNetPair(SizedConv):
         year=2019,
         color="#88CC00",
         marker="p",
-        variants={"mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3})},
+        variants={
+            "mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3}),
+            "mintnet_net": Variant(step="net", title="MintNet, own net", swept=False),
+        },
         released="github.com/ermongroup/mintnet@8f16c14758",
     )
 
@@ -196,11 +198,7 @@ class MintNetPair(SizedConv):
 
     @torch.no_grad()
     def iterations(self, z: Tensor) -> Tensor:
-        """How many iterations `inverse` takes for each image, (B, 2): in block A and in block B.
-
-        Raises:
-            NumericalError: as `inverse` does.
-        """
+        """How many `inverse` takes for each image, (B, 2), in blocks A and B; it may refuse."""
         self.check_input(z, "z")
         counts = []
         with no_autocast(z.device):

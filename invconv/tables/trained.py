@@ -16,6 +16,7 @@ from invconv.data import DATASETS, SPLITS, check_disjoint, histogram_bits_per_di
 from invconv.data import label as data_label
 from invconv.files import user_path
 from invconv.flows import LevelFlow, build_flow
+from invconv.flows.published import net
 from invconv.methods import Method as Registered
 from invconv.report.comparison import reach_over_images
 from invconv.rows import Values
@@ -131,6 +132,8 @@ class MultiScale(Trained):
         """See `Trained.flow`."""
         budget = self.budget
         size = {"levels": budget.levels, "steps": budget.steps, "width": budget.width}
+        if method.step == "net":
+            return {"kind": method.conv, **net(self.dataset.name, **size)}
         return {"kind": "multiscale", "step": method.step, **size}
 
 
@@ -138,14 +141,16 @@ def describe_flow(
     config: Trained, method: Method | Registered, shape: Shape, levels: int
 ) -> dict[str, object]:
     """Return the arguments of `build_flow` for images of ``shape`` with ``levels`` values."""
-    likelihood = config.likelihood
+    likelihood, conv = config.likelihood, {}
+    if method.step != "net":
+        conv = {"conv": method.conv, "conv_options": dict(method.options)}
     return {
         "shape": shape,
         "bins": levels,
         "dequantization": likelihood.dequantization,
         "dequantization_options": likelihood.options,
         "preprocessing": likelihood.preprocessing,
-        **{"conv": method.conv, "conv_options": dict(method.options)},
+        **conv,
         **config.flow(method),
     }
 

@@ -115,7 +115,7 @@ class Plot:
         else:
             one = method(value)
             name, color, marker = one.title, one.color, one.marker
-            dashed |= one.step == "paper"
+            dashed |= one.step != "common"
         symbol = SYMBOLS.get(marker, "circle") + "-open" * (dashed and marker not in "x.")
         name += ", published" * published
         return {"name": name, "color": color, "symbol": symbol, "dash": LINES[dashed]}
