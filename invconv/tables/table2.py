@@ -103,7 +103,7 @@ TABLE = Table(
             minutes=8,
             launch="local",
         ),
-        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
+        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=35),
         "tiny": Preset(
             {"pictures": False, "images": 10, "clock": QUICK},
             SWEEP,

@@ -31,7 +31,7 @@ def paper_lines(
     """
     figures = published("table2")
     models = [m for m in dict.fromkeys([*titles, *figures["model"]]) if not m.endswith(NET)]
-    of_rows = rows["method"].map(lambda name: bl.title(name).removesuffix(NET))
+    of_rows = rows["method"].map(lambda name: str(bl.title(name)).removesuffix(NET))
     for dataset, model in product(datasets, models):
         figure = partial(bl.published_entry, figures, model=model, dataset=dataset)
         stated = {metric: figure(metric=metric) for metric in METRICS}
