@@ -43,7 +43,7 @@ table2: $(BASE) ## about 8: every method on two data sets, the table in the term
 # Both resume where they stopped, and continue after a benchmark that failed or a sweep whose cells
 # are not all ok. Two pages have commands of their own: test-full makes trust.md, slurm/faults.py
 # makes faults.md.
-results: setup ## about 140: the quick preset of every table, and their pages
+results: setup ## about 150: the quick preset of every table, and their pages
 	code=0; for file in runs/benchmark.json runs/cuda_resources; do \
 	  $(SUBMAKE) $$file || code=1; done; \
 	for sweep in $(SWEEPS); do $(RUN)/$$sweep.py -m || code=1; done; \

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 Options = Mapping[str, Any]
 """Keyword arguments of a constructor, as configurations and checkpoints have them."""
-Step = Literal["common", "paper"]
+Step = Literal["common", "paper", "net"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Variant:
 
     Attributes:
         options: of the layer's constructor.
-        step: "common" or "paper", see `invconv.flows.MultiScaleFlow`.
+        step: "common" or "paper", see `invconv.flows.MultiScaleFlow`; "net" for the whole net of
+            the paper in place of that, the flow of the layer's name.
         title: "" for the layer's title if the variant has the layer's name, for "TITLE, own step"
             inside the paper's step, and otherwise for the variant's name.
         color, marker: "" for those of the layer.

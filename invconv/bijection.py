@@ -37,7 +37,8 @@ class Bijection(nn.Module, ABC):
     Attributes:
         channels: C or None.
         exact: whether `inverse` is exact up to rounding.
-        tolerance: of an inverse that is not, ‖f(x) − z‖ / ‖z‖ of each image at most.
+        tolerance: of an inverse that is not, ‖f(x) − z‖ / ‖z‖ of each image at most; infinity
+            where `inverse_method` is an algorithm that promises none.
         constant_log_det: whether log_det depends on the shape of x alone, not on its values.
         mixes: whether it is a convolution, which mixes channels or pixels with fixed weights.
         algorithm: what tables call `_inverse`; "" where there is nothing to choose.
@@ -88,6 +89,10 @@ class Bijection(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latent: z of shape (B, C, H, W) and log|det dz/dx| of shape (B,)."""
+
+    def latent(self, x: Tensor) -> Tensor:
+        """z alone, for whatever needs no log_det: a map whose log_det costs more omits it."""
+        return self.forward(x)[0]
 
     @abstractmethod
     def _inverse(self, z: Tensor) -> Tensor:
@@ -140,6 +145,10 @@ class Bijection(nn.Module, ABC):
         """`inverse`, or with the iterations that ``z`` takes where their number depends on it."""
         return self.inverse
 
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """What iterations of `inverse` take for z, ∞ "inverse_steps" if they fail; {} for none."""
+        return {}
+
     def inverse_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x, and log|det dx/dz|, (B,): −log_det of x, of one image where it is constant."""
         x = self.inverse(z)
@@ -178,9 +187,9 @@ class Bijection(nn.Module, ABC):
 
         def float64() -> tuple[Map, Map]:
             twin = copy.deepcopy(self).double()
-            return lambda x: twin.forward(x)[0], twin.inverse
+            return twin.latent, twin.inverse
 
-        check_inverse(x, z, lambda x: self.forward(x)[0], float64, self.label, self.tolerance)
+        check_inverse(x, z, self.latent, float64, self.label, self.tolerance)
 
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialization on one batch, called once before training."""

@@ -32,6 +32,8 @@ class InvertibleConv(Bijection):
     A subclass calls ``super().__init__(channels)``, and writes `forward` and `_inverse`.
 
     Attributes:
+        sees: which pixels a number of z may depend on, as table 1 calls it.
+        assumes: what the layer asks of images, sizes or weights; "" if nothing.
         solve_direction: which direction has to solve a system: "forward", "inverse" or "none".
         about: what tables show of this very class; a subclass does not inherit it.
 
@@ -53,6 +55,8 @@ class InvertibleConv(Bijection):
     channels: int
     constant_log_det = True
     mixes = True
+    sees: str = ""
+    assumes: ClassVar[str] = ""
     solve_direction: ClassVar[Literal["forward", "inverse", "none"]] = "none"
     about: ClassVar[About | None] = None
 

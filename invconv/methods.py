@@ -22,7 +22,7 @@ class Method:
         name: of the method in rows and on the command line.
         conv: the name of the layer, as in `invconv.build`.
         options: of the layer.
-        step: "common" or "paper", see `invconv.flows.MultiScaleFlow`.
+        step: as in `Variant`.
         title: the name on a page.
         paper: authors, title, and arXiv number or DOI; "" where unknown.
         year: of the paper; 0 where unknown.
@@ -47,8 +47,8 @@ class Method:
 
     @property
     def look(self) -> dict[str, Any]:
-        """How matplotlib's ``plot`` draws it: hollow and dashed inside its own paper's step."""
-        own = {"linestyle": "--", "markerfacecolor": "white"} if self.step == "paper" else {}
+        """How matplotlib's ``plot`` draws it: hollow and dashed in its paper's step or net."""
+        own = {"linestyle": "--", "markerfacecolor": "white"} if self.step != "common" else {}
         return {"color": self.color, "marker": self.marker, "linestyle": "-", **own}
 
     def with_kernel(self, k: int) -> "Method | None":
@@ -90,7 +90,7 @@ def methods() -> dict[str, Method]:
     def place(one: Method) -> tuple[int, str]:
         if one.conv in installed:
             return 3, one.conv
-        return (1 if one.step == "paper" else 0 if one.swept else 2), ""
+        return (1 if one.step != "common" else 0 if one.swept else 2), ""
 
     return {one.name: one for one in sorted(found.values(), key=place)}
 

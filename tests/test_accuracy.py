@@ -1,5 +1,7 @@
 """The accuracy sweep and its page."""
 
+import math
+
 import pytest
 import torch
 
@@ -72,3 +74,13 @@ def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypat
     ):
         with pytest.raises(RuntimeError, match="memory"):
             measured(error)
+
+
+@pytest.mark.parametrize("name", ["snf", "mintnet"])
+def test_a_layer_that_refuses_to_invert_has_no_finite_error(name):
+    method = Method(name, name, "common", {"kernel_size": 3})
+    config = Accuracy(method=method, channels=4, batch=2)
+    found = accuracy.measure_point(config, "n4", torch.device("cpu"))
+    assert found["float32_residual"] < 1e-5
+    lost = accuracy.measure_point(config, "s2", torch.device("cpu"))
+    assert lost["growth"] == lost["float64_residual"] == lost["bfloat16_sample"] == math.inf

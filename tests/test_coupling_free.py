@@ -55,8 +55,10 @@ def test_every_method_has_its_kernels_and_says_so():
         build(found["method"]["conv"], (4, 8, 8), **found["method"]["options"])
         assert case.startswith(found["method"]["name"])
     assert sizes["finc"] == sizes["cinc"] == sizes["periodic"] == [1, 2, 3, 5, 7]
-    assert sizes["emerging"] == sizes["macow"] == [1, 3, 5, 7]
-    assert sizes["glow"] == sizes["woodbury"] == [None]
+    assert sizes["cayley"] == sizes["finc"]
+    for name in ("emerging", "macow", "conv_exp", "skew_exp", "snf", "mintnet"):
+        assert sizes[name] == [1, 3, 5, 7]
+    assert sizes["glow"] == sizes["woodbury"] == sizes["butterfly"] == [None]
     assert layer_class("macow").kernel_options(5) == {"kernel_size": (3, 5)}
     assert CASES["emerging_raster_k5"]["method"]["options"] == {"kernel_size": 5, "mask": "raster"}
 

@@ -79,6 +79,9 @@ def of_table2():
     facts = {"histogram_bpd": 4.0, "parameters": 1000.0, "free_parameters": 900.0}
     facts |= {"round_trip_error": 1e-3, "dequantization": "uniform"}
     trained = facts | {"bpd": 3.0, "bpd_interval": 0.1}
+    moments = ("start", "middle", "end")
+    trained |= {f"inverse_steps_{when}": 2.0 + i for i, when in enumerate(moments)}
+    trained |= {f"contraction_{when}": 0.1 + i for i, when in enumerate(moments)}
     timed = facts | BLOCK | {"timed_images": 100.0, "train_step_extra_bytes": 5e7}
     timed |= seconds("ft", "ft_cold", "st", "train_step", "st_published")
     timed |= ratios("ft_vs_glow", "st_vs_glow", "train_step_vs_glow", "st_published_vs_glow")
@@ -261,7 +264,7 @@ def rows_of(table):
     if table == "table1":
         facts = {"stored": 1234.0, "free": 1200.0, "dependent_steps": 63.0, "exact": "exact"}
         facts |= {"inverse_operations": 9999.0, "log_det_operations": 5.0}
-        facts |= {"round_trip_error": 1e-16}
+        facts |= {"round_trip_error": 1e-16, "sees": "all", "assumes": "odd k"}
         size = {"channels": 12, "n": 32, "k": 3}
         labels = [{"method": method, **size} for method in ("glow", "finc")]
         return [row("table1", x["method"], x, facts, method={"options": {}}) for x in labels]
@@ -271,6 +274,7 @@ def rows_of(table):
             "input_bytes": 1e6
         }
         facts |= ratios(scaling_page.FRESH, "inverse_vs_forward", "aa_inverse")
+        facts |= ratios(scaling_page.JACOBI, scaling_page.TO_WAVEFRONT)
         points = {"n8": (8, 3), "n16": (16, 3), "n32": (32, 3), "k2": (32, 2), "k5": (32, 5)}
         return [
             row(

@@ -220,8 +220,8 @@ def test_a_figure_has_a_known_suffix(tmp_path):
 def test_every_method_has_a_look_of_its_own():
     shown = [name for name, one in methods().items() if one.swept or one.step == "paper"]
     looks = {tuple(sorted(method(name).look.items())) for name in shown}
-    assert len(looks) == len(shown) == 19
-    assert len({one.marker for one in SWEPT}) == len(SWEPT) == 10
+    assert len(looks) == len(shown) == 25
+    assert len({one.marker for one in SWEPT}) == len(SWEPT) == 16
     assert method("mine").title == "mine"
     assert method("mine_paper").look["linestyle"] == "-"
     assert method("finc_paper").look["markerfacecolor"] == "white"

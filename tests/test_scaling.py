@@ -22,8 +22,9 @@ from invconv.bench.layer_timing import (
 from invconv.bench.memory import peak_extra_bytes
 from invconv.bench.ratios import expand, summaries
 from invconv.rows import Block, Incorrect, Part, read_samples, read_table, samples_path
+from invconv.rows.provenance import ROOT
 from invconv.solvers.problem import CORNERS
-from invconv.tables import scaling
+from invconv.tables import scaling, scaling_page
 from invconv.tables.scaling import TABLE, Scaling
 from invconv.tables.scaling_page import SERIES, exponents
 
@@ -332,3 +333,23 @@ def test_memory_is_seen():
     held = []
     extra = peak_extra_bytes(lambda: held.append(np.ones(10_000_000)), torch.device("cpu"))
     assert 75e6 <= extra <= 120e6
+
+
+def test_the_page_says_where_jacobi_is_faster():
+    rows = read_table(ROOT / "results" / "data" / "scaling.csv").head(4)
+    ends = ("", "_low", "_high", "_low_all")
+    ratios = {f"{scaling_page.JACOBI}{end}": 0.5 for end in ends}
+    ratios |= {f"{scaling_page.TO_WAVEFRONT}{end}": 2.0 for end in ends}
+    told = rows.assign(**ratios, **{f"{scaling_page.JACOBI}_high_all": 0.9})
+    page = " ".join(TABLE.page(told).markdown().split())
+    point = told["point"].iloc[0]
+    assert "faster than our inverse at " in page and point in page
+    assert "than the wavefront in torch nowhere" in page
+    unknown = rows.drop(columns=[name for name in rows if str(name).startswith("inverse_jacobi")])
+    assert "iteration win? Not yet measured." in " ".join(TABLE.page(unknown).markdown().split())
+
+
+def test_jacobi_is_left_out_where_it_has_no_digits(monkeypatch):
+    monkeypatch.setattr(scaling, "TOLERANCE", 0.0)
+    values = measured(monkeypatch, "n4").parts["n4"].values
+    assert "Jacobi" in values["jacobi_reason"] and "inverse_jacobi_s" not in values

@@ -1,5 +1,7 @@
 """Self-Normalizing Flows: the gradients of the paper, the penalty, the refined inverse."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from evaluated import EvaluatedSNF, evaluated
 from recorded import largest_difference, recorded
 
 from invconv import NumericalError, SelfNormalizingConv, build
+from invconv.bench.counting import count_inverse
 from invconv.layers import refinement
 from invconv.testing import CHECKS, check_invertible_conv
 
@@ -428,3 +431,29 @@ def test_images_without_pixels(size, training):
     z, log_det = layer(x)
     assert z.shape == layer.inverse(z).shape == layer.published_inverse(z).shape == x.shape
     assert log_det.tolist() == layer.extra_loss(x, z).tolist() == [0, 0, 0]
+
+
+@torch.no_grad()
+def test_what_needs_no_log_det_has_no_largest_size():
+    layer, x = make(2, largest_log_det=71).eval(), torch.randn(1, 2, 6, 6)
+    z = layer.latent(x)
+    assert layer.inverse(z, check=True).shape == x.shape
+    layer.largest_log_det = 72
+    assert torch.equal(layer(x)[0], z)
+
+
+@torch.no_grad()
+def test_an_inverse_is_counted_by_the_steps_that_it_takes():
+    layer, shape = make(2).eval(), (2, 6, 6)
+    z = torch.randn(1, *shape)
+    recorded = layer.recordable_inverse(z)
+    torch.testing.assert_close(recorded(z), layer.inverse(z), rtol=1e-5, atol=1e-6)
+    torch.manual_seed(0)
+    counted = count_inverse(layer, shape)
+    torch.manual_seed(0)
+    steps = layer.refinement(torch.randn(1, *shape)).steps
+    convolution = 36 * 2 * 2 * 9
+    assert 2 * (steps + 1) * convolution <= counted < 1.2 * 2 * (steps + 1) * convolution
+    layer.inverse_method = "published"
+    assert convolution <= count_inverse(layer, shape) < 1.2 * convolution
+    assert layer.tolerance == math.inf

@@ -6,10 +6,14 @@ import torch
 
 from invconv import InvertibleConv, build
 from invconv.bench.counting import count_inverse, count_log_det, count_parameters
+from invconv.methods import method
+from invconv.report.grids import swept
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
 from invconv.tables import table1
+
+CORNERS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 
 def test_counts_by_hand():
@@ -70,3 +74,40 @@ def test_a_small_sweep(reproduce, tmp_path):
     assert "| MintNet | 3n | 12 | published only | published only |" in page
     assert "multiple of 4, not 6" in page
     assert "C = 6, n = 4, k = 3" in page
+
+
+@pytest.mark.parametrize("name", swept())
+@pytest.mark.usefixtures("float64")
+def test_what_a_pixel_may_see_is_what_the_jacobian_has(name):
+    one = method(name)
+    layer = build(one.conv, (4, 8, 8), **one.options).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: layer.latent(x)[0, :, 4, 4], torch.randn(1, 4, 8, 8)
+    )[:, 0]
+    offsets = {
+        channel: {(h - 4, w - 4) for h, w in seen.abs().amax(0).gt(1e-12).nonzero().tolist()}
+        for channel, seen in enumerate(jacobian)
+    }
+    every = set().union(*offsets.values())
+    sides = {(h > 0) - (h < 0) for h, _ in every}, {(w > 0) - (w < 0) for _, w in every}
+    if layer.sees == "the pixel itself":
+        assert every == {(0, 0)}
+    elif layer.sees == "a quarter plane":
+        for seen in offsets.values():
+            assert any(all(a * h >= 0 <= b * w for h, w in seen) for a, b in CORNERS)
+            assert len(seen) > 1
+    else:
+        assert sides == ({-1, 0, 1}, {-1, 0, 1})
+
+
+def test_what_a_layer_assumes_is_on_the_page():
+    rows = read_table(ROOT / "results" / "data" / "table1.csv").head(1)
+    assert (
+        "What a method is"
+        not in table1.TABLE.page(rows.drop(columns="sees", errors="ignore")).markdown()
+    )
+    rows = rows.assign(sees="all", assumes="odd k")
+    assert "| all" in table1.TABLE.page(rows).markdown()

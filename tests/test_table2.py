@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from invconv.methods import method
 from invconv.rows import read_table, samples_path
 from invconv.rows.provenance import ROOT
 from invconv.rows.samples import read_samples
@@ -17,6 +18,7 @@ from invconv.sweeps.config import identity
 from invconv.tables.importing import check_rows
 from invconv.tables.table import tables
 from invconv.tables.table2 import TABLE, of_sweep
+from invconv.tables.trained import describe_flow
 
 SMALL = ["preset=tiny", "progress=false", "dataset=digits", "method=glow,finc"]
 
@@ -227,3 +229,54 @@ def test_two_processes_make_one_row(tmp_path):
     again = run("method=finc", "part=train")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("skipped, done before") == 1
+
+
+def test_inverses_to_a_tolerance_say_what_they_take_while_they_are_trained(sweep, tmp_path):
+    done = sweep("part=train", "method=glow,snf,mintnet")
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path).set_index("method")
+    check_rows(found.reset_index(), tables())
+    moments = [f"inverse_steps_{when}" for when in ("start", "middle", "end")]
+    assert (found.loc[["snf", "mintnet"], moments] >= 1).all(axis=None)
+    assert found.loc["glow", moments].isna().all()
+    assert 0 < found.loc["snf", "contraction_start"] != found.loc["snf", "contraction_end"] < 1
+    assert pd.isna(found.loc["mintnet", "contraction_end"])
+    page = (tmp_path / "runs" / "tiny" / "results" / "table2.md").read_text()
+    shown = " → ".join(f"{found.loc['snf', name]:.0f}" for name in moments)
+    assert "Inverses to a tolerance" in page and shown in page
+
+
+def test_mintnets_own_net_is_trained_and_timed_beside_the_others(sweep, tmp_path, configured):
+    done = sweep("method=glow,mintnet_net", "images=2")
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path)
+    check_rows(found, tables())
+    own = found[found["method"] == "mintnet_net"]
+    assert own["bpd"].notna().sum() == own["st_vs_glow"].notna().sum() == 1
+    assert own["parameters"].nunique() == 1
+    assert own["st_published_s"].max() > own["st_s"].max()
+    page = (tmp_path / "runs" / "tiny" / "results" / "table2.md").read_text()
+    assert "| MintNet, own net |" in page
+    config = configured("preset=paper", "dataset=mnist", "method=mintnet_net")
+    described = describe_flow(config, method("mintnet_net"), (1, 28, 28), 256)
+    assert (described["kind"], described["layers"]) == ("mintnet", 20)
+    assert {"conv", "step"}.isdisjoint(described)
+
+
+def test_a_papers_own_net_is_beside_its_published_figures():
+    labels = {"preset": "paper", "dataset": "cifar10", "method": "mintnet_net", "seed": 0}
+    config = {"budget": {"levels": 3, "steps": 32, "width": 512, "training": {"steps": 1}}}
+    values = {"ft_s": 2.5, "st_s": 9.0, "timed_images": 4.0, "config": json.dumps(config)}
+    told = {"cell": "paper-cifar10-times-s0/mintnet_net", "status": "ok", "machine": "m"}
+    told |= {
+        "dirty": False,
+        "python": "3",
+        "device": "cpu",
+        "commit": "1",
+        "date": "2026",
+        "torch": "2",
+        "threads": 2,
+    }
+    page = TABLE.page(pd.DataFrame([labels | values | told])).markdown()
+    line = next(line for line in page.splitlines() if "| MintNet, own net" in line)
+    assert "230.17" in line and " 2.5" in line and " 4 |" in line

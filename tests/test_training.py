@@ -359,3 +359,28 @@ def test_learning_rate():
         TrainingOptions(steps=1, ema=1.0)
     with pytest.raises(ValueError, match="known: adam, adamax"):
         TrainingOptions(steps=1, optimizer="sgd")
+
+
+def test_who_watches_is_called_before_amid_and_after(tmp_path):
+    flow, seen = make_flow(), []
+
+    def watch(step):
+        seen.append((step, flow.eval().training))
+
+    run(flow, folder=tmp_path, watch=watch)
+    assert seen == [(0, False), (6, False), (12, False)]
+    again = make_flow()
+    run(again, folder=tmp_path, watch=watch)
+    assert len(seen) == 3  # a run that was done
+    assert largest_change(flow, run_alone()) == 0
+
+
+def run_alone():
+    flow = make_flow()
+    run(flow)
+    return flow
+
+
+def largest_change(flow, other):
+    pairs = zip(flow.parameters(), other.parameters(), strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs)

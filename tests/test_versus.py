@@ -13,7 +13,7 @@ from invconv.bench.blocks import Process
 from invconv.bench.ratios import expand
 from invconv.report.grids import swept
 from invconv.rows import Status, read_table
-from invconv.tables import versus, versus_page
+from invconv.tables import versus, versus_page, versus_timing
 from invconv.tables.importing import check_rows
 from invconv.tables.table import tables
 from invconv.tables.versus_config import CASES, LAYER_POINTS, MODEL_POINTS, Versus, size_of
@@ -22,7 +22,7 @@ from invconv.tables.versus_timing import ratios, time_layers, torch_convolutions
 
 def test_every_method_is_at_every_n_and_k_that_it_has():
     trained = {name for name, case in CASES.items() if "part" not in case}
-    assert len(trained) == 3 * 10 + 4 + 7 + 7  # Emerging and MaCow have no even k
+    assert len(trained) == 3 * 16 + 5 + 12 + 12  # a kernel with a center has no even k
     for name in swept():
         assert {f"{name}_n{n}k3" for n in (8, 16, 32)} <= trained
     assert "finc_n16k2" in trained and "emerging_n16k2" not in trained
@@ -144,3 +144,13 @@ def test_a_small_sweep(reproduce, tmp_path):
     assert rows[rows["part"] == "train"]["bpd"].notna().all()
     assert timed.set_index("method")["k"].to_dict()["finc"] == 3
     assert math.isnan(timed.set_index("method")["k"].to_dict()["glow"])
+
+
+def test_what_takes_too_long_is_not_timed_and_says_why(monkeypatch):
+    monkeypatch.setattr(versus_timing, "MOST_OPERATIONS", 1e5)
+    config = Versus(part="layers", points=["n6k3"], channels=4, batch=2)
+    config.clock = Clock(rounds=2, warmup=1, window=0.0)
+    parts = time_layers(config, torch.device("cpu"), Process()).parts
+    assert parts["n6k3-glow"].status == Status.OK
+    assert parts["n6k3-mintnet"].status == Status.UNSUPPORTED
+    assert "an inverse of 2 images takes" in parts["n6k3-mintnet"].reason

@@ -18,22 +18,23 @@ from invconv.conv import Shape
 from invconv.flows import LevelFlow
 
 _MOVES = """
-_linalg_check_errors _to_copy _unsafe_view alias arange as_strided bool cat clone constant_pad_nd
-copy_ detach diag_embed diagonal empty empty_like expand eye fill_ flip full full_like gather
-getitem index index_put_ lift_fresh_copy new_empty new_full new_ones new_zeros ones ones_like
-permute repeat roll scalar_tensor select select_scatter slice slice_scatter split
-split_with_sizes squeeze stack t transpose tril triu unbind unfold unsqueeze view view_as_complex
-view_as_real where zero_ zeros zeros_like
+_conj _linalg_check_errors _to_copy _unsafe_view alias arange as_strided bool cat clone
+constant_pad_nd copy_ detach diag_embed diagonal empty empty_like expand eye fill_ flip full
+full_like gather getitem index index_put_ lift_fresh_copy new_empty new_full new_ones new_zeros
+ones ones_like permute repeat roll scalar_tensor select select_scatter slice slice_scatter split
+split_with_sizes squeeze stack t transpose tril triu unbind unfold unsqueeze view
+view_as_complex view_as_real where zero_ zeros zeros_like
 """
 MOVES = frozenset(_MOVES.split())
 """Operators that move, select or look at numbers and compute none."""
-REDUCTIONS = {"amax", "amin", "linalg_vector_norm", "max", "mean", "min", "prod", "sum"}
+REDUCTIONS = {"amax", "amin", "cumsum", "linalg_vector_norm", "max", "mean", "min", "prod", "sum"}
 REDUCTIONS |= {"var", "var_mean"}
 """Operators that touch each input once."""
 UNTAGGED = {"log_sigmoid_forward", "polar"}
 """Elementwise operators that torch does not tag as such."""
 
 MATRICES: dict[str, Callable[[int, int], float]] = {
+    "_linalg_solve_ex": lambda n, m: n**3 / 3 + n * n * m,
     "_linalg_slogdet": lambda n, m: n**3 / 3,
     "linalg_inv_ex": lambda n, m: n**3,
     "linalg_lu": lambda n, m: n**3 / 3,

@@ -183,7 +183,7 @@ def time_flows(
     def prepare(name: str) -> Values:
         flow, values = build(name)
         flow.eval()
-        values = {**values, **verify_flow(flow, images)} if process.first else {}
+        values = {**values, **verify_flow(flow, images[:timed])} if process.first else {}
         flows[name] = FlowCalls(flow, images[:timed], kinds)
         return values
 

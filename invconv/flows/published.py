@@ -52,3 +52,21 @@ MINTNET: dict[str, dict[str, object]] = {
 """Arguments of `MintNet` (arXiv 1907.07945) as its released configurations have them, by data set:
 805,272 parameters on 1×28×28, 27,460,944 on 3×32×32. They are trained behind a logit of α = 1e-6
 (MNIST) and 0.05."""
+
+
+def net(data: str, levels: int, steps: int, width: int) -> dict[str, object]:
+    """Return the arguments of `MintNet` for a data set: as released, or of about that size.
+
+    Args:
+        data: name of the data set.
+        levels, steps, width: L, K and hidden channels of the other models, for data that MintNet
+            was not released for: L − 1 halvings, L·K layers.
+
+    >>> from invconv.flows.published import net
+    >>> net("digits", 2, 4, 64)
+    {'layers': 8, 'latent_multiplier': 16, 'halvings': 1}
+    """
+    if data in MINTNET:
+        return dict(MINTNET[data])
+    multiplier = max(4 ** (levels - 1), width // 4)
+    return {"layers": levels * steps, "latent_multiplier": multiplier, "halvings": levels - 1}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from invconv.cache import EvalCache
-from invconv.conv import About, Shape, Variant, for_each_image, register
+from invconv.conv import About, Shape, for_each_image, register
 from invconv.layers.sized import SizedConv
 from invconv.validation import check_choice, check_count
 
@@ -50,6 +50,8 @@ class Butterfly(SizedConv):
     """
 
     algorithm = "blocks"
+    sees = "all"
+    assumes = "one image size, C·H·W even"
     about = About(
         title="Butterfly",
         paper=(
@@ -57,9 +59,8 @@ class Butterfly(SizedConv):
             'Butterfly Matrices", arXiv 2209.13774'
         ),
         year=2022,
-        color="#997700",
+        color="#333300",
         marker="8",
-        variants={"butterfly": Variant(swept=False)},
         released="github.com/alexzhou907/butterflyflow@da798ab03a",
     )
 

@@ -45,6 +45,8 @@ class Cayley(InvertibleConv):
     """
 
     algorithm = "fft"
+    sees = "all"
+    assumes = "periodic borders, no scale"
     about = About(
         title="Cayley",
         paper=(
@@ -52,9 +54,9 @@ class Cayley(InvertibleConv):
             'Transform", arXiv 2104.07167'
         ),
         year=2021,
-        color="#6699CC",
+        color="#550055",
         marker="H",
-        variants={"cayley": Variant({"kernel_size": 3}, swept=False)},
+        variants={"cayley": Variant({"kernel_size": 3})},
         released="github.com/locuslab/orthogonal-convolutions@543b0aadb4",
     )
 

@@ -41,6 +41,7 @@ class CInC(TriangularConv):
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
+    sees = "a quarter plane"
     about = About(
         title="CInC",
         paper=(

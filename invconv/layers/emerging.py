@@ -58,6 +58,8 @@ class Emerging(SolvedConv):
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
+    sees = "two quarter planes"
+    assumes = "odd k"
     about = About(
         title="Emerging",
         paper=(
@@ -97,6 +99,8 @@ class Emerging(SolvedConv):
         if k % 2 == 0:
             raise ValueError(f"Emerging's kernel has a center: kernel_size must be odd, not {k}")
         self.mask = check_choice(mask, MASKS, "mask")
+        if mask == "raster":
+            self.sees = "two half planes"
         self.dilation = check_count(dilation, "dilation")
         self.pointwise, self.bias = pointwise, bias
         self.max_growth = max_growth

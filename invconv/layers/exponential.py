@@ -46,6 +46,9 @@ def number_of_terms(coefficient: float, dtype: torch.dtype) -> int:
 class Exponential(InvertibleConv):
     """z = exp(K*) x by its series, with K scaled down where its norm exceeds c."""
 
+    sees = "all"
+    assumes = "odd k, a bounded norm of K"
+
     def __init__(self, channels: int, kernel_size: int, coefficient: float) -> None:
         super().__init__(channels)
         self.kernel_size = k = check_kernel_size(kernel_size)
@@ -170,10 +173,10 @@ class ConvExponential(Exponential):
             '"The Convolution Exponential and Generalized Sylvester Flows", arXiv 2006.01910'
         ),
         year=2020,
-        color="#E69F00",
+        color="#9999FF",
         marker=">",
         variants={
-            "conv_exp": Variant({"kernel_size": 3}, swept=False),
+            "conv_exp": Variant({"kernel_size": 3}),
             "conv_exp_released": Variant(
                 {"kernel_size": 3, "terms": "released"},
                 title="Convolution exponential, 6 and 13 terms",

@@ -44,6 +44,8 @@ class FInC(TriangularConv):
     """
 
     published = "diagonal_channel"
+    sees = "a quarter plane"
+    assumes = "C a multiple of 4"
     about = About(
         title="FInC",
         paper=(

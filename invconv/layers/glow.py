@@ -37,6 +37,7 @@ class Glow1x1(InvertibleConv):
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
+    sees = "the pixel itself"
     about = About(
         title="Glow",
         paper=(

@@ -46,6 +46,7 @@ class InverseFlow(InvertibleConv):
     """
 
     solve_direction = "forward"
+    sees = "a quarter plane"
     about = About(
         title="Inverse-Flow",
         paper=(

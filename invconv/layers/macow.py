@@ -53,6 +53,8 @@ class MaCow(InvertibleConv):
     constant_log_det = False
     solve_direction = "inverse"
     algorithm = "rows"
+    sees = "four half planes"
+    assumes = "odd k"
     about = About(
         title="MaCow",
         paper=(

@@ -1,5 +1,6 @@
 """MintNet: residual blocks of masked convolutions, inverted by a fixed point."""
 
+import math
 from functools import partial
 from numbers import Real
 from typing import Any, cast
@@ -19,11 +20,10 @@ from invconv.layers.mintnet_block import (
 )
 from invconv.layers.sized import SizedConv
 from invconv.modes import is_recording, no_autocast
-from invconv.numerical import Map
+from invconv.numerical import Map, NumericalError
 from invconv.validation import check_count, check_kernel_size
 
-MOST_ITERATIONS = 200
-RELEASED_ITERATIONS = 100
+MOST_ITERATIONS, RELEASED_ITERATIONS = 200, 100
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Of the relative residual of each block's inverse, by the dtype that it is computed in."""
 
@@ -81,6 +81,8 @@ class MintNetPair(SizedConv):
     constant_log_det = False
     solve_direction = "inverse"
     algorithm = "fixed point"
+    sees = "all, in an order"
+    assumes = "odd k, one image size"
     about = About(
         title="MintNet",
         paper=(
@@ -88,9 +90,12 @@ class MintNetPair(SizedConv):
             'Convolutions", arXiv 1907.07945'
         ),
         year=2019,
-        color="#EE7733",
+        color="#88CC00",
         marker="p",
-        variants={"mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3}, swept=False)},
+        variants={
+            "mintnet": Variant({"latent_multiplier": 4, "kernel_size": 3}),
+            "mintnet_net": Variant(step="net", title="MintNet, own net", swept=False),
+        },
         released="github.com/ermongroup/mintnet@8f16c14758",
     )
 
@@ -193,11 +198,7 @@ class MintNetPair(SizedConv):
 
     @torch.no_grad()
     def iterations(self, z: Tensor) -> Tensor:
-        """How many iterations `inverse` takes for each image, (B, 2): in block A and in block B.
-
-        Raises:
-            NumericalError: as `inverse` does.
-        """
+        """How many `inverse` takes for each image, (B, 2), in blocks A and B; it may refuse."""
         self.check_input(z, "z")
         counts = []
         with no_autocast(z.device):
@@ -207,6 +208,13 @@ class MintNetPair(SizedConv):
                 z = self._arrived(ending, z, "inverse")
                 counts.append(ending.iterations)
         return torch.stack(counts[::-1], 1)
+
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """The iterations of the slower block."""
+        try:
+            return {"inverse_steps": float(self.iterations(z).max())}
+        except NumericalError:
+            return {"inverse_steps": math.inf}
 
     def dependent_steps(self, height: int, width: int) -> int:
         """Of an exact substitution, in wavefronts, at most; `iterations` are fewer.

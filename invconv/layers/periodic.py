@@ -50,6 +50,8 @@ class Periodic(InvertibleConv):
 
     solve_direction = "inverse"
     algorithm = "fft"
+    sees = "all"
+    assumes = "periodic borders"
     about = About(
         title="Periodic",
         paper=(

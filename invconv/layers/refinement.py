@@ -74,6 +74,14 @@ def measure(z: Tensor, weight: Tensor, inverse_weight: Tensor) -> Refinement:
         return Refinement(steps, residual, one_shot, contraction(z, weight, inverse_weight))
 
 
+def refine(z: Tensor, weight: Tensor, inverse_weight: Tensor, steps: int) -> Tensor:
+    """x by so many steps, and a last look at the residual that ends `solve`."""
+    x = convolve(z, inverse_weight)
+    for _ in range(steps):
+        x = x + convolve(z - convolve(x, weight), inverse_weight)
+    return torch.where((z - convolve(x, weight)).isfinite(), x, torch.nan)
+
+
 @torch.no_grad()
 def contraction(like: Tensor, weight: Tensor, inverse_weight: Tensor) -> float:
     """‖I − R·W‖₂ for images of the size of ``like``, from below, by power iteration."""

@@ -36,13 +36,14 @@ class SkewExponential(Exponential):
     (True, tensor([0., 0.], grad_fn=<RepeatBackward0>))
     """
 
+    assumes = "odd k, a bounded norm of K, no scale"
     about = About(
         title="Skew exponential",
         paper='Singla and Feizi, "Skew Orthogonal Convolutions", arXiv 2105.11417',
         year=2021,
-        color="#D55E00",
+        color="#9933CC",
         marker="<",
-        variants={"skew_exp": Variant({"kernel_size": 3}, swept=False)},
+        variants={"skew_exp": Variant({"kernel_size": 3})},
     )
 
     def __init__(self, channels: int, kernel_size: int = 3, coefficient: float = 0.9) -> None:

@@ -13,7 +13,8 @@ from invconv.conv import About, InvertibleConv, Variant, for_each_image, log_det
 from invconv.layers import refinement
 from invconv.layers.refinement import Refinement, adjoint, convolve
 from invconv.modes import is_autocast, no_autocast
-from invconv.validation import check_count, check_kernel_size, no_pixels
+from invconv.numerical import Map, allowed_residual
+from invconv.validation import UnsupportedShape, check_count, check_kernel_size, no_pixels
 
 
 @register("snf")
@@ -64,6 +65,8 @@ class SelfNormalizingConv(InvertibleConv):
 
     exact = False
     algorithm = "refined"
+    sees = "all"
+    assumes = "odd k, a contraction I − R·W"
     about = About(
         title="SNF",
         paper=(
@@ -71,9 +74,9 @@ class SelfNormalizingConv(InvertibleConv):
             '"Self Normalizing Flows", arXiv 2011.07248'
         ),
         year=2021,
-        color="#0072B2",
-        marker="p",
-        variants={"snf": Variant({"kernel_size": 3}, swept=False)},
+        color="#2233FF",
+        marker="x",
+        variants={"snf": Variant({"kernel_size": 3})},
         released="github.com/akandykeller/SelfNormalizingFlows@4007e246eb",
     )
 
@@ -118,13 +121,18 @@ class SelfNormalizingConv(InvertibleConv):
         """z, and in eval mode log|det W|; in training mode 0 with the gradient of the paper."""
         self.check_input(x)
         log_det = for_each_image(self._surrogate(x) if self.training else self._exact(x), x)
+        return self.latent(x), log_det
+
+    def latent(self, x: Tensor) -> Tensor:
+        """W*x + b, for images of any size."""
+        self.check_input(x)
         if no_pixels(x):
-            return x.clone(), log_det
+            return x.clone()
         if self.training and torch.is_grad_enabled():
             z = _SelfNormalizing.apply(*_cast(x, self.weight, self.inverse_weight))
         else:
             z = convolve(x, self.weight)
-        return z if self.shift is None else z + self.shift.to(z.dtype)[:, None, None], log_det
+        return z if self.shift is None else z + self.shift.to(z.dtype)[:, None, None]
 
     def _surrogate(self, x: Tensor) -> Tensor:
         """0, with half of m·Rᵀ as its gradient in W, and minus half of m·Wᵀ in R.
@@ -143,7 +151,7 @@ class SelfNormalizingConv(InvertibleConv):
         channels, height, width = x.shape[1:]
         dimensions = channels * height * width
         if dimensions > self.largest_log_det:
-            raise ValueError(
+            raise UnsupportedShape(
                 f"log_det in eval mode takes a dense matrix of {dimensions}×{dimensions} for "
                 f"images of {tuple(x.shape[1:])}, and largest_log_det is {self.largest_log_det}: "
                 "raise it to compute log_det all the same"
@@ -161,7 +169,9 @@ class SelfNormalizingConv(InvertibleConv):
 
     @property
     def tolerance(self) -> float:  # type: ignore[override]
-        """The relative residual of `inverse`: 1e-6, and 1e-12 in float64."""
+        """The relative residual of `inverse`: 1e-6, and 1e-12 in float64; no bound of one step."""
+        if self.inverse_method == "published":
+            return math.inf
         return refinement.tolerance(self.weight.dtype)
 
     def _inverse(self, z: Tensor) -> Tensor:
@@ -173,6 +183,14 @@ class SelfNormalizingConv(InvertibleConv):
         y = self._unshifted(z)
         return y if no_pixels(y) else convolve(y, self.inverse_weight)
 
+    def recordable_inverse(self, z: Tensor) -> Map:
+        """`inverse` in as many steps as ``z`` takes."""
+        if self.inverse_method == "published":
+            return self.inverse
+        steps = self.refinement(z).steps
+        kernels = self.weight, self.inverse_weight
+        return lambda z: refinement.refine(self._unshifted(z), *kernels, steps)
+
     def refinement(self, z: Tensor) -> Refinement:
         """The steps, the residuals and the contraction of `inverse` for z, (B, C, H, W).
 
@@ -180,6 +198,13 @@ class SelfNormalizingConv(InvertibleConv):
         """
         self.check_input(z, "z")
         return refinement.measure(self._unshifted(z), self.weight, self.inverse_weight)
+
+    def convergence(self, z: Tensor) -> dict[str, float]:
+        """The steps of the refined inverse, the residual of one step alone, and ‖I − R·W‖."""
+        steps, residual, one_shot, contraction = self.refinement(z)
+        arrived = residual <= allowed_residual(z.dtype, refinement.tolerance(z.dtype))
+        found = {"one_step_residual": one_shot, "contraction": contraction}
+        return {"inverse_steps": float(steps) if arrived else math.inf, **found}
 
     def _unshifted(self, z: Tensor) -> Tensor:
         return z.clone() if self.shift is None else z - self.shift[:, None, None]

@@ -76,6 +76,8 @@ class Woodbury(_LowRankConv):
     (torch.Size([2, 3, 8, 8]), torch.Size([2]))
     """
 
+    sees = "all"
+    assumes = "one image size"
     about = About(
         title="Woodbury",
         paper=PAPER,
@@ -129,6 +131,8 @@ class MEWoodbury(_LowRankConv):
     (32864, 2144)
     """
 
+    sees = "all"
+    assumes = "one image size"
     about = About(
         title="ME-Woodbury",
         paper=PAPER,

@@ -45,7 +45,7 @@ def identity(config: object) -> dict[str, object]:
 class Method:
     """A row's method: a registered convolution, its options and the step around it.
 
-    Its ``step`` is "common" or "paper", see `invconv.flows.MultiScaleFlow`; where a layer is
+    Its ``step`` is that of an `invconv.about.Variant`; where a layer is
     measured alone it does not matter.
     """
 

@@ -22,8 +22,9 @@ SOLVERS = {
     "compiled": ("#E69F00", "D"),
     "torch": ("#555555", "o"),
     "wavefront": ("#A6761D", "^"),
+    "jacobi": ("#333333", "P"),
     "diagonal_channel": ("#7A4EA3", "x"),
-    "diagonal_channel_4": ("#44AA99", "P"),
+    "diagonal_channel_4": ("#44AA99", "X"),
     "raster_serial": ("#88CCEE", "d"),
     "reference": ("#000000", "o"),
 }

@@ -1,4 +1,4 @@
-"""Bits per dimension of every method over several seeds."""
+"""Bits per dimension of ten methods over several seeds."""
 
 from invconv.report import Plot
 from invconv.report.grids import swept
@@ -8,11 +8,13 @@ from invconv.tables.ranking_page import STUDY, finding, page
 from invconv.tables.table import Table
 from invconv.tables.trained import LABELS, TRAINED, MultiScale, train_one
 
+TEN = "glow,finc,emerging,emerging_raster,cinc,inverse_flow,woodbury,me_woodbury,periodic,macow"
+"""Those that the study compares: its power and its intervals are of so many."""
 SWEEP = {
     # the outermost: what is done when a machine goes away are whole seeds
     "seed": "0,1,2,3,4",
     "dataset": "fashion_mnist,photographs",
-    "method": ",".join(swept()),
+    "method": TEN,
 }
 
 TABLE = Table(

@@ -67,6 +67,7 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
         "studies": _studies(ours["ranking"]),
         "methods": _methods(ours["table1"]),
         "table": table2.brief_grid(one, swept()),
+        "unmeasured": [title for name, title in swept().items() if name not in {*one["method"]}],
         "failures": bl.failures(one),
         "lossy": bl.lossy(one, called),
     }

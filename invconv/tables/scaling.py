@@ -10,8 +10,9 @@ import torch
 from invconv.bench import Clock, Measured, Process, Ratio, Timed, time_block, time_calls
 from invconv.bench.baselines import corner_weight, flops, tuned
 from invconv.bench.blocks import guarded_parts
-from invconv.bench.layer_timing import Layer, layer_calls, layer_ratios, with_fastest
+from invconv.bench.layer_timing import TOLERANCE, Layer, layer_calls, layer_ratios, with_fastest
 from invconv.bench.memory import peak_extra_bytes
+from invconv.numerical import relative_error
 from invconv.report import Plot
 from invconv.report.findings import sentence
 from invconv.rows import Block, Values
@@ -22,10 +23,11 @@ from invconv.sweeps.config import QUICK, Preset, Sweep
 from invconv.tables.scaling_page import AXES, CENTER, FRESH, SERIES, page
 from invconv.tables.table import Table
 
-SHOWN = ("wavefront", "compiled", "diagonal_channel")
+SHOWN = ("wavefront", "compiled", "jacobi", "diagonal_channel")
 COLUMNS = {name: f"inverse_{name}" for name in SHOWN if name != "compiled"}
 """Method of the solver → what its call is named."""
 DIVIDED = [("fresh", "torch_forward"), ("inverse", "forward"), ("torch_forward", "pointwise")]
+DIVIDED += [("inverse_jacobi", "inverse"), ("inverse_jacobi", "inverse_wavefront")]
 """The ratios of the page."""
 SETTINGS = 8
 """The numbers of channels and images in the default sweep, whose ratios are compared together."""
@@ -98,6 +100,9 @@ def _time_point(
     if work > MOST:
         methods = [name for name in methods if name == "compiled"]
         values["omitted_reason"] = f"more than {MOST:.0e} multiply-adds: only our inverse is timed"
+    if "jacobi" in methods and not relative_error(layer.inverse("jacobi"), x) <= TOLERANCE:
+        methods.remove("jacobi")
+        values["jacobi_reason"] = "the iterates of Jacobi overflow, or leave no digits"
     if process.first:
         layer.forward()  # what a process allocates once is not the inverse's
         for name in methods:

@@ -13,6 +13,8 @@ from invconv.report.illustrated import label_ends, plot_times
 
 FRESH = "fresh_vs_torch_forward"
 """The ratio that the page is about."""
+JACOBI, TO_WAVEFRONT = "inverse_jacobi_vs_inverse", "inverse_jacobi_vs_inverse_wavefront"
+"""Of Jacobi's iteration to our inverse, and to the wavefront that runs in torch, too."""
 SERIES = {
     "torch_forward": ("torch's fastest forward", "#555555", "o"),
     "pointwise": ("1×1 convolution", "#999999", "v"),
@@ -20,6 +22,7 @@ SERIES = {
     "inverse": ("our inverse, output reused", "#E69F00", "D"),
     "fresh": ("our inverse, output new", "#D55E00", "D"),
     "inverse_wavefront": ("inverse, wavefront in torch", "#A6761D", "^"),
+    "inverse_jacobi": ("inverse, Jacobi in torch", "#333333", "P"),
     "inverse_diagonal_channel": ("inverse, FInC's algorithm 1", "#7A4EA3", "x"),
 }
 """Field → title, color and marker; none of the colors stands for a method elsewhere."""
@@ -43,9 +46,11 @@ TIMES: Columns = {
     "inverse ÷ itself": lambda row: en.ratio(row, "aa_inverse"),
     "GFLOP/s": lambda row: en.value(row, "gflops", "{:.0f}".format),
     "wavefront": "inverse_wavefront",
+    "Jacobi": "inverse_jacobi",
+    "Jacobi ÷ inverse": lambda row: en.ratio(row, JACOBI),
     "algorithm 1": "inverse_diagonal_channel",
 }
-COPIES = ("inverse", "inverse_wavefront", "inverse_diagonal_channel")
+COPIES = ("inverse", "inverse_wavefront", "inverse_jacobi", "inverse_diagonal_channel")
 """What has its peak memory in the last table, in copies of the input."""
 
 
@@ -68,6 +73,10 @@ def _section(block: pd.DataFrame) -> dict[str, object]:
         "solvers": sorted(set(good["solver"].dropna())) if "solver" in good else [],
         "times": grid(block, {"point": "{point}"}, TIMES, 1e3),
         "verdict": bl.verdict(block, [FRESH], lambda row: str(row["point"])),
+        "jacobi": {
+            other: bl.verdict(block, [ratio], lambda row: str(row["point"]))
+            for other, ratio in (("our inverse", JACOBI), ("the wavefront", TO_WAVEFRONT))
+        },
         "exponents": None if good.empty else Grid(exponents(good)),
         "memory": Grid([_memory_line(row) for _, row in good.iterrows()]),
     }

@@ -83,6 +83,8 @@ def measure(config: Table1, _: torch.device, __: Path) -> Values:
         "inverse_operations": count_inverse(layer, shape),
         "log_det_operations": count_log_det(layer, shape),
         "exact": "exact" if layer.exact else "approx",
+        "sees": layer.sees or None,
+        "assumes": layer.assumes or None,
         "round_trip_error": error,
     }
 
@@ -92,7 +94,11 @@ def page(rows: pd.DataFrame) -> Document:
     figures, rows = published("table1"), newest(rows)
     context = {
         "sizes": [
-            {**group.iloc[0][["by", *SIZE]], **{m: _grid(group, figures, m) for m in COUNTED}}
+            {
+                **group.iloc[0][["by", *SIZE]],
+                **{m: _grid(group, figures, m) for m in COUNTED},
+                "nature": _nature(group),
+            }
             for group in _sizes(rows)
         ],
         "notes": figures[figures["note"] != ""].to_dict("records"),
@@ -135,6 +141,21 @@ def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
     return Grid(lines)
 
 
+def _nature(rows: pd.DataFrame) -> Grid:
+    """A line for each method: which pixels a number of z may depend on, and what it asks for."""
+    rows = bl.in_order(rows[rows["status"] == "ok"], "method", swept())
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "sees", "assumes"])))
+    titles = {"sees": "a pixel may see", "assumes": "assumes"}
+    return Grid(
+        {
+            "method": bl.title(row["method"]),
+            **{title: en.value(row, name, str) for name, title in titles.items()},
+        }
+        for _, row in rows.iterrows()
+        if pd.notna(row["sees"])
+    )
+
+
 def finding(rows: pd.DataFrame) -> str:
     """Say how many dependent steps an inverse has at the largest size."""
     rows = rows[rows["status"] == "ok"]
@@ -166,7 +187,7 @@ TABLE = Table(
     columns=(
         Number("k stored free dependent_steps *_operations"),
         Error("round_trip_error"),
-        Name("exact"),
+        Name("exact sees assumes"),
     ),
     presets={
         "default": Preset(sweep={"method": ",".join(swept())}, minutes=0.1),

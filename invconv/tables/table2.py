@@ -98,12 +98,12 @@ TABLE = Table(
     presets={
         # one seed and few steps: its bits per dimension rank nothing
         "default": Preset(
-            {"clock": {"processes": 3, "rounds": 10}, "progress": False},
+            {"clock": {"processes": 3, "rounds": 7}, "progress": False},
             SWEEP | {"dataset": ",".join(SMALL)},
             minutes=8,
             launch="local",
         ),
-        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=20),
+        "full": Preset({"clock": {"processes": 3}}, SWEEP, minutes=35),
         "tiny": Preset(
             {"pictures": False, "images": 10, "clock": QUICK},
             SWEEP,

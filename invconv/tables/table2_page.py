@@ -1,6 +1,6 @@
 """The page of table 2, and what the README and the explorer show of its rows."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,13 +18,13 @@ from invconv.report.naming import budget, called, data_title
 from invconv.report.published import published
 from invconv.rows import block_of, newest
 from invconv.tables import relative
+from invconv.tables.convergence import convergence_lines
 from invconv.tables.relative import PAPERS, REFERENCE
+from invconv.tables.table2_paper import paper_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS = {"bpd": "bpd", "ft_s": "FT s,", "st_s": "ST s,"}
-"""Published metric → its name on the page."""
 EMBEDDED = [name for name, data in DATASETS.items() if data.embedded]
 PAPER = [name for name, data in DATASETS.items() if data.published]
 NEEDED = ["preset", "dataset", "method", "seed", "config", "bpd", "ft_s", "st_s", "timed_images"]
@@ -47,8 +47,8 @@ PICTURE = "table2-relative"
 
 
 def shown() -> dict[str, str]:
-    """Return the titles of `swept` and of the methods inside their own paper's step."""
-    return swept() | {name: m.title for name, m in methods().items() if m.step == "paper"}
+    """Return the titles of `swept` and of the methods in their own paper's step or net."""
+    return swept() | {name: m.title for name, m in methods().items() if m.step != "common"}
 
 
 def page(rows: pd.DataFrame) -> Document:
@@ -68,12 +68,13 @@ def page(rows: pd.DataFrame) -> Document:
                 "preset": preset,
                 "budgets": budgets(block),
                 "grid": bits_grid(block),
+                "convergence": Grid(convergence_lines(block)),
             }
             for (_, preset), block in trained.groupby(["machine", "preset"])
         ],
         "missing": ", ".join(missing(embedded)),
         "failed": bl.failures(embedded[~is_timing(embedded)], _called),
-        "paper": Grid(_paper_lines(paper)),
+        "paper": Grid(paper_lines(paper, shown().values(), PAPER)),
         "unmeasured": paper.empty,
         "failures": bl.failures(paper, _called),
         "lossy": bl.lossy(paper, _called),
@@ -219,38 +220,6 @@ def brief_grid(rows: pd.DataFrame, expected: Iterable[str]) -> Grid:
             }
         )
     return Grid(lines)
-
-
-def _paper_lines(rows: pd.DataFrame) -> Iterator[Line]:
-    """A line for every published model and every row on the paper's data sets."""
-    figures = published("table2")
-    models = dict.fromkeys([*shown().values(), *figures["model"]])
-    for dataset, model in product(PAPER, models):
-        figure = partial(bl.published_entry, figures, model=model, dataset=dataset)
-        stated = {metric: figure(metric=metric) for metric in METRICS}
-        same = rows[(rows["dataset"] == dataset) & (rows["method"].map(bl.title) == model)]
-        wanted = any(e.text != en.ABSENT for e in stated.values())
-        for row in [row for _, row in same.iterrows()] or [None] * wanted:
-            yield {"data": data_title(dataset), **_paper_line(model, row, stated)}
-
-
-def _paper_line(model: str, row: en.Measured, stated: Mapping[str, Entry]) -> dict[str, object]:
-    size = () if row is None else tuple(budget(row)[name] for name in ("levels", "steps", "width"))
-    line: dict[str, object] = {
-        "model": model if row is None else bl.named(model, row),
-        "L, K, width": ", ".join(map(str, size)) or en.ABSENT,
-    }
-    for metric, title in METRICS.items():
-        line[f"{title} published"] = stated[metric]
-        line[f"{title} measured"] = CELLS[title.removesuffix(",")](row)
-    if row is None:
-        return line
-    line |= cells(row, "ST ÷ FT", "paper's ST ÷ ST", "images", "stored", "free")
-    return line | {
-        "weights": "random" if "/" in str(row["cell"]) else "trained",
-        "device": bl.where(str(row["device"]), str(row["machine"])),
-        "commit": str(row["commit"]),
-    }
 
 
 def _called(row: pd.Series) -> str:

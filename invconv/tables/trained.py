@@ -16,12 +16,14 @@ from invconv.data import DATASETS, SPLITS, check_disjoint, histogram_bits_per_di
 from invconv.data import label as data_label
 from invconv.files import user_path
 from invconv.flows import LevelFlow, build_flow
+from invconv.flows.published import net
 from invconv.methods import Method as Registered
 from invconv.report.comparison import reach_over_images
 from invconv.rows import Values
 from invconv.rows.bits import write_bits
 from invconv.rows.columns import Bits, Column, Number
 from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
+from invconv.tables.convergence import COLUMN, Convergence
 from invconv.training import TrainingOptions, train
 from invconv.training.distributed import current
 from invconv.training.evaluation import DRAWS, bits_per_draw
@@ -36,6 +38,7 @@ LABELS = {
 TRAINED: tuple[Column, ...] = (
     Bits("bpd bpd_interval bpd_draws_sd valid_bpd histogram_bpd histogram_all_bpd"),
     Number("free_parameters noise_draws best_step epochs"),
+    COLUMN,
 )
 """What rows of trained flows hold."""
 
@@ -129,6 +132,8 @@ class MultiScale(Trained):
         """See `Trained.flow`."""
         budget = self.budget
         size = {"levels": budget.levels, "steps": budget.steps, "width": budget.width}
+        if method.step == "net":
+            return {"kind": method.conv, **net(self.dataset.name, **size)}
         return {"kind": "multiscale", "step": method.step, **size}
 
 
@@ -136,14 +141,16 @@ def describe_flow(
     config: Trained, method: Method | Registered, shape: Shape, levels: int
 ) -> dict[str, object]:
     """Return the arguments of `build_flow` for images of ``shape`` with ``levels`` values."""
-    likelihood = config.likelihood
+    likelihood, conv = config.likelihood, {}
+    if method.step != "net":
+        conv = {"conv": method.conv, "conv_options": dict(method.options)}
     return {
         "shape": shape,
         "bins": levels,
         "dequantization": likelihood.dequantization,
         "dequantization_options": likelihood.options,
         "preprocessing": likelihood.preprocessing,
-        **{"conv": method.conv, "conv_options": dict(method.options)},
+        **conv,
         **config.flow(method),
     }
 
@@ -160,7 +167,9 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
     torch.manual_seed(seed)
     flow = build_flow(architecture).to(device)
     options, shows = config.options, config.progress
-    state = train(flow, train_data, valid_data, options, seed, folder, shows, recipe, world)
+    watch = Convergence(flow, valid_data.images[:VERIFIED].to(device), options.steps, folder)
+    shared = options, seed, folder, shows, recipe, world
+    state = train(flow, train_data, valid_data, *shared, watch)
     bits = bits_per_draw(flow, test_data, world=world, draws=config.draws)
     if world.rank:
         return {}
@@ -183,6 +192,7 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
         "histogram_all_bpd": histogram_bits_per_dim(train_data, test_data, pooled=True),
         **facts(flow, images),
         **verify_round_trip(flow, images),
+        **watch.values(),
     }
 
 

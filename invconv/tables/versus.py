@@ -110,7 +110,7 @@ TABLE = Table(
         "full": Preset(
             _settings({"processes": 3}),
             {"seed": "0,1,2", "case": ",".join(CASES)},
-            minutes=180,
+            minutes=330,
         ),
     },
     choices={"case": "models"},

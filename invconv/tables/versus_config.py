@@ -59,8 +59,9 @@ def size_of(point: str) -> tuple[int, int]:
 def kernel_of(name: str, k: int) -> tuple[Method, int | None] | None:
     """Return a method at kernel size k, and k, or None where it has no kernel size.
 
-    None instead of both where the method is not at k: one without a kernel size is at k = 3
-    alone.
+    None instead of both where the method is not at k: one without a kernel size, as Glow, the
+    two Woodbury and Butterfly, is at k = 3 alone, and the masks, series and learned inverses of
+    Emerging, MaCow, both exponentials, SNF and MintNet have a center, and odd k only.
 
     >>> from invconv.tables.versus_config import kernel_of
     >>> kernel_of("finc", 5)[0].options, kernel_of("emerging", 2), kernel_of("glow", 3)[1]

@@ -14,18 +14,21 @@ from invconv.bench import Measured, Process, Ratio, Timed, time_calls
 from invconv.bench.baselines import Calls, tuned
 from invconv.bench.blocks import guarded_parts
 from invconv.bench.clock import Call
+from invconv.bench.counting import count_inverse
 from invconv.bench.flow_timing import AGAIN, FlowCalls, time_together, verify_flow
 from invconv.bench.verification import verify_part
 from invconv.bench.verified import summary
 from invconv.flows import build_flow
 from invconv.methods import Method
 from invconv.report.grids import swept
-from invconv.rows import Part, Values
+from invconv.rows import Part, Unsupported, Values
 from invconv.tables.trained import describe_flow, facts
 from invconv.tables.versus_config import Versus, kernel_of, size_of
 from invconv.tables.versus_pictures import REFERENCE, TORCH
 
 INITIAL_IMAGES = 16
+MOST_OPERATIONS = 5e11
+"""Multiply-adds of one inverse of a batch that is timed: some ten seconds on two CPU cores."""
 LEVELS = 256
 VERIFIED_LAYER = 2
 TimePoint = Callable[[Versus, torch.device, Process, str], tuple[Timed, dict[str, Part]]]
@@ -131,6 +134,12 @@ def _layers_at(
         layer = build(one.conv, (config.channels, n, n), **one.options).to(device)
         layer.initialize(x[:INITIAL_IMAGES])
         layer.eval()
+        work = len(x) * count_inverse(layer, (config.channels, n, n)) if process.first else 0
+        if work > MOST_OPERATIONS:
+            raise Unsupported(
+                f"an inverse of {len(x)} images takes {work:.1e} multiply-adds, and a block has "
+                f"time for {MOST_OPERATIONS:.0e}: ask for a smaller batch"
+            )
         values: Values = {"solver": layer.solver(device), "input_bytes": x.nbytes}
         if process.first:
             values["parameters"] = sum(p.numel() for p in layer.parameters())

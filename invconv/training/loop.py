@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def train(
     progress: bool = True,
     recipe: Mapping[str, object] | None = None,
     world: World = ALONE,
+    watch: Callable[[int], None] | None = None,
 ) -> TrainingState:
     """Trains by maximum likelihood and leaves the best validated weights in ``flow``.
 
@@ -49,6 +50,8 @@ def train(
         recipe: what a checkpoint says besides the weights; its "flow", by which
             `invconv.flows.load` builds the flow again, is that of the flow by default.
         world: the processes that train together, each on its slice of every batch.
+        watch: is called by the first of them with the number of steps done: before the first one,
+            after half of them, and after the last, each time that a run passes there.
 
     Raises:
         TrainingDiverged: if loss, gradient or validation are not finite; the message names the
@@ -65,6 +68,9 @@ def train(
     state, leads = run.state, world.rank == 0
     log = TrainingLog(folder if leads else None, state.step, options.tensorboard)
     to_bits = 1 / (math.log(2) * math.prod(flow.shape))
+    moments = (0, options.steps // 2, options.steps)
+    if watch is not None and leads and state.step == 0:
+        watch(0)
     flow.train()
     with (
         Interruption() as interruption,
@@ -88,6 +94,9 @@ def train(
             bar.update()
             bar.set_postfix(log.summary(), refresh=False)
             last = state.step == options.steps
+            if watch is not None and leads and state.step in moments:
+                watch(state.step)
+                flow.train()
             valid_bpd = None
             if last or state.step % options.evaluate_every == 0:
                 valid_bpd = run.validate(valid_data)

@@ -14,7 +14,8 @@ from invconv.rows.columns import Bits, Column, Seconds, column_of
 
 SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "d": "diamond-tall", "*": "star"}
 SYMBOLS |= {"^": "triangle-up", "v": "triangle-down", "<": "triangle-left", ">": "triangle-right"}
-SYMBOLS |= {"P": "cross", "X": "x", "x": "x-thin-open", "h": "hexagon", ".": "circle-dot"}
+SYMBOLS |= {"P": "cross", "X": "x", "x": "x-thin-open", "h": "hexagon", "H": "hexagon2"}
+SYMBOLS |= {"p": "pentagon", "8": "octagon", ".": "circle-dot"}
 """matplotlib's markers in plotly's words; any other one is a circle."""
 LINES = ("solid", "dash")
 QUARTILES = ("_q25_s", "_q75_s")
@@ -114,7 +115,7 @@ class Plot:
         else:
             one = method(value)
             name, color, marker = one.title, one.color, one.marker
-            dashed |= one.step == "paper"
+            dashed |= one.step != "common"
         symbol = SYMBOLS.get(marker, "circle") + "-open" * (dashed and marker not in "x.")
         name += ", published" * published
         return {"name": name, "color": color, "symbol": symbol, "dash": LINES[dashed]}
