@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import forked
 import pytest
 import torch
 
 from invconv.flows.files import read_checkpoint
+from invconv.rows.provenance import ROOT
 from invconv.training.interruption import Interruption
 
-SCRIPT = Path(__file__).with_name("training_run.py")
+SCRIPT = ROOT / "tests" / "training_run.py"
 
 
 STEPS = 120
