@@ -33,8 +33,6 @@ def python(folder, *arguments, code=0, **environment):
 def sweep(folder, *arguments, table="table1", code=0, **environment):
     """What a sweep prints."""
     command = ROOT / "reproductions" / f"{table}.py", *arguments
-    if environment:
-        return python(folder, *command, code=code, **environment)
-    done = forked.run(*command, cwd=folder)
+    done = forked.run(*command, cwd=folder, **environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

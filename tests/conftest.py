@@ -17,7 +17,7 @@ from invconv.rows.provenance import ROOT, provenance, revision
 # `make test` draws the same examples each time; `make test-full` looks for new ones
 settings.register_profile(
     "quick",
-    max_examples=50,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

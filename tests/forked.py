@@ -20,6 +20,32 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*MODULES.split(), "forked"])
 
 
+class Started:
+    """A script that runs in a forked process, and what it has printed."""
+
+    def __init__(self, script, *arguments, cwd, **environment):
+        self.folder = tempfile.TemporaryDirectory()
+        self.files = [Path(self.folder.name) / name for name in ("out", "err")]
+        self.words = [str(script), *map(str, arguments)]
+        what = self.words, str(cwd), {**os.environ, **environment}, *map(str, self.files)
+        self.process = CONTEXT.Process(target=_script, args=what)
+        self.process.start()
+
+    def finish(self, timeout=300):
+        """Waits for the end, and returns a `subprocess.CompletedProcess`."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise subprocess.TimeoutExpired(self.words, timeout)
+        text = [file.read_text(encoding="utf-8", errors="replace") for file in self.files]
+        self.folder.cleanup()
+        return subprocess.CompletedProcess(self.words, self.process.exitcode, *text)
+
+    def signal(self, number):
+        """Sends it a signal."""
+        os.kill(self.process.pid, number)
+
+
 def run(script, *arguments, cwd, timeout=300, **environment):
     """Run a script as `python script arguments`, and return a `subprocess.CompletedProcess`.
 
@@ -31,21 +57,11 @@ def run(script, *arguments, cwd, timeout=300, **environment):
             cwd=cwd,
             env=os.environ | environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
         )
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("out", "err")]
-        words = [str(script), *map(str, arguments)]
-        what = words, str(cwd), {**os.environ, **environment}, *map(str, files)
-        process = CONTEXT.Process(target=_script, args=what)
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(words, timeout)
-        text = [file.read_text(encoding="utf-8", errors="replace") for file in files]
-        return subprocess.CompletedProcess(words, process.exitcode, *text)
+    return Started(script, *arguments, cwd=cwd, **environment).finish(timeout)
 
 
 def _script(words, cwd, environment, out, err):

@@ -1,4 +1,4 @@
-"""Machine code of every specialization that tests/test_cuda.py and `invconv bench gpu` ask for.
+"""Machine code of all that tests/kernels/test_cuda.py and `invconv bench gpu` ask for.
 
     INVCONV_CACHE=.gpu/kernels .venv/bin/python kernels/gpu/precompile.py
 
@@ -26,6 +26,7 @@ from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import parse_problem
 
 sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "kernels"))
 import test_cuda as gpu_tests
 from cases import Case, cases, make
 

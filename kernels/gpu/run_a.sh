@@ -64,7 +64,7 @@ for tool in memcheck racecheck synccheck initcheck; do
   ) &
 done
 say "tests"
-timeout -s INT -k 5 130 python3 -m pytest tests/test_cuda.py -m "gpu and not slow" -q -p no:cacheprovider \
+timeout -s INT -k 5 130 python3 -m pytest tests/kernels/test_cuda.py -m "gpu and not slow" -q -p no:cacheprovider \
   -o filterwarnings=default --durations=8 --maxfail=40 --junitxml="$OUT/tests.xml" > "$OUT/tests.log" 2>&1
 say "tests ended with $?"
 tail -30 "$OUT/tests.log"

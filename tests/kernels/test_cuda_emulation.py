@@ -24,39 +24,44 @@ F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
 TOLERANCE = {F32: 1e-4, F64: 1e-9, BF16: 2e-2}
 PROBLEMS = [
     (Case(4, 3, (3, 3), (16, 16)), F32, {}),
-    (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 4}),
     (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 5, "rows": 2, "samples": 2}),
-    (Case(2, 6, (3, 3), (7, 12)), F32, {"rows": 4, "samples": 2}),
     (Case(4, 12, (3, 3), (9, 8)), F32, {"rows": 4}),
-    (Case(2, 12, (3, 3), (9, 8)), F64, {}),
-    (Case(1, 48, (3, 3), (6, 7)), F32, {"rows": 2, "tile": 4}),
     (Case(2, 24, (2, 2), (5, 9), upper=True), F32, {}),
-    (Case(1, 12, (3, 3), (8, 9), "center"), F32, {"tile": 4}),
     (Case(2, 5, (3, 3), (9, 7), "center", True), F32, {}),
     (Case(2, 2, (5, 5), (8, 11), "center"), F64, {"tile": 3}),
     (Case(3, 1, (4, 2), (11, 6)), F32, {"tile": 3}),
-    (Case(5, 2, (1, 4), (3, 9)), F64, {"tile": 2}),
-    (Case(2, 4, (4, 1), (9, 3), upper=True), F32, {"rows": 2}),
-    (Case(2, 3, (1, 1), (5, 4)), F32, {}),
     (Case(2, 17, (1, 1), (3, 4), upper=True), F64, {}),
     (Case(2, 3, (3, 3), (5, 4), (0, 0)), F32, {}),
-    (Case(2, 3, (3, 4), (6, 8), (2, 0)), F32, {"tile": 4}),
     (Case(2, 3, (3, 4), (6, 8), (0, 3), True), F32, {"tile": 4}),
-    (Case(4, 3, (5, 7), (2, 3)), F32, {}),
     (Case(2, 3, (4, 3), (9, 8), (3, 1)), F32, {"taps_in": 2, "tile": 3, "rows": 4}),
     (Case(2, 7, (3, 3), (6, 9), "center", True), F32, {"window_in_shared": False, "taps_in": 2}),
-    (Case(1, 6, (5, 5), (7, 8)), F64, {"window_in_shared": False, "taps_in": 2, "tile": 3}),
-    (Case(4, 3, (3, 3), (8, 9)), BF16, {}),
     (Case(4, 3, (3, 3), (8, 9)), BF16, {"tile": 4}),
-    (Case(1, 20, (2, 2), (5, 6)), BF16, {}),
     (Case(300, 1, (2, 2), (3, 4)), F32, {}),
 ]
 SLOW = [
+    (Case(1, 48, (3, 3), (6, 7)), F32, {"rows": 2, "tile": 4}),
+    (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 4}),
+    (Case(2, 6, (3, 3), (7, 12)), F32, {"rows": 4, "samples": 2}),
+    (Case(2, 12, (3, 3), (9, 8)), F64, {}),
+    (Case(1, 12, (3, 3), (8, 9), "center"), F32, {"tile": 4}),
+    (Case(5, 2, (1, 4), (3, 9)), F64, {"tile": 2}),
+    (Case(2, 4, (4, 1), (9, 3), upper=True), F32, {"rows": 2}),
+    (Case(2, 3, (1, 1), (5, 4)), F32, {}),
+    (Case(2, 3, (3, 4), (6, 8), (2, 0)), F32, {"tile": 4}),
+    (Case(4, 3, (5, 7), (2, 3)), F32, {}),
+    (Case(1, 6, (5, 5), (7, 8)), F64, {"window_in_shared": False, "taps_in": 2, "tile": 3}),
+    (Case(4, 3, (3, 3), (8, 9)), BF16, {}),
+    (Case(1, 20, (2, 2), (5, 6)), BF16, {}),
     (Case(1, 96, (3, 3), (5, 6)), F32, {}),
     (Case(1, 30, (11, 11), (12, 9)), F32, {}),
     (Case(2, 9, (7, 7), (9, 20), "center", True), F64, {"tile": 5, "samples": 2}),
     (Case(4, 6, (3, 3), (40, 33)), F32, {"tile": 16, "rows": 2}),
 ]
+
+
+def slow(*values):
+    """A case that runs in `make test-full` alone."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def name(problem):
@@ -91,7 +96,7 @@ def test_values(problem, poisoned_empty):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", SLOW, ids=name)
-def test_values_of_large_problems(problem, poisoned_empty):
+def test_values_of_more_problems(problem, poisoned_empty):
     check(*problem)
 
 
@@ -264,13 +269,13 @@ SANITIZERS = {
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-@pytest.mark.parametrize("problem", SANITIZED, ids=name)
+@pytest.mark.parametrize("problem", [SANITIZED[0], slow(SANITIZED[1])], ids=name)
 def test_sanitizers_find_nothing(problem, sanitizer, tmp_path):
     said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path)
     assert right, said
 
 
-@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("sanitizer", ["thread", slow("address")])
 def test_sanitizers_find_nothing_in_the_forward(sanitizer, tmp_path):
     problem = (SANITIZED[0][0], F32, {"tile": 4})
     said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path, make_plan=plan_convolve)
@@ -294,7 +299,7 @@ WINDOW_END = "anchor, own);\n    }\n    __syncthreads();\n"
 
 @pytest.mark.parametrize(
     ("text", "replacement"),
-    [(STEP_END, "    }\n"), (WINDOW_END, WINDOW_END.replace("    __syncthreads();\n", ""))],
+    [(STEP_END, "    }\n"), slow(WINDOW_END, WINDOW_END.replace("    __syncthreads();\n", ""))],
     ids=["a step's barrier", "the barrier after the window"],
 )
 def test_a_barrier_left_out_is_a_race(text, replacement, tmp_path):
@@ -314,7 +319,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("fault", WRONG)
+@pytest.mark.parametrize("fault", [*list(WRONG)[:2], *map(slow, list(WRONG)[2:])])
 def test_wrong_arithmetic_is_seen(fault, tmp_path):
     """In a process of its own: what reads outside its window may crash."""
     kernels = broken(tmp_path, *WRONG[fault])

@@ -240,7 +240,7 @@ def test_durations(seconds, words):
     assert progress.age(now()) in ("0.0 s", *(f"{n / 10} s" for n in range(99)))
 
 
-@pytest.mark.parametrize("launch", ["basic", "local"])
+@pytest.mark.parametrize("launch", ["basic", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_sweep_that_is_terminated_says_that_the_same_command_resumes_it(tmp_path, launch):
     words = ["dataset=digits", "method=glow,finc", "part=train", "progress=false"]
     words += [f"launch={launch}", "budget.training.steps=100000", "budget.training.log_every=1"]

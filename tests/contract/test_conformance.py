@@ -153,9 +153,18 @@ def test_every_registered_layer_is_tested():
     assert {name for name, _, _ in LAYERS} == own
 
 
-@pytest.mark.parametrize(("name", "shape", "options"), LAYERS, ids=label)
-def test_contract(check, name, shape, options):
-    check(maker(name, options), shape, **care(name))
+def in_both(specs):
+    """In float64, and in float32: there all but one of each name in `make test-full` alone."""
+    for spec in specs:
+        for dtype in (torch.float64, torch.float32):
+            slow = dtype == torch.float32 and spec not in FIRST
+            marks = [pytest.mark.slow] if slow else []
+            yield pytest.param(*spec, dtype, marks=marks, id="-".join(map(label, (*spec, dtype))))
+
+
+@pytest.mark.parametrize(("name", "shape", "options", "dtype"), list(in_both(LAYERS)))
+def test_contract(check, name, shape, options, dtype):
+    check(maker(name, options), shape, [dtype], **care(name))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """Table 3: equal parameters against MaCow."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 import torch
@@ -11,7 +8,6 @@ from test_map import rows_of
 from invconv.bench import Clock
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
-from invconv.rows.provenance import ROOT
 from invconv.sweeps.config import QUICK
 from invconv.tables import table3
 from invconv.tables.importing import check_rows
@@ -19,9 +15,8 @@ from invconv.tables.table import tables
 
 
 @pytest.mark.slow
-def test_a_small_sweep(tmp_path):
-    command = [sys.executable, str(ROOT / "reproductions" / "table3.py"), "-m", "preset=tiny"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+def test_a_small_sweep(reproduce, tmp_path):
+    done = reproduce("table3.py", "preset=tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 cells ok" in done.stdout
     results = tmp_path / "runs" / "tiny" / "results"

@@ -67,20 +67,27 @@ def of_another(self, z):
     return type(self).inverse(other, z)
 
 
-@pytest.mark.parametrize("mutation", [identity, slightly_off, of_another])
-@pytest.mark.parametrize("name", METHODS)
+def mutated():
+    """Each method with three ways to be wrong; two of the three in `make test-full` alone."""
+    for i, name in enumerate(METHODS):
+        for j, mutation in enumerate((identity, slightly_off, of_another)):
+            marks = [] if i % 3 == j else [pytest.mark.slow]
+            yield pytest.param(name, mutation, marks=marks, id=f"{mutation.__name__}-{name}")
+
+
+@pytest.mark.parametrize(("name", "mutation"), list(mutated()))
 def test_every_wrong_inverse_of_every_part_is_refused(name, mutation):
-    """No exceptions: each part with parameters, three ways to be wrong."""
+    """No exceptions: each part with parameters."""
     flow, images = small_flow(name)
-    mutated = 0
+    count = 0
     for _, part in flow.parts():
         if next(part.parameters(), None) is not None:
             part.inverse = MethodType(mutation, part)  # a copy of the part has it as its own
             with pytest.raises(Incorrect):
                 verify_flow(flow, images)
             del part.inverse
-            mutated += 1
-    assert mutated >= 6
+            count += 1
+    assert count >= 6
     verify_flow(flow, images)
 
 
@@ -197,37 +204,42 @@ FLOWS = {
     "clock": [partial(quick, "clock", images=2)],
 }
 """Timed tables of whole models → configurations of theirs with one part each."""
-CASES = [
-    pytest.param(table, make, id=f"{table}-{number}")
-    for table, makes in FLOWS.items()
-    for number, make in enumerate(makes)
-]
 
 
-@pytest.mark.parametrize(("table", "make"), CASES)
-def test_no_timed_table_takes_a_wrong_coupling(monkeypatch, table, make):
-    """The couplings of all models that a table builds: identity, and a factor of 1.01."""
+def wrong_in_tables(first):
+    """Each model of each table with a factor of 1.01, and with the identity.
+
+    The latter, and all but the ``first`` models of a table, in `make test-full` alone.
+    """
+    for mutation in ("factor", "identity"):
+        for table, makes in FLOWS.items():
+            for i, make in enumerate(makes):
+                quick = mutation == "factor" and i < first
+                marks = [] if quick else [pytest.mark.slow]
+                yield pytest.param(
+                    table, make, mutation, marks=marks, id=f"{mutation}-{table}-{i}"
+                )
+
+
+@pytest.mark.parametrize(("table", "make", "mutation"), list(wrong_in_tables(first=1)))
+def test_no_timed_table_takes_a_wrong_coupling(monkeypatch, table, make, mutation):
+    """All couplings of a model; they do not depend on its convolutions."""
     from invconv.flows.coupling import QuadCoupling, Split
     from invconv.flows.macow_steps import GatedCoupling
 
-    for mutation in ("identity", "factor"):
-        with monkeypatch.context() as patch:
-            for kind in (AffineCoupling, QuadCoupling, GatedCoupling, Split):
-                patch.setattr(kind, "_inverse", _wrong(kind._inverse, mutation))
-            assert _refused(table, make()), mutation
+    for kind in (AffineCoupling, QuadCoupling, GatedCoupling, Split):
+        monkeypatch.setattr(kind, "_inverse", _wrong(kind._inverse, mutation))
+    assert _refused(table, make())
 
 
-@pytest.mark.parametrize(("table", "make"), CASES)
-def test_no_timed_table_takes_a_wrong_layer(monkeypatch, table, make):
+@pytest.mark.parametrize(("table", "make", "mutation"), list(wrong_in_tables(first=99)))
+def test_no_timed_table_takes_a_wrong_layer(monkeypatch, table, make, mutation):
     from invconv.conv import registered
 
     layers = registered().values()
-    owners = {next(c for c in kind.__mro__ if "_inverse" in vars(c)) for kind in layers}
-    for mutation in ("identity", "factor"):
-        with monkeypatch.context() as patch:
-            for owner in owners:
-                patch.setattr(owner, "_inverse", _wrong(owner._inverse, mutation))
-            assert _refused(table, make()), mutation
+    for owner in {next(c for c in kind.__mro__ if "_inverse" in vars(c)) for kind in layers}:
+        monkeypatch.setattr(owner, "_inverse", _wrong(owner._inverse, mutation))
+    assert _refused(table, make())
 
 
 def _wrong(inverse, mutation):

@@ -1,28 +1,17 @@
 """Table 4: sampling with FInC's algorithms and with ours."""
 
-import subprocess
-import sys
-
 import pandas as pd
 from test_map import rows_of
 
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
-from invconv.rows.provenance import ROOT
 from invconv.tables import table4
 from invconv.tables.importing import check_rows
 from invconv.tables.table import tables
 
 
-def test_a_small_sweep(tmp_path):
-    command = [sys.executable, str(ROOT / "reproductions" / "table4.py"), "-m", "preset=tiny"]
-    done = subprocess.run(
-        [*command, "size=mnist,nonsense"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_a_small_sweep(reproduce, tmp_path):
+    done = reproduce("table4.py", "preset=tiny", "size=mnist,nonsense")
     assert done.returncode == 1, done.stderr
     assert "1 of 2 cells ok" in done.stdout
     assert "size must be one of mnist" in done.stderr

@@ -55,6 +55,7 @@ def test_a_slower_solver_is_flagged_by_the_documented_comparison(saved):
     assert "solve compiled n=16 k=3" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_same_solver_is_not(saved):
     loose = FAIL.replace("25%", "300%")  # other tests may run beside this one
     done = run(saved, "--benchmark-compare", loose, which="solve-compiled-16-3")

@@ -1,4 +1,4 @@
-"""What is particular to a layer or to the registry; the contract is in test_conformance.py."""
+"""What is particular to a layer or to the registry; the contract is in tests/contract."""
 
 import pytest
 import torch

@@ -49,7 +49,11 @@ def test_the_source_archive_holds_what_is_needed(archive):
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"LICENSE", "README.md", "kernels/src/run.cpp", "kernels/cuda/wavefront.cuh"} <= names
-    assert {"invconv/py.typed", "tests/test_install.py", "reproductions/table2.py"} <= names
+    assert {
+        "invconv/py.typed",
+        "tests/packaging/test_install.py",
+        "reproductions/table2.py",
+    } <= names
     assert not [name for name in names if name.startswith(("results/", "runs/", ".venv", ".ci"))]
 
 

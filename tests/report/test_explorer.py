@@ -126,6 +126,7 @@ def found(tab):
     return int(re.search(r"of ([\d,]+) entr", text)[1].replace(",", ""))
 
 
+@pytest.mark.slow
 def test_five_thousand_rows_sort_in_a_fifth_of_a_second_and_stay_below_six_megabytes(
     chromium, tmp_path
 ):

@@ -1,29 +1,19 @@
 """Figure 4: sampling time against image size and batch."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 from test_map import rows_of
 
 from invconv.report.published import LABELS, published
 from invconv.rows import read_table
-from invconv.rows.provenance import ROOT
 from invconv.tables.figure4 import METHODS, RGB_SIZES, TABLE, Figure4, image_shape
 from invconv.tables.importing import check_rows
 from invconv.tables.table import tables
 
 
-def test_a_small_sweep(tmp_path):
-    command = [sys.executable, str(ROOT / "reproductions" / "figure4.py"), "-m", "preset=tiny"]
-    done = subprocess.run(
-        [*command, "size=8x8,rgb-8x8,oops", "methods=[glow,finc]"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_a_small_sweep(reproduce, tmp_path):
+    sizes = "size=8x8,rgb-8x8,oops"
+    done = reproduce("figure4.py", "preset=tiny", sizes, "methods=[glow,finc]")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "2 of 3 cells ok" in done.stdout
     assert "size must be such as 64x128" in done.stderr

@@ -3,7 +3,6 @@
 import base64
 import csv
 import json
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -14,6 +13,7 @@ from invconv.rows import read_table, table_of
 from invconv.rows.provenance import ROOT
 from invconv.tables.trust import TABLE
 
+FILES = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name != "benchmarks"]
 STATISTICS = "  - during generate phase (0.1 seconds):\n    - 50 passing, 0 failing, and 3 invalid"
 
 
@@ -23,7 +23,7 @@ def report(folder, cases):
     suite = ElementTree.SubElement(root, "testsuite", time="90.5")
     known = ElementTree.SubElement(suite, "properties")
     ElementTree.SubElement(known, "property", name="commit", value="0123456789")
-    drawn = "hypothesis-statistics-tests/test_random_problems.py::test_all"
+    drawn = "hypothesis-statistics-tests/solvers/test_random_problems.py::test_all"
     text = base64.b64encode(STATISTICS.encode()).decode()
     ElementTree.SubElement(known, "property", name=drawn, value=text)
     for name, (outcome, count) in cases.items():
@@ -59,12 +59,12 @@ def guards():
 
 def test_cases_outcomes_and_coverage(tmp_path):
     cases = {
-        "tests/test_random_problems.py::test_all": ("passed", None),
-        "tests/test_conformance.py::test_contract[finc]": ("passed", 46),
-        "tests/test_flows.py::test_it": ("failure", None),
-        "tests/test_slurm.py::test_it": ("skipped", None),
+        "tests/solvers/test_random_problems.py::test_all": ("passed", None),
+        "tests/contract/test_conformance.py::test_contract[finc]": ("passed", 46),
+        "tests/flows/test_flows.py::test_it": ("failure", None),
+        "tests/sweeps/test_slurm.py::test_it": ("skipped", None),
         "invconv/layers/finc.py::invconv.layers.finc.FInC": ("passed", None),
-        **{f"tests/test_house.py::{name}": ("passed", None) for name in guards()[1:]},
+        **{f"tests/packaging/test_house.py::{name}": ("passed", None) for name in guards()[1:]},
     }
     rows = report(tmp_path, cases)
     found = {(row.labels["part"], row.labels["name"]): row.values for row in rows}
@@ -103,11 +103,11 @@ def test_a_test_of_no_kind_is_refused(tmp_path):
 
 
 def test_every_file_of_tests_has_a_kind():
-    for path in Path(__file__).parent.glob("test_*.py"):
-        assert trust.kind(f"tests/{path.name}::test_it")
+    for path in FILES:
+        assert trust.kind(f"{path.relative_to(ROOT).as_posix()}::test_it")
 
 
 def test_every_guard_exists():
-    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    text = "".join(path.read_text() for path in FILES)
     for guard in guards():
         assert f"def {guard.partition('[')[0]}(" in text

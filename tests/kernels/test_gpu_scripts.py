@@ -74,7 +74,7 @@ def test_what_inline_programs_import_exists(code):
 
 def test_the_files_that_they_name_exist():
     named = re.findall(r"\b(?:tests|kernels|invconv)/[\w/]+\.(?:py|sh)\b", "".join(TEXTS.values()))
-    assert {"tests/test_cuda.py", "kernels/gpu/hot.py"} <= set(named)
+    assert {"tests/kernels/test_cuda.py", "kernels/gpu/hot.py"} <= set(named)
     assert not [name for name in named if not (ROOT / name).exists()]
 
 

@@ -191,6 +191,7 @@ def test_what_a_graph_replays_is_prepared_as_a_plain_forward(monkeypatch):
     assert set(block.samples["call"]) == set(current)
 
 
+@pytest.mark.slow
 def test_a_wait_policy_does_not_matter(tmp_path):
     """The session measures where training would run passively, too."""
     code = COMMAND.replace(

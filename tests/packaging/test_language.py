@@ -40,7 +40,12 @@ BRITISH = (
     r"(mode|labe|trave|signa)ll(ed|ing)",
     r"whilst|amongst|fulfils?|learnt|spelt",
 )
-ASIDE = ("results/data/", "results/figures/", "tests/data/", "tests/test_language.py")
+ASIDE = (
+    "results/data/",
+    "results/figures/",
+    "tests/data/README.md",
+    "tests/packaging/test_language.py",
+)
 ASIDE += ("constraints.txt", "mkdocs.yml")
 """What is made from rows, came from others, names what others name, or is this list."""
 KINDS = (
