@@ -37,10 +37,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).with_name("children")), os.environ.get("PYTHONPATH")])
 )
 
-LONGEST = {
-    f"test_{name}"
-    for name in ("slurm", "sanitizers", "launch", "presets", "interruption", "table2", "map")
-}
+LONGEST = (
+    "conformance slurm launch cuda_emulation environment outcomes table2 explorer map presets "
+    "state_machine clock"
+).split()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where the benchmarks run."""
 
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config, items):
 
     Files whose tests take minutes come first, so that no process of several waits for them.
     """
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
     wanted = config.getoption("benchmark_only", False)
     kept = [item for item in items if ("benchmark" in getattr(item, "fixturenames", ())) == wanted]
     if not config.getoption("--full"):

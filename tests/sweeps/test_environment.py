@@ -335,6 +335,7 @@ def test_variables_that_torchrun_did_not_set(monkeypatch, given):
         world()
 
 
+@pytest.mark.slow
 def test_a_checkout_that_hides_the_installed_package(installed):
     said = installed.run("-m", "invconv", "doctor", PYTHONPATH=ROOT)
     assert f"compiled MISSING: the folder {ROOT} hides the package" in " ".join(said.split())
