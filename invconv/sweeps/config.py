@@ -42,7 +42,7 @@ def identity(config: object) -> dict[str, object]:
 
 
 @dataclass
-class Method:
+class ChosenMethod:
     """A row's method: a registered convolution, its options and the step around it.
 
     Its ``step`` is that of an `invconv.about.Variant`; where a layer is

@@ -26,7 +26,7 @@ from invconv.report.grids import swept
 from invconv.rows import Incorrect, Values
 from invconv.rows.columns import Number
 from invconv.rows.status import classify
-from invconv.sweeps.config import Method, Preset, Sweep
+from invconv.sweeps.config import ChosenMethod, Preset, Sweep
 from invconv.tables.table import Table
 
 CENTER = {"n": 32.0, "k": 3.0, "s": 0.0}
@@ -55,7 +55,7 @@ EXACT = 1e-6
 class Accuracy(Sweep):
     """One method at all points."""
 
-    method: Method = field(default_factory=Method)
+    method: ChosenMethod = field(default_factory=ChosenMethod)
     points: list[str] = field(default_factory=list)
     channels: int = 12
     batch: int = 16

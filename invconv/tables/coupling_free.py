@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 
-from invconv.methods import Method as Registered
-from invconv.methods import methods
+from invconv.methods import Method, methods
 from invconv.report import Plot
 from invconv.rows import Values
 from invconv.rows.columns import FLOW, Number
-from invconv.sweeps.config import Method, Preset
+from invconv.sweeps.config import ChosenMethod, Preset
 from invconv.sweeps.groups import method_node
 from invconv.tables.coupling_free_page import STUDY, finding, page
 from invconv.tables.table import Table
@@ -56,7 +55,7 @@ class CouplingFree(Trained):
         """How the flow is trained."""
         return self.training
 
-    def flow(self, method: Method | Registered) -> dict[str, object]:
+    def flow(self, method: ChosenMethod | Method) -> dict[str, object]:
         """See `Trained.flow`."""
         return {"kind": "coupling_free", "blocks": self.blocks, "layers": self.layers}
 

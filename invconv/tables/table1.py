@@ -21,7 +21,7 @@ from invconv.report.grids import swept
 from invconv.report.published import published
 from invconv.rows import Incorrect, Values, newest
 from invconv.rows.columns import Error, Name, Number
-from invconv.sweeps.config import Method, Preset, Sweep, neutral
+from invconv.sweeps.config import ChosenMethod, Preset, Sweep, neutral
 from invconv.tables.table import Table
 
 TOLERANCE = 1e-10
@@ -57,7 +57,7 @@ COMPARED |= {"log_det": "log_det_operations", "inverse": "exact"}
 class Table1(Sweep):
     """One layer at one size."""
 
-    method: Method = field(default_factory=Method)
+    method: ChosenMethod = field(default_factory=ChosenMethod)
     channels: int = 12
     n: int = 32
     device: str = neutral("cpu")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from invconv.bench import Clock
 from invconv.methods import methods
-from invconv.sweeps.config import IDENTITY, Method, neutral
+from invconv.sweeps.config import IDENTITY, ChosenMethod, neutral
 from invconv.tables.trained import MultiScale
 from invconv.training import TrainingOptions
 from invconv.validation import check_choice
@@ -42,5 +42,5 @@ class Table2(MultiScale):
                 "for part=train, or register a variant of the layer"
             )
         self.methods = self.methods or [self.method.name]
-        self.method, self.seed = Method(name=TIMES, conv=TIMES), 0
+        self.method, self.seed = ChosenMethod(name=TIMES, conv=TIMES), 0
         self.budget = replace(self.budget, training=TrainingOptions(steps=1))

@@ -17,12 +17,12 @@ from invconv.data import label as data_label
 from invconv.files import user_path
 from invconv.flows import LevelFlow, build_flow
 from invconv.flows.published import net
-from invconv.methods import Method as Registered
+from invconv.methods import Method
 from invconv.report.comparison import reach_over_images
 from invconv.rows import Values
 from invconv.rows.bits import write_bits
 from invconv.rows.columns import Bits, Column, Number
-from invconv.sweeps.config import IDENTITY, Method, Sweep, aside, neutral
+from invconv.sweeps.config import IDENTITY, ChosenMethod, Sweep, aside, neutral
 from invconv.tables.convergence import COLUMN, Convergence
 from invconv.training import TrainingOptions, train
 from invconv.training.distributed import current
@@ -81,7 +81,7 @@ class Likelihood:
 class Trained(Sweep):
     """The training of one method on one data set from one seed."""
 
-    method: Method = field(default_factory=Method)
+    method: ChosenMethod = field(default_factory=ChosenMethod)
     dataset: Dataset = field(default_factory=Dataset)
     likelihood: Likelihood = field(default_factory=Likelihood, metadata={IDENTITY: "neutral"})
     seed: int = 0
@@ -102,7 +102,7 @@ class Trained(Sweep):
             if given is not None and not user_path(given).exists():
                 raise FileNotFoundError(f"dataset.{name}={given}: there is no such folder")
 
-    def flow(self, method: Method | Registered) -> dict[str, object]:
+    def flow(self, method: ChosenMethod | Method) -> dict[str, object]:
         """Return the arguments of `build_flow` that a data set does not decide."""
         raise NotImplementedError
 
@@ -128,7 +128,7 @@ class MultiScale(Trained):
         """How the flow is trained."""
         return self.budget.training
 
-    def flow(self, method: Method | Registered) -> dict[str, object]:
+    def flow(self, method: ChosenMethod | Method) -> dict[str, object]:
         """See `Trained.flow`."""
         budget = self.budget
         size = {"levels": budget.levels, "steps": budget.steps, "width": budget.width}
@@ -138,7 +138,7 @@ class MultiScale(Trained):
 
 
 def describe_flow(
-    config: Trained, method: Method | Registered, shape: Shape, levels: int
+    config: Trained, method: ChosenMethod | Method, shape: Shape, levels: int
 ) -> dict[str, object]:
     """Return the arguments of `build_flow` for images of ``shape`` with ``levels`` values."""
     likelihood, conv = config.likelihood, {}

@@ -160,14 +160,14 @@ def quick(table, **settings):
 
 
 def table2(name):
-    from invconv.sweeps.config import Method
+    from invconv.sweeps.config import ChosenMethod
     from invconv.tables.table2_config import Table2
     from invconv.tables.trained import Budget, Dataset
     from invconv.training import TrainingOptions
 
     budget = Budget(2, 1, 4, TrainingOptions(steps=1))
     one = method(name)
-    asked = Method(one.name, one.conv, one.step, dict(one.options))
+    asked = ChosenMethod(one.name, one.conv, one.step, dict(one.options))
     where = {"runs": "", "results": "", "clock": Clock(**QUICK), "images": 2}
     return Table2(
         part="time",

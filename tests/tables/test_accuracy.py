@@ -7,7 +7,7 @@ import torch
 
 from invconv.rows import read_table
 from invconv.rows.provenance import ROOT
-from invconv.sweeps.config import Method
+from invconv.sweeps.config import ChosenMethod
 from invconv.tables import accuracy
 from invconv.tables.accuracy import POINTS, TABLE, Accuracy
 
@@ -31,7 +31,7 @@ def test_a_small_sweep(reproduce, tmp_path):
 def test_a_cell_has_the_name_that_it_had():
     """Rows that were measured before stay those of their settings."""
     rows = read_table(ROOT / "results" / "data" / "accuracy.csv")
-    method = Method("finc", "finc", "common", {"kernel_size": 3})
+    method = ChosenMethod("finc", "finc", "common", {"kernel_size": 3})
     assert TABLE.cell_of(Accuracy(method=method, points=POINTS)) in set(rows["cell"])
 
 
@@ -50,7 +50,7 @@ def test_no_rows():
 
 
 def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypatch):
-    config = Accuracy(method=Method("glow", "glow"), channels=4, batch=2)
+    config = Accuracy(method=ChosenMethod("glow", "glow"), channels=4, batch=2)
 
     def measured(error):
         def losses(layer, x):
@@ -78,7 +78,7 @@ def test_what_a_dtype_refuses_is_noted_and_memory_that_runs_out_is_not(monkeypat
 
 @pytest.mark.parametrize("name", ["snf", "mintnet"])
 def test_a_layer_that_refuses_to_invert_has_no_finite_error(name):
-    method = Method(name, name, "common", {"kernel_size": 3})
+    method = ChosenMethod(name, name, "common", {"kernel_size": 3})
     config = Accuracy(method=method, channels=4, batch=2)
     found = accuracy.measure_point(config, "n4", torch.device("cpu"))
     assert found["float32_residual"] < 1e-5
