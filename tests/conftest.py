@@ -37,10 +37,20 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).with_name("children")), os.environ.get("PYTHONPATH")])
 )
 
-LONGEST = (
-    "conformance slurm launch cuda_emulation environment outcomes table2 explorer map presets "
-    "state_machine clock"
-).split()
+LONGEST = [
+    "conformance",
+    "slurm",
+    "launch",
+    "cuda_emulation",
+    "environment",
+    "outcomes",
+    "table2",
+    "explorer",
+    "map",
+    "presets",
+    "state_machine",
+    "clock",
+]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where the benchmarks run."""
 
