@@ -167,7 +167,11 @@ def test_steps_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize(
-    "conv", ["finc", "woodbury", "periodic", pytest.param("macow", marks=pytest.mark.slow)]
+    "conv",
+    [
+        "finc",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("woodbury", "periodic", "macow")),
+    ],
 )
 def test_compiled_models_sample_and_train_through_the_inverse(conv):
     flow = small_flow(conv).eval()

@@ -83,6 +83,7 @@ def test_importing_it_compiles_nothing_and_needs_torch_alone(installed, tmp_path
     assert not list(installed.empty.iterdir())
 
 
+@pytest.mark.slow
 def test_importing_it_takes_little_longer_than_torch(installed):
     """Processor time of fresh processes in turns, so that other work counts less."""
     taken = {"torch": [], "invconv": []}
