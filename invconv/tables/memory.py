@@ -30,6 +30,12 @@ NOISE = 0.1
 """The standard deviation of the noise on the weights, times the root of what an output sums."""
 SEGMENT = 4
 """The parts between two checkpoints: a step of the flow, without its 1×1 in Glow's."""
+PLACES = {
+    "glow": ((8, 16), (16, 16), (32, 16)),
+    "finc": ((8, 16), (16, 16), (32, 16), (8, 4), (8, 32)),
+    "macow": ((8, 16), (16, 16)),
+}
+"""Method → steps per level and images of its steps."""
 NORMAL = torch.distributions.Normal(0.0, 1.0)
 TRAINING = {
     **{"steps": 300, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 50},
@@ -42,9 +48,9 @@ RATIOS.append(Ratio("aa_ordinary", "ordinary_again", "ordinary"))
 
 def sizes() -> Iterator[tuple[str, dict[str, object]]]:
     """Yield every cell by name, and what its configuration then holds."""
-    for name in ("glow", "finc", "macow"):
+    for name, places in PLACES.items():
         chosen = {"method": method_node(methods()[name])}
-        for steps, images in ((8, 16), (16, 16), (32, 16), (8, 4), (8, 64)):
+        for steps, images in places:
             yield (
                 f"{name}_k{steps}_b{images}",
                 {
@@ -195,7 +201,7 @@ TABLE = Table(
     ),
     presets={
         "default": Preset(
-            {"budget": {"training": {"steps": 1}}}, {"case": ",".join(SIZES)}, minutes=25
+            {"budget": {"training": {"steps": 1}}}, {"case": ",".join(SIZES)}, minutes=17
         ),
         "tiny": Preset(
             {"images": 2, "budget": {"levels": 1, "steps": 1, "width": 4}, "clock": QUICK},

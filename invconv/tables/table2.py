@@ -98,7 +98,7 @@ TABLE = Table(
     presets={
         # one seed and few steps: its bits per dimension rank nothing
         "default": Preset(
-            {"clock": {"processes": 3, "rounds": 7}, "progress": False},
+            {"progress": False},
             SWEEP | {"dataset": ",".join(SMALL)},
             minutes=8,
             launch="local",
