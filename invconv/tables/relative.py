@@ -8,6 +8,7 @@ import pandas as pd
 from invconv.methods import method
 from invconv.report import Picture
 from invconv.report import blocks as bl
+from invconv.report import entries as en
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,12 +66,15 @@ def draw(rows: pd.DataFrame, where: str) -> "Figure":
             if pd.notna(row.get(name)):
                 _dot(panel, row, name, place)
         drawn.append(max(ends))
-        where_it_ends, right = (max(ends), place), (7, 0)
-        text = panel.annotate(f"{max(ends):.1f}", where_it_ends, right, textcoords="offset points")
+        end = max(row[f"{name}_high"] for name in (OURS, PAPERS) if pd.notna(row.get(name)))
+        text = panel.annotate(
+            en.number(max(ends)), (end, place), (7, 0), textcoords="offset points"
+        )
         text.set(fontsize=8, color="#555555", va="center")
     _label(panel, rows)
     panel.set_xscale("log")
-    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick < 1.4 * max(drawn)]
+    every = (1, 2, 5, 10, 20, 50) if max(drawn) < 100 else (1, 3, 10, 30, 100, 300, 1000)
+    ticks = [tick for tick in every if tick < 1.4 * max(drawn)]
     panel.set_xticks(ticks, [f"{tick} ×" for tick in ticks], fontsize=10)
     panel.minorticks_off()
     panel.set_xlim(0.93, 1.35 * max(drawn))
@@ -95,10 +99,11 @@ def _dot(panel: "Axes", row: pd.Series, name: str, place: int) -> None:
 
 
 def _label(panel: "Axes", rows: pd.DataFrame) -> None:
-    """What filled and hollow mean, above the line on which the two are farthest apart."""
-    apart = rows[PAPERS] / rows[OURS] if PAPERS in rows else rows[OURS][:0]
-    texts = ((OURS, "our inverse", "left"), (PAPERS, "the paper's algorithm", "right"))
-    for name, text, side in texts if apart.notna().any() else ():
-        place = rows.iloc[int(apart.argmax())][name] * (0.96 if side == "left" else 1.15)
-        label = panel.annotate(text, (place, -0.8), fontsize=10, ha=side, va="bottom")
-        label.set_color(LOOKS[name][0])
+    """What filled and hollow mean, above the dots, where they are of two kinds."""
+    if PAPERS in rows and rows[PAPERS].notna().any():
+        for name, text, place, side in (
+            (OURS, "our inverse", 0.04, "left"),
+            (PAPERS, "the paper's algorithm", 1.0, "right"),
+        ):
+            label = panel.annotate(text, (place, 1), xycoords="axes fraction", ha=side, va="top")
+            label.set(color=LOOKS[name][0], fontsize=10)

@@ -20,7 +20,7 @@ from invconv.sweeps.config import QUICK, Preset
 from invconv.tables.relative import REFERENCE
 from invconv.tables.table import Table
 from invconv.tables.table2_config import PARTS, Table2
-from invconv.tables.table2_page import EMBEDDED, PAPER, TITLES, brief, page, shown
+from invconv.tables.table2_page import EMBEDDED, PAPER, STUDY, TITLES, brief, page, shown
 from invconv.tables.trained import LABELS, TRAINED, describe_flow, draw_losses, facts, train_one
 from invconv.training.distributed import current
 
@@ -119,6 +119,7 @@ TABLE = Table(
     headline="bpd ft_s st_s timed_images",
     brief=brief,
     after=draw_losses,
+    study=STUDY,
     page=page,
     finding=sentence(
         "Relative to Glow, sampling takes {} times as long with our inverses, and {} times with "
