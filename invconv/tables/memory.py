@@ -12,12 +12,13 @@ from torch.utils.checkpoint import checkpoint
 
 from invconv.bench import Clock, Measured, Process, Ratio, time_block, time_calls
 from invconv.bench.memory import allocator_peak
+from invconv.bench.verification import verify_parts
 from invconv.bijection import Bijection
 from invconv.data import DATASETS
 from invconv.flows import LevelFlow, build_flow
 from invconv.methods import methods
 from invconv.numerical import relative_error
-from invconv.rows import Block, Values
+from invconv.rows import Block, Incorrect, Values
 from invconv.rows.columns import FLOW, Error, Name, Number, Seconds
 from invconv.rows.columns import Ratio as Ratios
 from invconv.sweeps.config import QUICK, Preset, neutral
@@ -28,6 +29,8 @@ from invconv.tables.trained import LABELS, TRAINED, MultiScale, describe_flow, t
 
 NOISE = 0.1
 """The standard deviation of the noise on the weights, times the root of what an output sums."""
+TOLERANCE = 0.01
+"""Of a gradient in float32, relative to the ordinary one."""
 SEGMENT = 4
 """The parts between two checkpoints: a step of the flow, without its 1×1 in Glow's."""
 PLACES = {
@@ -105,6 +108,7 @@ def time_steps(config: Memory, device: torch.device, process: Process) -> Measur
     steps = {way: partial(step, flow, images, way) for way in WAYS}
     values: Values = {"parameters": sum(p.numel() for p in flow.parameters())}
     if process.first:
+        values |= verify_parts(flow, images[:2], log_det=False)
         gradients: dict[str, Tensor] = {}
         own = sum(p.nbytes for p in flow.parameters())
         for way, call in steps.items():
@@ -114,6 +118,8 @@ def time_steps(config: Memory, device: torch.device, process: Process) -> Measur
             values[f"{way}_bytes"] = allocator_peak(call, device) - own
         for way in WAYS[1:]:
             error = relative_error(gradients[way], gradients["ordinary"])
+            if not error <= TOLERANCE:
+                raise Incorrect(f"{way}: the gradient is off by {error:.1e}")
             values[f"{way}_gradient_error"] = error
         values["drift"] = flow.reversible.drift
         values["stored"] = len(flow.reversible.stored)

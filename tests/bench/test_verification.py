@@ -20,7 +20,18 @@ from invconv.tables.table import tables
 
 CPU = torch.device("cpu")
 METHODS = [name for name, one in methods().items() if one.swept or one.step == "paper"]
-TIMED = {"table2", "table3", "table4", "figure4", "scaling", "ladder", "clock", "gpu", "versus"}
+TIMED = {
+    "table2",
+    "table3",
+    "table4",
+    "figure4",
+    "scaling",
+    "ladder",
+    "clock",
+    "gpu",
+    "versus",
+    "memory",
+}
 
 
 def small_flow(name, shape=(1, 8, 8), levels=2, steps=1):
@@ -189,7 +200,20 @@ def versus():
     return Versus(part="models", points=["n8k3"], budget=budget, **where)
 
 
+def memory():
+    from invconv.sweeps.config import ChosenMethod
+    from invconv.tables.memory import Memory
+    from invconv.tables.trained import Budget, Dataset
+    from invconv.training import TrainingOptions
+
+    where = {"runs": "", "results": "", "clock": Clock(**QUICK), "images": 2}
+    budget = Budget(2, 1, 4, TrainingOptions(steps=1))
+    finc = ChosenMethod("finc", "finc")
+    return Memory(method=finc, dataset=Dataset("cifar10"), budget=budget, **where)
+
+
 FLOWS = {
+    "memory": [memory],
     "versus": [versus],
     "table2": [partial(table2, name) for name in METHODS],
     "table3": [
