@@ -22,6 +22,7 @@ WAYS = ("ordinary", "reversible", "checkpointed")
 LINES = {"ordinary": ":", "reversible": "-", "checkpointed": "--"}
 STUDY = "default"
 MEGABYTE = 1e-6
+TICKS = (20, 50, 100, 200, 500, 1000)
 NEEDED = ["part", "preset", "memory", "images", "steps", "method", "seed", "bpd"]
 """Columns that no row may have: nothing was measured yet."""
 
@@ -32,7 +33,7 @@ def page(rows: pd.DataFrame) -> Document:
     ok = rows[rows["status"] == "ok"]
     steps = ok[(ok["part"] == "step") & (ok["preset"] != "tiny")]
     trained = ok[(ok["part"] == "train") & (ok["preset"] == "trained")]
-    blocks = bl.blocks(steps, "method", "steps", "images", "levels", "width", "dataset", "seed")
+    blocks = bl.blocks(steps, "method", "budget", "images")
     pictures = {"memory": partial(draw, blocks[0])} if blocks else {}
     context = {
         "picture": "memory" if pictures else "",
@@ -69,7 +70,7 @@ def _whole(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(block: pd.DataFrame) -> Iterator[Line]:
-    order = ["images", "method", "steps"]
+    order = ["method", "steps", "images"]
     for _, row in block.sort_values(order, key=_by_method, kind="stable").iterrows():
         line: dict[str, object] = {
             "method": bl.title(row["method"]),
@@ -131,7 +132,12 @@ def draw(block: pd.DataFrame) -> "Figure":
         ]
         panel.set(xscale="log", yscale="log", title=bl.title(name), xlabel="steps per level K")
         panel.set_xticks(rows["steps"], [f"{steps:.0f}" for steps in rows["steps"]])
+        panel.set_yticks(TICKS, [str(tick) for tick in TICKS])
+        panel.set_ylim(TICKS[0], TICKS[-1])
         panel.minorticks_off()
     picture.panels[0].set_ylabel("MB beside weights and gradients")
+    picture.figure.suptitle(
+        "Memory of a training step does not grow with K if it inverts", fontsize=10
+    )
     picture.legend(handles, len(handles))
     return picture.figure
