@@ -70,7 +70,7 @@ tiny: setup ## about 7: the smallest preset of every table, no rows are kept
 
 # a process for each core, all of which collect the same tests in the same order; threads that spin
 # while they wait would slow the others down
-test: setup ## about 15: the tests but the slow ones
+test: setup ## about 10: the tests but the slow ones
 	GOMP_SPINCOUNT=0 PYTHONHASHSEED=0 PYTHONWARNDEFAULTENCODING=1 \
 	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
 	  -m "not slow and not gpu" --junitxml runs/trust/quick.xml
