@@ -207,7 +207,7 @@ TABLE = Table(
     ),
     presets={
         "default": Preset(
-            {"budget": {"training": {"steps": 1}}}, {"case": ",".join(SIZES)}, minutes=17
+            {"budget": {"training": {"steps": 1}}}, {"case": ",".join(SIZES)}, minutes=15
         ),
         "tiny": Preset(
             {"images": 2, "budget": {"levels": 1, "steps": 1, "width": 4}, "clock": QUICK},
@@ -217,7 +217,7 @@ TABLE = Table(
         "trained": Preset(
             {"pictures": False},
             {"case": ",".join(n for n in CASES if n not in SIZES), "seed": "0,1,2,3,4"},
-            minutes=15,
+            minutes=6,
         ),
     },
     choices={"case": "finc_k8_b16"},
