@@ -10,6 +10,7 @@ from invconv.report.comparison import Comparison
 from invconv.report.explorer.tables import Shown, grid
 from invconv.report.findings import latest
 from invconv.report.naming import budget, data_title
+from invconv.rows import block_of
 from invconv.rows.columns import Bits, Ratio, Seconds
 from invconv.tables import ranking_page, table2_page
 from invconv.tables.relative import REFERENCE
@@ -66,9 +67,13 @@ def leaderboard(frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
 
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of timing cells; without the sampling times that are of no samples."""
+    """The rows of each data set's newest block; without the sampling times of no samples."""
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "ft_s", "dataset", "method"])))
     timed = rows[table2_page.is_timing(rows) & (rows["status"] == "ok")].copy()
+    if len(timed):
+        blocks = timed.assign(block=block_of(timed["cell"])).sort_values("date", kind="stable")
+        last = blocks.groupby("dataset")["block"].transform("last")
+        timed = timed[blocks["block"].eq(last).reindex(timed.index)]
     if "samples_not_finite" in timed:
         sampling = [name for name in map(str, timed) if name.startswith("st_")]
         timed.loc[timed["samples_not_finite"] > 0, sampling] = float("nan")
