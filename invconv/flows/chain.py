@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from invconv.bijection import Bijection
-from invconv.numerical import NumericalError
+from invconv.numerical import NumericalError, relative_errors
 
 SAMPLES = 16
 """How many values of an image are kept of each activation, to compare with."""
@@ -243,8 +243,6 @@ def _places(size: int, device: torch.device) -> Tensor:
 
 def _drift(x: Tensor, truth: Tensor) -> Tensor:
     """‖x − truth‖ / ‖truth‖ of the worst image; 0 where the truth is not finite itself."""
-    dtype = torch.promote_types(truth.dtype, torch.float32)
-    x, truth = x.flatten(1).to(dtype), truth.flatten(1).to(dtype)
-    size = truth.norm(dim=1)
-    found = (x - truth).norm(dim=1) / size.clamp_min(torch.finfo(dtype).tiny)
-    return torch.cat([found.new_zeros(1), found.where(torch.isfinite(size), 0.0)]).amax()
+    finite = truth.flatten(1).isfinite().all(1)
+    errors = relative_errors(x, truth).where(finite, 0.0)
+    return torch.cat([errors.new_zeros(1), errors]).amax()

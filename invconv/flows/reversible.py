@@ -51,9 +51,12 @@ def in_chains(
     ]
     together: list[Bijection | Chain] = []
     for (_, place), group in groupby(range(len(parts)), kinds.__getitem__):
-        own = list(group)
-        chain = Chain(own[0], [parts[i] for i in own], found, memory == "auto")
-        together.append(chain if place < 0 else parts[place][1])
+        if place < 0:
+            own = list(group)
+            chain = Chain(own[0], [parts[i] for i in own], found, memory == "auto")
+            together.append(chain)
+        else:
+            together.append(parts[place][1])
     return together
 
 

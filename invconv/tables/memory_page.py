@@ -12,6 +12,7 @@ from invconv.report import Document, Grid, Line, Picture
 from invconv.report import blocks as bl
 from invconv.report import entries as en
 from invconv.report.comparison import MARGIN, Comparison
+from invconv.report.grids import swept
 from invconv.rows import newest
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def _whole(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(block: pd.DataFrame) -> Iterator[Line]:
-    order = ["method", "steps", "images"]
-    for _, row in block.sort_values(order, key=_by_method, kind="stable").iterrows():
+    block = bl.in_order(block.sort_values(["steps", "images"]), "method", swept())
+    for _, row in block.iterrows():
         line: dict[str, object] = {
             "method": bl.title(row["method"]),
             "steps K": f"{row['steps']:.0f}",
@@ -87,11 +88,6 @@ def _lines(block: pd.DataFrame) -> Iterator[Line]:
         line["stored"] = en.value(row, "stored", en.whole)
         line["ordinary, s"] = en.quartiles(row, "ordinary")
         yield line | {"ordinary ÷ itself": en.ratio(row, "aa_ordinary")}
-
-
-def _by_method(column: pd.Series) -> pd.Series:
-    names = {name: i for i, name in enumerate(("glow", "finc", "macow"))}
-    return column.map(names) if column.name == "method" else column
 
 
 def _trained(rows: pd.DataFrame) -> Iterator[Line]:
@@ -113,7 +109,7 @@ def _trained(rows: pd.DataFrame) -> Iterator[Line]:
 def draw(block: pd.DataFrame) -> "Figure":
     """Draw megabytes against steps per level, a panel for each method."""
     block = block[block["images"] == block["images"].mode().iloc[0]]
-    names = list(block.sort_values("method", key=_by_method)["method"].unique())
+    names = list(bl.in_order(block, "method", swept())["method"].unique())
     picture = Picture(1, len(names), (3.2 * len(names), 3.2))
     handles = []
     for panel, name in zip(picture.panels, names, strict=True):

@@ -80,13 +80,10 @@ def test_a_chain_keeps_its_ends_alone():
 @pytest.mark.parametrize("wrong", [lambda z, x: z, lambda z, x: 1.01 * x])
 @pytest.mark.parametrize("part", [FInC, AffineCoupling])
 def test_a_wrong_inverse_is_found_at_once(part, wrong, monkeypatch):
-    if part is FInC:
-        right = part._inverse
-        monkeypatch.setattr(part, "_inverse", lambda self, z: wrong(z, right(self, z)))
-    else:
+    if part is AffineCoupling:
         monkeypatch.delattr(part, "reconstruct")
-        right = part._inverse
-        monkeypatch.setattr(part, "_inverse", lambda self, z: wrong(z, right(self, z)))
+    right = part._inverse
+    monkeypatch.setattr(part, "_inverse", lambda self, z: wrong(z, right(self, z)))
     flow = flow_of()
     with pytest.raises(NumericalError, match=rf"level \d, layer \d \({part.__name__}|Split"):
         gradients(flow, "reversible")
