@@ -108,7 +108,7 @@ TABLE = Table(
             minutes=1,
         ),
         "full": Preset(
-            _settings({"processes": 3}),
+            _settings({}),
             {"seed": "0,1,2", "case": ",".join(CASES)},
             minutes=330,
         ),
