@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 MODULES = (
@@ -44,6 +45,12 @@ class Started:
     def signal(self, number):
         """Sends it a signal."""
         os.kill(self.process.pid, number)
+
+
+def call(function, *arguments):
+    """Call a function of a module in a forked process, and return what it returns, or raise."""
+    with ProcessPoolExecutor(1, CONTEXT) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def run(script, *arguments, cwd, timeout=300, **environment):

@@ -1,6 +1,6 @@
 // The kernels of kernels/cuda on a CPU. KERNEL_FILE and the macros of a specialization come from
-// the command line. A library exports `emulate`, and the two functions of the CUDA driver that the
-// algorithms 1 and 2 call; with EMULATE_WITH_THREADS it is a program that runs a recorded call.
+// the command line. A library exports `emulate`, which driver.cpp calls, too; with
+// EMULATE_WITH_THREADS it is a program that runs a recorded call.
 #ifdef EMULATE_WITH_THREADS
 #include "threads.h"
 #else
@@ -43,6 +43,10 @@ Kernel find(const std::string& name) {
 }  // namespace
 
 #ifndef EMULATE_WITH_THREADS
+extern "C" int has_kernel(const char* name) { return find(name) != nullptr; }
+
+extern "C" unsigned long size_of_arguments() { return sizeof(Arguments); }
+
 // 0, or 1 for an unknown kernel, 2 for a barrier that not all threads reach.
 extern "C" int emulate(const char* name, long long blocks, unsigned threads, long long shared,
                        const Arguments* arguments) {
@@ -54,21 +58,6 @@ extern "C" int emulate(const char* name, long long blocks, unsigned threads, lon
     } catch (const std::exception&) {
         return 2;
     }
-    return 0;
-}
-
-extern "C" int cuLaunchKernel(void*, unsigned blocks, unsigned, unsigned, unsigned threads,
-                              unsigned, unsigned, unsigned shared, void*, void** parameters,
-                              void**) {
-    return emulate("diagonal_channel", blocks, threads, shared,
-                   static_cast<const Arguments*>(parameters[0]));
-}
-
-extern "C" int waits;
-int waits = 0;
-
-extern "C" int cuCtxSynchronize() {
-    ++waits;
     return 0;
 }
 #else

@@ -1,6 +1,5 @@
 """The CUDA kernels and their plans on the CPU: values, races, overruns, and broken copies."""
 
-import ctypes
 import shutil
 import subprocess
 from dataclasses import replace
@@ -13,7 +12,7 @@ from cuda_emulation import KERNELS, build, emulated, record, working_type
 
 from invconv.solvers import cuda, solve_triangular_conv2d
 from invconv.solvers.convolution import convolve_torch
-from invconv.solvers.cuda import driver, published
+from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.forward import plan_convolve
 from invconv.solvers.cuda.plan import A100, H100, Forced, sized_problem
 from invconv.solvers.cuda.tiles import plan_solve
@@ -182,33 +181,6 @@ def test_a_problem_that_fits_no_chip_is_refused():
     g = sized_problem((1, 3000, 2, 2), (3000, 3000, 1, 1), problem, F32)
     with pytest.raises(ValueError, match="no CUDA plan for 3000 channels"):
         plan_solve(g, H100)
-
-
-@pytest.mark.parametrize("four", [False, True])
-@pytest.mark.parametrize("compiled_loop", [False, True])
-def test_the_published_algorithms(four, compiled_loop, monkeypatch):
-    case = Case(4, 3, (3, 2), (5, 7), upper=True)
-    z, weight, problem = problem_of(case, 2, F32)
-    counted = []
-    lower = Problem(problem.anchor, problem.corners, upper=False)
-    g = sized_problem(tuple(z.shape), tuple(weight.shape), lower, F32)
-    library = build("diagonal_channel", g.options)
-    monkeypatch.setattr(driver, "LIBRARY", str(library))
-    monkeypatch.setattr(driver, "function", lambda *_: 1)
-    monkeypatch.setattr(driver, "stream", lambda index: 0)
-    monkeypatch.setattr(driver, "synchronize", lambda: counted.append(1))
-    if not compiled_loop:
-        monkeypatch.setattr(published.compiled, "_kernels", None)
-    waits = ctypes.c_int.in_dll(ctypes.CDLL(str(library)), "waits")
-    waits.value = 0
-    solve = cuda.solve_diagonal_channel_4 if four else cuda.solve_diagonal_channel
-    with emulated():
-        x = solve(z, weight, problem)
-    expected = solve_reference(z.double(), weight.double(), problem)
-    torch.testing.assert_close(x.double(), expected, rtol=1e-4, atol=1e-4)
-    launches = published.launches(z.shape, weight.shape, four)
-    assert launches == 3 * 11 * (1 if four else 4)
-    assert (waits.value if compiled_loop else len(counted)) == launches
 
 
 def test_a_driver_that_fails_is_an_error():
