@@ -13,6 +13,7 @@ from invconv.conv import for_each_image
 from invconv.layers.solved import SolvedConv
 from invconv.modes import is_autocast
 from invconv.solvers.operator import needs_formulas
+from invconv.solvers.kept import Kept
 from invconv.solvers.problem import Problem, keep_structure, parse_anchor, parse_corners
 from invconv.solvers.solve import run_problem
 from invconv.validation import check_choice, check_kernel_size
@@ -120,14 +121,14 @@ class TriangularConv(SolvedConv):
         """The constrained kernel, (C, C/G, kh, kw), zero wherever it is not read."""
         return self._folded()[0]
 
-    def _folded(self) -> tuple[Tensor, Tensor | float]:
-        """The constrained kernel, and Σ log|diagonal|, float64."""
+    def _folded(self) -> tuple[Tensor, Tensor | float, Kept]:
+        """The constrained kernel, Σ log|diagonal|, float64, and what solvers keep of it."""
         tensors = (self.weight, self.sign) if self.diagonal == "learned" else (self.weight,)
         return self._cache.get("weight", tensors, self.training, self._fold)
 
-    def _fold(self) -> tuple[Tensor, Tensor | float]:
+    def _fold(self) -> tuple[Tensor, Tensor | float, Kept]:
         unit = self.diagonal == "unit"
-        return self._constrain(), 0.0 if unit else self._log_diagonal().double().sum()
+        return self._constrain(), 0.0 if unit else self._log_diagonal().double().sum(), Kept()
 
     def _constrain(self) -> Tensor:
         unit = self.diagonal == "unit"
@@ -164,9 +165,9 @@ class TriangularConv(SolvedConv):
     def convolve(self, x: Tensor, overwrite: bool = False) -> Tensor:
         """z alone; with ``overwrite`` it may be written over x where no gradient is needed."""
         self.check_input(x)
-        weight = self.triangular_weight()
+        weight, _, kept = self._folded()
         out = x if overwrite and _can_be_written(x, weight) else None
-        z = run_problem(x, weight, self._problem, inverse=False, out=out)
+        z = run_problem(x, weight, self._problem, inverse=False, out=out, kept=kept)
         if self.shift is None:
             return z
         shift = self.shift[:, None, None]
@@ -186,9 +187,9 @@ class TriangularConv(SolvedConv):
         y = z
         if self.shift is not None:
             y, overwrite = z - self.shift[:, None, None], True
-        weight = self.triangular_weight()
+        weight, _, kept = self._folded()
         out = y if overwrite and _can_be_written(y, weight) else None
-        return run_problem(y, weight, self._problem, inverse=True, method=method, out=out)
+        return run_problem(y, weight, self._problem, True, method, out, kept)
 
     def dependent_steps(self, height: int, width: int) -> int:
         """The wavefront's, slope·(H−1) + W."""

@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from invconv.solvers.kept import Kept
 from invconv.solvers.problem import Problem, as_lower_corner
 
 
@@ -72,12 +73,18 @@ def _direction(name: str) -> Callable[..., Tensor]:
     """The kernel of this name; half precision is computed in float32."""
     kernel = getattr(_kernels, name, None)
 
-    def run(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None = None) -> Tensor:
+    def run(
+        x: Tensor,
+        weight: Tensor,
+        problem: Problem,
+        out: Tensor | None = None,
+        kept: Kept | None = None,
+    ) -> Tensor:
         if x.dtype not in (torch.float32, torch.float64):
-            result = run(x.float(), weight.float(), problem).to(x.dtype)
+            result = run(x.float(), weight.float(), problem, None, kept).to(x.dtype)
             return result if out is None else out.copy_(result)
         if out is not None and (_partly_overlap(x, out) or out.is_neg()):
-            return out.copy_(run(x, weight, problem))
+            return out.copy_(run(x, weight, problem, None, kept))
         x, weight = _in_memory(x), _in_memory(weight).contiguous()
         y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
         assert kernel is not None
@@ -94,11 +101,18 @@ def _direction(name: str) -> Callable[..., Tensor]:
             problem.upper,
             x.element_size(),
             torch.get_num_threads(),
+            kept=None if kept is None else kept.once("packed", _packed),
             **forced,
         )
         return y
 
     return run
+
+
+def _packed() -> object:
+    """What keeps packed taps."""
+    assert _kernels is not None
+    return _kernels.Packed()
 
 
 solve = _direction("solve")

@@ -12,12 +12,13 @@ from invconv.modes import is_autocast, no_autocast
 from invconv.solvers import compiled, cuda
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.jacobi import solve_jacobi
+from invconv.solvers.kept import Kept
 from invconv.solvers.problem import Problem
 from invconv.solvers.reference import solve_reference
 from invconv.solvers.wavefront import solve_wavefront
 from invconv.validation import check_choice
 
-Compute = Callable[[Tensor, Tensor, Problem, Tensor | None], Tensor]
+Compute = Callable[[Tensor, Tensor, Problem, Tensor | None, Kept | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Code:
     """What a ``method`` of the solver runs: one way to compute one direction.
 
     Attributes:
-        run: (input, weight, problem, out) -> output, without gradients; ``out`` is None or a
-            tensor that receives the output and may be the input.
+        run: (input, weight, problem, out, kept) -> output, without gradients; ``out`` is None or a
+            tensor that receives the output and may be the input, ``kept`` is None or what may be
+            kept of the weight.
         summary: one line for `python -m invconv doctor`.
         missing: why it cannot run on the given device, or "" if it can.
         on_gpu: what runs on a GPU, if that is another one.
@@ -39,7 +41,9 @@ class Code:
 
 
 def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Compute:
-    def with_out(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
+    def with_out(
+        x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None, _: Kept | None
+    ) -> Tensor:
         result = run(x, weight, problem)
         return result if out is None else out.copy_(result)
 
@@ -152,6 +156,6 @@ def run_method(
     """Compute a resolved method, outside autocast and without gradients."""
     run = code_of(method, x, inverse)
     if not is_autocast(x.device):
-        return run(x, weight, problem, out)
+        return run(x, weight, problem, out, None)
     with no_autocast(x.device):
-        return run(x, weight, problem, out)
+        return run(x, weight, problem, out, None)

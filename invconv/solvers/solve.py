@@ -8,6 +8,7 @@ from torch import Tensor
 from invconv.modes import is_autocast
 from invconv.numerical import check_inverse
 from invconv.solvers.convolution import convolve_torch
+from invconv.solvers.kept import Kept
 from invconv.solvers.methods import code_of, resolve, run_method
 from invconv.solvers.operator import needs_formulas, triangular, triangular_out_op
 from invconv.solvers.problem import Problem, keep_structure, parse_problem
@@ -148,14 +149,15 @@ def run_problem(
     inverse: bool,
     method: str = "auto",
     out: Tensor | None = None,
+    kept: Kept | None = None,
 ) -> Tensor:
     """Either direction, of tensors that were checked and a geometry that was parsed before.
 
     An ordinary call goes straight to the method's code: `inverse` of a small layer is no more
-    than this.
+    than this. With ``kept`` the weight is the one of every call with it.
     """
     if not is_autocast(x.device) and not needs_formulas(x, weight):
-        y = code_of(resolve(method, x.device, inverse), x, inverse)(x, weight, problem, out)
+        y = code_of(resolve(method, x.device, inverse), x, inverse)(x, weight, problem, out, kept)
     else:
         x, weight = autocast_to_float32(x, weight)
         if x.dtype != weight.dtype:  # float64 under autocast

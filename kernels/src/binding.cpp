@@ -48,7 +48,8 @@ Strides strides(const Four& s) { return {s[0], s[1], s[2], s[3]}; }
 template <class T>
 void run(bool inverse, std::uintptr_t input, const Four& input_strides, std::uintptr_t weight,
          std::uintptr_t output, const Four& output_strides, const Geometry& g,
-         const nb::bytes& corners, int threads, const std::string& isa, const std::string& lanes) {
+         const nb::bytes& corners, int threads, const std::string& isa, Packed* kept,
+         const std::string& lanes) {
     const Call<T> call{g,
                        reinterpret_cast<const T*>(input),
                        strides(input_strides),
@@ -58,6 +59,7 @@ void run(bool inverse, std::uintptr_t input, const Four& input_strides, std::uin
                        reinterpret_cast<const unsigned char*>(corners.c_str()),
                        threads,
                        isa,
+                       kept,
                        lanes};
     nb::gil_scoped_release release;
     inverse ? solve(call) : convolve(call);
@@ -68,14 +70,14 @@ void operation(std::uintptr_t input, const Four& input_strides, std::uintptr_t w
                std::uintptr_t output, const Four& output_strides, const Four& shape,
                const Four& weight_shape, std::array<Index, 2> anchor, const nb::bytes& corners,
                bool upper, int item_size, int threads, const std::string& isa,
-               const std::string& lanes) {
+               const std::string& lanes, Packed* kept) {
     const Geometry g = geometry(shape, weight_shape, anchor, corners, upper);
     if (item_size == 4)
         run<float>(Inverse, input, input_strides, weight, output, output_strides, g, corners,
-                   threads, isa, lanes);
+                   threads, isa, kept, lanes);
     else if (item_size == 8)
         run<double>(Inverse, input, input_strides, weight, output, output_strides, g, corners,
-                    threads, isa, lanes);
+                    threads, isa, kept, lanes);
     else
         throw std::invalid_argument("item_size must be 4 or 8");
 }
@@ -86,7 +88,7 @@ void define(nb::module_& m, const char* name, const char* doc) {
           nb::arg("weight"), nb::arg("output"), nb::arg("output_strides"), nb::arg("shape"),
           nb::arg("weight_shape"), nb::arg("anchor"), nb::arg("corners"), nb::arg("upper"),
           nb::arg("item_size"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("lanes") = "",
-          doc);
+          nb::arg("kept").none() = nb::none(), doc);
 }
 
 template <class T>
@@ -170,9 +172,12 @@ void define_ladder(nb::module_& m, const char* name, const char* doc) {
 }  // namespace
 
 NB_MODULE(INVCONV_MODULE, m) {
+    nb::class_<Packed>(m, "Packed", "The packed taps of one weight, while that does not change.")
+        .def(nb::init<>());
     define<true>(m, "solve",
                  "x with conv(x) = z. Addresses are integers, strides count elements, corners is "
-                 "one byte per group, weight is contiguous. The output may be the input.");
+                 "one byte per group, weight is contiguous. The output may be the input. `kept` is a "
+                 "Packed of this weight and geometry, or None.");
     define<false>(m, "convolve", "z = conv(x), arguments as for solve.");
     m.def("weight_gradient", &gradient, nb::arg("input"), nb::arg("input_strides"),
           nb::arg("grad"), nb::arg("grad_strides"), nb::arg("output"), nb::arg("shape"),

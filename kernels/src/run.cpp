@@ -107,12 +107,38 @@ void run(const Call<T>& call, bool fold) {
         channels ? std::vector<Block>{{0, outputs}}
                  : split_channels(g.channels, kernels.wide_block, kernels.max_block);
     const Index group_size = g.taps() * g.channels * outputs;
-    const std::unique_ptr<T[]> packed(new T[g.groups * group_size]);
-    std::vector<unsigned char> identity(g.groups);
+    const auto pack = [&](Index group, PackedTaps<T>& to) {
+        to.identity[group] = pack_group(g, blocks, fold ? kernels.substitute : nullptr, call.weight,
+                                        group, to.taps.get() + group * group_size);
+    };
+    const auto allocate = [&](PackedTaps<T>& to) {
+        to.taps.reset(new T[g.groups * group_size]);
+        to.identity.resize(g.groups);
+    };
+    PackedTaps<T> own;
+    const PackedTaps<T>* packed = &own;
+    Packed* const kept = call.kept;
+    if (kept)
+        packed = &kept->get<T>(Packed::Layout(&kernels, channels, fold), [&](PackedTaps<T>& to) {
+            allocate(to);
+            for (Index group = 0; group < g.groups; ++group) pack(group, to);
+        });
+    else
+        allocate(own);
 
-    Work<T> work{g,          call.input,     call.input_strides, call.output, call.output_strides,
-                 call.corners, packed.get(), identity.data(),    blocks.data(),
-                 Index(blocks.size()), band, slots, {}};
+    Work<T> work{g,
+                 call.input,
+                 call.input_strides,
+                 call.output,
+                 call.output_strides,
+                 call.corners,
+                 packed->taps.get(),
+                 packed->identity.data(),
+                 blocks.data(),
+                 Index(blocks.size()),
+                 band,
+                 slots,
+                 {}};
 
     bool used[4] = {};
     for (Index n = 0; n < g.groups; ++n) used[call.corners[n]] = samples;
@@ -152,11 +178,9 @@ void run(const Call<T>& call, bool fold) {
                 fill_offsets(g, slots, row_size, g.channels * lanes, corner,
                              offsets[corner].get());
 #pragma omp for schedule(static)
-        for (Index group = 0; group < g.groups; ++group)
+        for (Index group = 0; group < (kept ? 0 : g.groups); ++group)
             try {
-                identity[group] =
-                    pack_group(g, blocks, fold ? kernels.substitute : nullptr, call.weight, group,
-                               packed.get() + group * group_size);
+                pack(group, own);
             } catch (const std::bad_alloc&) {
 #pragma omp atomic write
                 failed = true;

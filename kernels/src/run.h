@@ -4,6 +4,7 @@
 #include <string>
 
 #include "geometry.h"
+#include "packed.h"
 
 namespace invconv {
 
@@ -18,6 +19,7 @@ struct Call {
     const unsigned char* corners;  // one code per group
     int threads;
     std::string isa;    // "" for the best
+    Packed* kept;       // null, or what is kept of this weight
     std::string lanes;  // what the lanes hold: "samples", "pixels", "channels", "" for the fastest
 };
 

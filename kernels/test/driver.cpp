@@ -153,6 +153,7 @@ int check(const std::string& isa, const std::string& lanes) {
         std::printf("%s weight_gradient: %g instead of %g\n", isa.c_str(), by_weight, by_output);
     }
 
+    Packed kept;
     for (int inverse = 0; inverse < 2; ++inverse)
         for (int in_place = 0; in_place < 2; ++in_place) {
             const Layout& to = in_place ? in : out;
@@ -160,7 +161,13 @@ int check(const std::string& isa, const std::string& lanes) {
             T* target = in_place ? copy.data() : x.data();
             const Call<T> call{g,      in_place ? copy.data() : z.data(),
                                in.strides, weight.data(), target, to.strides, corners.data(),
-                               threads,    isa,           lanes};
+                               threads,    isa,           in_place ? &kept : nullptr, lanes};
+            if (in_place) {  // once more, with taps that were packed before
+                std::vector<T> first = z;
+                Call<T> before = call;
+                before.input = before.output = first.data();
+                inverse ? solve(before) : convolve(before);
+            }
             inverse ? solve(call) : convolve(call);
             double worst = 0;
             for (Index n = 0; n < g.batch; ++n)
