@@ -26,6 +26,7 @@ class CInC(TriangularConv):
             authors inverted it by "diagonal_channel".
         max_growth: g > 1 keeps the ∞-norm of the inverse at most g / min|diagonal|, see
             `TriangularConv`.
+        init: "random" or "data", see `TriangularConv`.
 
     Attributes:
         weight: the free parameter, (C, C, k, k), of which C²k² − C(C−1)/2 entries are used.
@@ -66,6 +67,7 @@ class CInC(TriangularConv):
         bias: bool = False,
         inverse_method: str = "auto",
         max_growth: float | None = None,
+        init: Literal["random", "data"] = "random",
     ) -> None:
         k = check_kernel_size(kernel_size)
         super().__init__(
@@ -77,5 +79,6 @@ class CInC(TriangularConv):
             bias=bias,
             inverse_method=inverse_method,
             max_growth=max_growth,
+            init=init,
         )
         self.kernel_size = k

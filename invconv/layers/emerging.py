@@ -39,7 +39,8 @@ class Emerging(SolvedConv):
             channels in float64, "raster_serial".
         max_growth: g > 1 keeps the ∞-norm of the inverse of each of the two at most
             g / min|diagonal|, see `TriangularConv`.
-        std: of the initial taps, as in `TriangularConv`.
+        std, init: of the initial taps, as in `TriangularConv`; with "data" the second convolution
+            is fitted to what the first makes of them.
 
     Attributes:
         first, second: the two convolutions, each a `TriangularConv` with a weight of
@@ -93,6 +94,7 @@ class Emerging(SolvedConv):
         inverse_method: str = "auto",
         max_growth: float | None = None,
         std: float | Literal["fan_in"] = 0.02,
+        init: Literal["random", "data"] = "random",
     ) -> None:
         super().__init__(channels, inverse_method)
         self.kernel_size = k = check_kernel_size(kernel_size)
@@ -118,6 +120,7 @@ class Emerging(SolvedConv):
                 std=std,
                 bias=bias and upper,
                 max_growth=max_growth,
+                init=init,
             )
             for corner, upper in (("br", False), ("tl", True))
         )
@@ -126,6 +129,16 @@ class Emerging(SolvedConv):
     def kernel_options(cls, k: int) -> dict[str, Any] | None:
         """Return the options of a k×k receptive field; k is odd."""
         return super().kernel_options(k) if k % 2 else None
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """With ``init="data"``, fit both convolutions to ``x``, (B, C, H, W)."""
+        self.check_input(x)
+        if self.mixing is not None:
+            x = self.mixing(x)[0]
+        for conv in (self.first, self.second):
+            self._by_phase(partial(_initialized, conv), x)
+            x = self._by_phase(conv.convolve, x)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and H·W·Σ log|diagonal|, with that of the 1×1 convolution where there is one."""
@@ -172,3 +185,8 @@ class Emerging(SolvedConv):
         """Those of the two wavefronts on one of the d² images, and of the 1×1 convolution."""
         size = -(-height // self.dilation), -(-width // self.dilation)
         return 2 * self.first.dependent_steps(*size) + self.pointwise
+
+
+def _initialized(conv: TriangularConv, x: Tensor) -> Tensor:
+    conv.initialize(x)
+    return x

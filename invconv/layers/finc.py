@@ -23,7 +23,7 @@ class FInC(TriangularConv):
         inverse_method: how `inverse` is computed, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's algorithm 1, "diagonal_channel".
         max_growth: g > 1 keeps the ∞-norm of the inverse at most g, see `TriangularConv`.
-        std: of the initial taps, as in `TriangularConv`.
+        std, init: of the initial taps, as in `TriangularConv`.
 
     Attributes:
         weight: the free parameter, (C, C/4, k, k). `triangular_weight` is the constrained kernel
@@ -78,6 +78,7 @@ class FInC(TriangularConv):
         inverse_method: str = "auto",
         max_growth: float | None = None,
         std: float | Literal["fan_in"] = 0.05,
+        init: Literal["random", "data"] = "random",
     ) -> None:
         k = check_kernel_size(kernel_size)
         super().__init__(
@@ -87,5 +88,6 @@ class FInC(TriangularConv):
             inverse_method=inverse_method,
             max_growth=max_growth,
             std=std,
+            init=init,
         )
         self.kernel_size = k

@@ -27,9 +27,11 @@ class Mask:
     Attributes:
         groups: for each of G equal groups of channels the offsets at which it sees every channel
             of its group. At offset (0, 0) it sees those before it.
+        upper: whether it sees those behind it there instead.
     """
 
     groups: tuple[tuple[Offset, ...], ...]
+    upper: bool = False
 
     @property
     def offsets(self) -> tuple[Offset, ...]:
@@ -167,7 +169,8 @@ def fit(images: Tensor, mask: Mask, noise: float) -> Optimum:
         first = number * size
         found = moments(images[:, first : first + size], ((0, 0), *offsets), noise)
         for channel in range(size):
-            seen = [((0, 0), c) for c in range(channel)]
+            before = range(channel + 1, size) if mask.upper else range(channel)
+            seen = [((0, 0), c) for c in before]
             seen += [(offset, c) for offset in offsets for c in range(size)]
             taps, left = _regression(found, channel, seen)
             variance[first + channel] = left

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from invconv.cache import EvalCache
 from invconv.conv import for_each_image
+from invconv.layers.fitted import fitted
 from invconv.layers.solved import SolvedConv
 from invconv.modes import is_autocast
-from invconv.solvers.operator import needs_formulas
 from invconv.solvers.kept import Kept
+from invconv.solvers.operator import needs_formulas
 from invconv.solvers.problem import Problem, keep_structure, parse_anchor, parse_corners
 from invconv.solvers.solve import run_problem
 from invconv.validation import check_choice, check_kernel_size
 
 DIAGONALS = ("unit", "learned")
+INITS = ("random", "data")
 GAIN = 0.25
 """How much random taps of std = "fan_in" amplify; FInC's as released do so on 12 channels."""
 
@@ -40,6 +42,8 @@ class TriangularConv(SolvedConv):
             "fan_in": `GAIN` / √(taps of an output channel), so that what an inverse amplifies
             does not depend on C and k.
         bias: whether to add one free number per channel.
+        init: "random", or "data": `initialize` sets the taps that leave the least variance of
+            each channel, in closed form, see `invconv.layers.optimal`.
         inverse_method: how the system is solved, a ``method`` of `solve_triangular_conv2d`, or
             "published" for the paper's algorithm.
         max_growth: g > 1 to keep the ∞-norm of the inverse at most g / min|diagonal|, whatever
@@ -69,6 +73,7 @@ class TriangularConv(SolvedConv):
     """
 
     sign: Tensor
+    initialized: Tensor
 
     def __init__(
         self,
@@ -83,8 +88,12 @@ class TriangularConv(SolvedConv):
         bias: bool = False,
         inverse_method: str = "auto",
         max_growth: float | None = None,
+        init: Literal["random", "data"] = "random",
     ) -> None:
         super().__init__(channels, inverse_method)
+        self._from_data = check_choice(init, INITS, "init") == "data"
+        if self._from_data:
+            self.register_buffer("initialized", torch.tensor(False))
         groups = 1 if isinstance(corners, str) else max(1, len(corners))
         codes = parse_corners(corners, groups)
         for side in kernel:
@@ -116,6 +125,30 @@ class TriangularConv(SolvedConv):
         self.weight = nn.Parameter(taps)
         self.shift = nn.Parameter(torch.zeros(channels)) if bias else None
         self._cache = EvalCache()
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """With ``init="data"``, set the taps that leave least of ``x``; otherwise do nothing.
+
+        A learned diagonal gives each channel of z the variance 1. Nothing happens if it was called
+        before; the flag is part of the state_dict.
+
+        Args:
+            x: (B, C, H, W), of which a mean for each channel is removed.
+
+        Raises:
+            ValueError: if there are no values, or some are not finite.
+        """
+        self.check_input(x)
+        if not self._from_data or self.initialized:
+            return
+        taps, variance = fitted(x, self._problem, self.kernel)
+        stored = torch.zeros_like(variance)
+        if self.diagonal == "learned":
+            scale = variance.clamp(min=torch.finfo(x.dtype).tiny).rsqrt()
+            taps, stored = taps * (scale * self.sign.cpu())[:, None, None, None], scale.log()
+        self.weight.copy_(taps + self._at_anchor(stored - self._diagonal_of(taps)))
+        self.initialized.fill_(True)
 
     def triangular_weight(self) -> Tensor:
         """The constrained kernel, (C, C/G, kh, kw), zero wherever it is not read."""
