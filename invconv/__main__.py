@@ -156,8 +156,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     own.add_argument("--device", default="cpu")
     own.add_argument("--json", type=user_path, metavar="FILE", help="write everything there")
-    bench = kinds.add_parser("bench", help="measurements that need no sweep")
-    benches = bench.add_subparsers(required=True)
+    bench = command("bench", "commands.bench_against", "measurements that need no sweep")
+    bench.add_argument(
+        "--against", type=user_path, metavar="FILE.py", help="code of others, timed beside ours"
+    )
+    bench.add_argument("--only", default="", help="cells whose name contains this")
+    bench.add_argument("--force", action="store_true", help="measure again what has an ok row")
+    bench.add_argument("--rounds", type=int, default=20, help="of the clock, by default 20")
+    bench.add_argument("--runs", type=user_path, default=RUNS, help="the folder of the cells")
+    results(bench)
+    benches = bench.add_subparsers()
     gpu = benches.add_parser("gpu", help="every method and whole models on a GPU")
     gpu.set_defaults(action="commands.bench_gpu")
     gpu.add_argument(

@@ -151,6 +151,20 @@ def bench_gpu(options: argparse.Namespace) -> int:
     return session(options.out, options.seconds, *chosen)
 
 
+def bench_against(options: argparse.Namespace) -> int:
+    """Times code that others released beside ours."""
+    if options.against is None:
+        print(
+            "name what to measure: bench gpu, bench cuda_resources, or bench --against FILE.py",
+            file=sys.stderr,
+        )
+        return 2
+    from invconv.tables.released_session import session
+
+    chosen = (options.only, options.force, options.rounds)
+    return session(options.against, options.runs, options.results, *chosen)
+
+
 def bench_cuda_resources(options: argparse.Namespace) -> int:
     """Write what the CUDA kernels take of a chip."""
     from invconv.tables.cuda_resources import write

@@ -3,9 +3,13 @@
 import errno
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import IO, BinaryIO
 from uuid import uuid4
 
@@ -122,3 +126,22 @@ def remove_partial(folder: Path) -> None:
 def brief(error: Exception) -> str:
     """The first line of what an exception says, or its name where that is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@cache
+def import_file(name: str | Path) -> ModuleType:
+    """The module in a file, beside which its own imports are found.
+
+    Raises:
+        FileNotFoundError: if there is no such file; and what the module raises.
+    """
+    path = user_path(name).resolve()
+    spec = spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise FileNotFoundError(f"there is no file {path}")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module  # where pickle looks for its classes
+    spec.loader.exec_module(module)
+    return module

@@ -3,9 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 
 from invconv.adapted import as_bijection
 from invconv.conv import InvertibleConv, Shape, layer_class, register, registered
-from invconv.files import brief, user_path
+from invconv.files import brief, import_file
 
 CANDIDATES: tuple[Shape, ...] = ((4, 3, 2), (4, 4, 4), (3, 3, 2), (3, 4, 4), (12, 4, 4), (8, 8, 8))
 """Tiny shapes, of which the checks take the first two that the layer takes."""
@@ -98,7 +96,7 @@ def _class_of(text: str) -> object:
     try:
         if not colon:
             return layer_class(text)
-        module = _from_file(place) if place.endswith(".py") else _from_package(place)
+        module = import_file(place) if place.endswith(".py") else _from_package(place)
     except Exception as error:  # whatever the module does when it is imported
         help = "" if colon else " (for a layer elsewhere: package.module:Class or file.py:Class)"
         raise TargetError(
@@ -114,21 +112,6 @@ def _from_package(name: str) -> ModuleType:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     return import_module(name)
-
-
-@cache
-def _from_file(name: str) -> ModuleType:
-    """The module in a file, beside which its own imports are found."""
-    path = user_path(name).resolve()
-    spec = spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise FileNotFoundError(f"there is no file {path}")
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    module = module_from_spec(spec)
-    sys.modules[path.stem] = module  # where pickle looks for its classes
-    spec.loader.exec_module(module)
-    return module
 
 
 def _built(layer: type[Any], shape: Shape, options: Mapping[str, Any]) -> nn.Module:

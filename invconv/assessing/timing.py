@@ -44,7 +44,7 @@ class Timing:
 
 def time_with_glow(config: Timing, device: torch.device) -> Block:
     """Verify both flows, then time them: in fresh processes, where those can import the layer."""
-    fresh = isinstance(config.layer, str)
+    fresh = None if isinstance(config.layer, str) else False
     ratios = [one for one in flow_ratios(GLOW) if one.name in ("ft_vs_glow", "st_vs_glow")]
     return time_block(_time, config, device, config.clock, ratios, COMPARED, fresh)
 

@@ -6,3 +6,5 @@ from .clock import Timed as Timed
 from .clock import medians as medians
 from .clock import time_calls as time_calls
 from .ratios import Ratio as Ratio
+from .released import Calls as Calls
+from .released import Released as Released

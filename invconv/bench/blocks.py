@@ -64,12 +64,12 @@ def time_block(
     clock: Clock,
     ratios: Callable[[pd.DataFrame], Iterable[Ratio]] | Iterable[Ratio] = (),
     among: int = 1,
-    fresh: bool = True,
+    fresh: bool | None = None,
 ) -> Block:
     """Time a block in fresh processes and compute its ratios.
 
     On a GPU, and for a single process that waits actively (without OMP_WAIT_POLICY=passive, with
-    which training runs), it is this one, and everywhere if not ``fresh``.
+    which training runs), it is this one, unless ``fresh``; everywhere if ``fresh`` is False.
 
     Args:
         measure: what each process calls, a function of a module.
@@ -85,12 +85,13 @@ def time_block(
         Busy: if another process computes on the GPU.
     """
     check_alone(device)
-    before, here = usage(), device.type != "cpu" or not fresh
+    before, here = usage(), device.type != "cpu" or fresh is False
+    waits = os.environ.get(POLICY, "").lower() != "passive"
     found: list[Measured] = []
     for number in range(1 if here else clock.processes):
         failed = {name for one in found for name, p in one.parts.items() if p.status != Status.OK}
         process = Process(number, frozenset(failed))
-        if here or (clock.processes == 1 and os.environ.get(POLICY, "").lower() != "passive"):
+        if here or (clock.processes == 1 and waits and not fresh):
             found.append(_measure(measure, config, device, process))
         else:
             found.append(_in_child(measure, config, device, process))

@@ -6,12 +6,11 @@ On a CPU, with tiny shapes, the same code runs without graphs and events.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -26,12 +25,11 @@ from invconv.bench.layer_timing import HOT, Layer, layer_calls, layer_ratios, wi
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
 from invconv.layers import FInC
-from invconv.rows import Block, RowsError, Values, cell_id, collect
+from invconv.rows import Block, Row, Values, collect
 from invconv.solvers import METHODS
 from invconv.solvers.cuda import published
 from invconv.solvers.problem import CORNERS
-from invconv.sweeps.cells import run_cell
-from invconv.sweeps.locks import Held
+from invconv.sweeps.planned import Planned
 
 SMALL = [(12, 16), (12, 32), (12, 64), (24, 16), (24, 32), (48, 16), (48, 32), (48, 64)]
 SMALL += [(24, 8), (48, 4)]
@@ -48,14 +46,6 @@ OF_MODELS = [
     Ratio("convolutions_vs_graph_st", "convolutions", "graph_st"),
     Ratio("aa_graph_ft", "graph_ft_again", "graph_ft"),
 ]
-
-
-class Planned(NamedTuple):
-    """One row to be: its readable name, what identifies it, and how it is measured."""
-
-    label: str
-    labels: Values
-    measure: Callable[[], Values | Block]
 
 
 def session(
@@ -85,7 +75,7 @@ def session(
         late = time.perf_counter() - start > seconds
         if late:
             print(f"{cell.label}: not started, the time is up")
-        bad += late or not _run(cell, out / "gpu", where, tiny, force)
+        bad += late or not cell.run("gpu", out / "gpu", where, _told, force, tiny=tiny)
         if where.type == "cuda":
             torch.cuda.empty_cache()
     results = out / "results"
@@ -99,21 +89,10 @@ def session(
     return 1 if bad else 0
 
 
-def _run(cell: Planned, folder: Path, device: torch.device, tiny: bool, force: bool) -> bool:
-    """Run one cell; whether it is ok or unsupported."""
-    config = {**cell.labels, "tiny": tiny}
-    name = cell_id(cell.label, config)
-    what = name, "gpu", cell.labels, config, folder / name, device, lambda _: cell.measure(), force
-    try:
-        row, _ = run_cell(*what)
-    except (Held, RowsError) as error:
-        why = f"left to {error}" if isinstance(error, Held) else error
-        print(f"{cell.label}: {why}", file=sys.stderr)
-        return False
+def _told(row: Row) -> str:
+    """What is printed of a row."""
     inverse = row.values.get("inverse_s")
-    text = f"{inverse * 1e6:.1f} µs" if isinstance(inverse, float) else row.reason
-    print(f"{cell.label}: {row.status} {text} ({row.values['duration_s']} s)", flush=True)
-    return row.status in ("ok", "unsupported")
+    return f"{inverse * 1e6:.1f} µs" if isinstance(inverse, float) else row.reason
 
 
 def cells(device: torch.device, tiny: bool) -> Iterator[Planned]:

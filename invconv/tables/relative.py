@@ -64,7 +64,7 @@ def draw(rows: pd.DataFrame, where: str) -> "Figure":
         panel.plot([min(ends), max(ends)], [place, place], color="#cccccc", linewidth=2, zorder=1)
         for name in (PAPERS, OURS):
             if pd.notna(row.get(name)):
-                _dot(panel, row, name, place)
+                dot(panel, row, name, place, *LOOKS[name])
         drawn.append(max(ends))
         end = max(row[f"{name}_high"] for name in (OURS, PAPERS) if pd.notna(row.get(name)))
         text = panel.annotate(
@@ -90,12 +90,12 @@ def draw(rows: pd.DataFrame, where: str) -> "Figure":
     return picture.figure
 
 
-def _dot(panel: "Axes", row: pd.Series, name: str, place: int) -> None:
-    """One ratio with its 95 % interval."""
-    reach = [[row[name] - row[f"{name}_low"]], [row[f"{name}_high"] - row[name]]]
-    color, fill = LOOKS[name]
-    dot = panel.errorbar(row[name], place, xerr=reach, capsize=2, color=color, marker="o")
-    dot.lines[0].set(markersize=7, markerfacecolor=fill)
+def dot(panel: "Axes", row: pd.Series, name: str, place: int, color: str, fill: str) -> None:
+    """Draw one ratio of a row with its 95 % interval, where it has one."""
+    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
+    reach = [[row[name] - low], [high - row[name]]]
+    found = panel.errorbar(row[name], place, xerr=reach, capsize=2, color=color, marker="o")
+    found.lines[0].set(markersize=7, markerfacecolor=fill)
 
 
 def _label(panel: "Axes", rows: pd.DataFrame) -> None:
