@@ -163,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--only", default="", help="cells whose name contains this")
     bench.add_argument("--force", action="store_true", help="measure again what has an ok row")
     bench.add_argument("--rounds", type=int, default=20, help="of the clock, by default 20")
+    bench.add_argument(
+        "--allow-noisy", action="store_true", help="time although other processes compute"
+    )
     bench.add_argument("--runs", type=user_path, default=RUNS, help="the folder of the cells")
     results(bench)
     benches = bench.add_subparsers()

@@ -159,9 +159,11 @@ def bench_against(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    from invconv.bench import Clock
     from invconv.tables.released_session import session
 
-    chosen = (options.only, options.force, options.rounds)
+    clock = Clock(options.rounds, allow_noisy=options.allow_noisy)
+    chosen = (options.only, options.force, clock)
     return session(options.against, options.runs, options.results, *chosen)
 
 

@@ -3,17 +3,9 @@
 Nothing of it runs in the process that asks: it is read and verified in a child with limits.
 """
 
-import contextlib
-import json
-import os
-import resource
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,21 +13,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from invconv.bench.limited import Limits, Refused, in_child
 from invconv.conv import InvertibleConv, Shape, build
 from invconv.files import import_file
 from invconv.numerical import TRUSTED, relative_error
 from invconv.rows import Incorrect, Status, Values
-from invconv.rows.status import classify, describe
 
 Point = tuple[int, int, int]
 POINTS: tuple[Point, ...] = tuple(product((12, 24, 48), (16, 32, 64), (1, 100)))
 AGREE = 1e-5
-"""The largest relative difference to ours on the same weights."""
+"""The largest difference to ours on the same weights: relative, of log_det for each dimension."""
 EFFECT = 1e-3
 """How much a layer must change its input, relatively."""
 VERIFIED = 2
 """Images that are verified, where so many are timed."""
-CHILD = "from invconv.bench.released import child; child()"
+ANSWER = "invconv.bench.released:answer"
 
 
 class Calls(NamedTuple):
@@ -74,17 +66,8 @@ class Released:
     points: Sequence[Point] = POINTS
 
 
-class ReleasedError(ValueError):
+class ReleasedError(Refused):
     """A file that names no released code; the message says why."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a child may use: seconds, bytes of memory, and bytes that it prints."""
-
-    seconds: float = 60
-    memory: int = 4 << 30
-    printed: int = 16 << 20
 
 
 def read(path: Path) -> dict[str, Released]:
@@ -118,8 +101,8 @@ def verify(one: Released, point: Point) -> Values:
     """Verify theirs on a few images: against its input, and against ours where that is the same.
 
     Returns:
-        round_trip_error; forward_difference, inverse_difference and log_det_difference, relative
-        ones, of the same map; seconds_per_image of a first inverse.
+        round_trip_error; of the same map forward_difference and inverse_difference, relative ones,
+        and log_det_difference, for each dimension; seconds_per_image of a first inverse.
 
     Raises:
         Incorrect: if an error exceeds 1e-3, a difference 1e-5, if z is x, or the input changes.
@@ -143,8 +126,8 @@ def verify(one: Released, point: Point) -> Values:
     error = relative_error(theirs.inverse(our_z), ours.inverse(our_z))
     values["inverse_difference"] = _checked(error, AGREE, "its inverse differs from ours, which")
     if log_det is not None:
-        off = (log_det.double() - our_log_det.double()).abs().max()
-        error = (off / our_log_det.double().abs().max().clamp(min=1)).item()
+        off = (log_det.double() - our_log_det.double()).abs().max().item()
+        error = off / x[0].numel()
         values["log_det_difference"] = _checked(error, AGREE, "its log_det differs, which")
     return values
 
@@ -185,7 +168,7 @@ def listed(path: Path, limits: Limits | None = None) -> list[Released]:
     Raises:
         ReleasedError: if the file names nothing, cannot be read, or exceeds the limits.
     """
-    status, reason, values = in_child(path, limits=limits)
+    status, reason, values = in_child(ANSWER, [str(path)], limits)
     if status != Status.OK:
         raise ReleasedError(reason if reason.startswith(str(path)) else f"{path}: {reason}")
     return [
@@ -201,69 +184,15 @@ def _elsewhere(*_: object) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def verified(
     path: Path, name: str, point: Point, limits: Limits | None = None
 ) -> tuple[Status, str, Values]:
-    """Return the status, the reason and the values of `verify`, which a child calls."""
-    return in_child(path, name, *map(str, point), limits=limits)
+    """Return the status, the reason and the values of `verify`, called in a child."""
+    return in_child(ANSWER, [str(path), name, *point], limits)
 
 
-def in_child(path: Path, *asked: str, limits: Limits | None = None) -> tuple[Status, str, Any]:
-    """Run `child` and return what it found: a status, a reason, and values.
-
-    Whatever the code does, this returns within the limits: too much printed, memory or time, a
-    crash, or an exit are reasons like any other.
-    """
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="invconv-") as folder:
-        report, said = Path(folder, "report.json"), Path(folder, "printed")
-        given = json.dumps([str(path), asked, str(report), asdict(limits)])
-        with said.open("wb") as printed:
-            run = subprocess.Popen(
-                [sys.executable, "-c", CHILD, given],
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                code = run.wait(limits.seconds)
-            except subprocess.TimeoutExpired:
-                return Status.TIMEOUT, f"it did not end within {limits.seconds:g} s", {}
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(run.pid, signal.SIGKILL)  # and whatever it has started
-                run.wait()
-        if said.stat().st_size >= limits.printed:
-            return Status.ERROR, f"it printed more than {limits.printed / 1e6:.0f} MB", {}
-        if report.exists():
-            status, reason, values = json.loads(report.read_text(encoding="utf-8"))
-            return Status(status), reason, values
-    ending = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    return Status.ERROR, f"it ended its process {ending}", {}
-
-
-def child() -> None:
-    """What the child does: write the report of what it is asked in its last argument."""
-    path, asked, report, allowed = json.loads(sys.argv[-1])
-    limits = Limits(**allowed)
-    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.printed, limits.printed))
-    status, reason, values = Status.OK, "", dict[str, Any]()
-    try:
-        found = read(Path(path))
-        if asked:
-            name, *point = asked
-            values = verify(found[name], tuple(map(int, point)))  # type: ignore[arg-type]
-        else:
-            plain = [
-                {k: v for k, v in vars(one).items() if k != "build"} for one in found.values()
-            ]
-            values = {"released": plain}
-        json.dumps(values)
-    except BaseException as error:  # also what it raises to end the process
-        known = error if isinstance(error, Exception) else RuntimeError(f"it raised {error!r}")
-        status, reason, values = classify(known), describe(known), {}
-        if isinstance(error, ReleasedError | Incorrect | FileNotFoundError):
-            reason = str(error)
-        if status == Status.OOM:
-            reason = f"it needs more than {limits.memory / 2**30:g} GB of memory"
-    Path(report).write_text(json.dumps([status, reason, values]), encoding="utf-8")
-    os._exit(0)  # threads that it has left do not count
+def answer(path: str, name: str = "", *point: int) -> dict[str, Any]:
+    """What a child is asked: what `verify` finds of one layer, or everything that a file names."""
+    found = read(Path(path))
+    if name:
+        channels, n, batch = point
+        return dict(verify(found[name], (channels, n, batch)))
+    every = [vars(one) for one in found.values()]
+    return {"released": [{k: v for k, v in one.items() if k != "build"} for one in every]}

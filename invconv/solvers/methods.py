@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from invconv.solvers.reference import solve_reference
 from invconv.solvers.wavefront import solve_wavefront
 from invconv.validation import check_choice
 
-Compute = Callable[[Tensor, Tensor, Problem, Tensor | None, Kept | None], Tensor]
+Compute = Callable[[Tensor, Tensor, Problem, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,23 @@ class Code:
     """What a ``method`` of the solver runs: one way to compute one direction.
 
     Attributes:
-        run: (input, weight, problem, out, kept) -> output, without gradients; ``out`` is None or a
-            tensor that receives the output and may be the input, ``kept`` is None or what may be
-            kept of the weight.
+        run: (input, weight, problem, out) -> output, without gradients; ``out`` is None or a
+            tensor that receives the output and may be the input.
         summary: one line for `python -m invconv doctor`.
         missing: why it cannot run on the given device, or "" if it can.
         on_gpu: what runs on a GPU, if that is another one.
+        keeps: whether both take ``kept``, too, in which they may keep what they make of a weight.
     """
 
     run: Compute
     summary: str
     missing: Callable[[torch.device], str] = lambda device: ""
     on_gpu: Compute | None = None
+    keeps: bool = False
 
 
 def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Compute:
-    def with_out(
-        x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None, _: Kept | None
-    ) -> Tensor:
+    def with_out(x: Tensor, weight: Tensor, problem: Problem, out: Tensor | None) -> Tensor:
         result = run(x, weight, problem)
         return result if out is None else out.copy_(result)
 
@@ -68,6 +67,7 @@ METHODS: dict[str, Code] = {
         "C++ on the CPU, a batch in the lanes of a register; CUDA on a GPU, one launch",
         _missing,
         cuda.solve,
+        keeps=True,
     ),
     "jacobi": Code(
         _into(solve_jacobi), "torch's convolutions alone, repeated until nothing changes"
@@ -99,6 +99,7 @@ FORWARD_METHODS: dict[str, Code] = {
         "C++ on the CPU, CUDA on a GPU, all corners at once",
         _missing,
         cuda.convolve,
+        keeps=True,
     ),
 }
 """The ways to convolve."""
@@ -139,10 +140,14 @@ def _say_once(reason: str) -> None:
     warnings.warn(f"invconv runs in plain torch, several times slower: {reason}", stacklevel=2)
 
 
-def code_of(method: str, x: Tensor, inverse: bool) -> Compute:
-    """What a resolved method runs where ``x`` is."""
+def code_of(method: str, x: Tensor, inverse: bool, kept: Kept | None = None) -> Compute:
+    """What a resolved method runs where ``x`` is, with what it may keep of the weight."""
     found = (METHODS if inverse else FORWARD_METHODS)[method]
-    return found.on_gpu if x.is_cuda and found.on_gpu is not None else found.run
+    run = found.on_gpu if x.is_cuda and found.on_gpu is not None else found.run
+    if kept is None or not found.keeps:
+        return run
+    keeping: Callable[..., Tensor] = run
+    return partial(keeping, kept=kept)
 
 
 def run_method(
@@ -156,6 +161,6 @@ def run_method(
     """Compute a resolved method, outside autocast and without gradients."""
     run = code_of(method, x, inverse)
     if not is_autocast(x.device):
-        return run(x, weight, problem, out, None)
+        return run(x, weight, problem, out)
     with no_autocast(x.device):
-        return run(x, weight, problem, out, None)
+        return run(x, weight, problem, out)

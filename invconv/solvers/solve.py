@@ -157,7 +157,8 @@ def run_problem(
     than this. With ``kept`` the weight is the one of every call with it.
     """
     if not is_autocast(x.device) and not needs_formulas(x, weight):
-        y = code_of(resolve(method, x.device, inverse), x, inverse)(x, weight, problem, out, kept)
+        run = code_of(resolve(method, x.device, inverse), x, inverse, kept)
+        y = run(x, weight, problem, out)
     else:
         x, weight = autocast_to_float32(x, weight)
         if x.dtype != weight.dtype:  # float64 under autocast

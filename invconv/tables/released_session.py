@@ -53,7 +53,12 @@ class Beside:
 
 
 def session(
-    path: Path, runs: Path, results: Path, only: str = "", force: bool = False, rounds: int = 20
+    path: Path,
+    runs: Path,
+    results: Path,
+    only: str = "",
+    force: bool = False,
+    clock: Clock | None = None,
 ) -> int:
     """Verify and time every layer that a file names, and write rows and the page.
 
@@ -63,14 +68,14 @@ def session(
         path: the file, with a list RELEASED of `invconv.bench.Released`.
         only: a part of the names of the cells that are wanted.
         force: whether to measure again what has an ok row.
-        rounds: of the clock.
+        clock: by default 20 rounds in one process.
 
     Returns:
         The exit code: 0 if every wanted cell is ok or unsupported, 2 where the file names none.
     """
     path = path.resolve()
     try:
-        found = list(_cells(path, listed(path), rounds))
+        found = list(_cells(path, listed(path), clock or Clock()))
     except ReleasedError as error:
         print(error, file=sys.stderr)
         return 2
@@ -88,18 +93,18 @@ def session(
     return 0 if all(done) else 1
 
 
-def _cells(path: Path, found: list[Released], rounds: int) -> Iterator[Planned]:
+def _cells(path: Path, found: list[Released], clock: Clock) -> Iterator[Planned]:
     among = 2 * sum(len(one.points) for one in found)
     for one in found:
         for point in one.points:
             channels, n, batch = point
             labels: Values = {"released": one.name, "method": one.method}
             labels |= {"channels": channels, "n": n, "batch": batch, "revision": one.revision}
-            measure = partial(measure_beside, path, one, point, rounds, among)
+            measure = partial(measure_beside, path, one, point, clock, among)
             yield Planned(f"{one.name}-c{channels}-n{n}-b{batch}", labels, measure)
 
 
-def measure_beside(path: Path, one: Released, point: Point, rounds: int, among: int) -> Block:
+def measure_beside(path: Path, one: Released, point: Point, clock: Clock, among: int) -> Block:
     """Verify one layer in a child with limits, then time it beside ours, in a fresh process.
 
     Raises:
@@ -110,7 +115,8 @@ def measure_beside(path: Path, one: Released, point: Point, rounds: int, among: 
         raise FAILURES.get(status, RuntimeError)(reason)
     seconds = values["seconds_per_image"]
     assert isinstance(seconds, float)
-    clock = Clock(rounds) if seconds * point[-1] <= SLOW else Clock(SLOW_ROUNDS, warmup=1)
+    if seconds * point[-1] > SLOW:
+        clock = replace(clock, rounds=SLOW_ROUNDS, warmup=1)
     beside = Beside(path, one.name, point, clock)
     block = time_block(_time, beside, CPU, clock, RATIOS, among, fresh=True)
     named: Values = {"repository": one.repository, "what": one.what, "same_map": one.same}

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import invconv
-from invconv import conv
+from invconv import conv, files
 from invconv.__main__ import main
-from invconv.assessing import TargetError, assess, assessment, target
+from invconv.assessing import TargetError, assess, assessment
 from invconv.assessing.target import find
 from invconv.bench import Clock
 from invconv.rows import Block, Part, Status
@@ -77,7 +77,7 @@ def package(tmp_path, monkeypatch):
     code = "from beside import scale_of\n" + code
     (tmp_path / "their_file.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    target._from_file.cache_clear()
+    files.import_file.cache_clear()
     yield tmp_path
     for name in ("their_package", "their_file", "beside"):
         sys.modules.pop(name, None)
