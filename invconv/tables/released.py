@@ -52,7 +52,7 @@ def page(rows: pd.DataFrame) -> Document:
                     {"about": own.iloc[0], "grid": Grid(map(_line, _rows(_in_order(own))))}
                     for _, own in good.groupby("released", sort=False)
                 ],
-                "failures": bl.failures(block, called),
+                "failures": bl.failures(block),
             }
         )
     context = {"blocks": blocks, "shown": SHOWN}
@@ -78,16 +78,11 @@ def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["channels", "n", "batch"], kind="stable")
 
 
-def called(row: pd.Series) -> str:
-    """What a row is called in a sentence."""
-    return "{released}, {channels:g} channels, n = {n:g}, batch {batch:g}".format_map(row)
-
-
 def finding(rows: pd.DataFrame) -> str:
     """Say of how many cells the released code is slower, forward and inverse."""
     rows = _whole(rows)
     rows = rows[rows["status"] == "ok"]
-    if rows.empty:
+    if rows.empty or rows[[FORWARD, INVERSE]].isna().all(axis=None):
         return ""
     said = []
     for name, (*_, kind) in ((name, LOOKS[name]) for name in (INVERSE, FORWARD)):

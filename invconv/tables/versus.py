@@ -110,7 +110,7 @@ TABLE = Table(
         "full": Preset(
             _settings({}),
             {"seed": "0,1,2", "case": ",".join(CASES)},
-            minutes=330,
+            minutes=415,
         ),
     },
     choices={"case": "models"},

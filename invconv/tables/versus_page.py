@@ -37,6 +37,8 @@ MEASURED = "measured"
 TIMES = {field: title for field, title in MODELS.items() if field != "bpd"}
 SIX = ("glow", "finc", "emerging", "cinc", "woodbury", "macow")
 """What the README's picture shows."""
+RATIOS = {"models": {"st_vs_glow": "ST ÷ Glow"}, "layers": {"inverse_vs_glow": "inverse ÷ Glow"}}
+"""What has tables besides the times themselves: a drift of the machine cancels in it."""
 WAYS = ("dense", "dense_channels_last", "grouped")
 """torch's convolutions, of which the fastest stands for torch."""
 FIT_FROM = {"n": 16, "k": 2}
@@ -61,14 +63,15 @@ def page(rows: pd.DataFrame) -> Document:
         "study": study,
         "answer": answer(times, trained),
         "narrow": Grid(narrow(trained, times)),
-        "tables": _tables(trained, BITS, "models") | _tables(times, TIMES, "models"),
+        "tables": _tables(trained, BITS, "models")
+        | _tables(times, TIMES | RATIOS["models"], "models"),
         "exponents": Grid(exponents(times, "models", TIMES)),
         "verdict": bl.verdict(times, ["ft_vs_half", "st_vs_half"], _called),
         "layers": [
             {
                 "picture": _name(group),
                 "first": group.iloc[0],
-                "tables": _tables(group, LAYERS, "layers"),
+                "tables": _tables(group, LAYERS | RATIOS["layers"], "layers"),
                 "exponents": Grid(exponents(group, "layers", LAYERS)),
                 "verdict": bl.verdict(group, ["forward_vs_half", "inverse_vs_half"], _called),
             }
@@ -149,17 +152,20 @@ def wide(rows: pd.DataFrame, part: str, field: str, axis: str) -> Iterator[Line]
         line: dict[str, object] = {"method": named(name)}
         for size in sizes:
             line[f"{axis} = {size}"] = _cell(own[own[axis] == size], field)
-        yield line
+        if not (field.endswith("_vs_glow") and name == REFERENCE):  # it is 1
+            yield line
 
 
 def _cell(rows: pd.DataFrame, field: str) -> Entry:
-    """The mean of bpd over seeds, or a time in milliseconds."""
+    """The mean of bpd over seeds, a ratio, or a time in milliseconds."""
     rows = rows[rows[field].notna()] if field in rows else rows[:0]
     if rows.empty:
         return Entry(en.ABSENT)
     if field == "bpd":
         return en.mean_bits(rows)
     row = rows.iloc[-1]
+    if field.endswith("_vs_glow"):
+        return bl.sampling_ratio(row, field)
     return en.value(row, _measured(row, field), scale=1e3 if field.endswith("_s") else 1)
 
 

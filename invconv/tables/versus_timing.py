@@ -19,7 +19,7 @@ from invconv.bench.flow_timing import AGAIN, FlowCalls, time_together, verify_fl
 from invconv.bench.verification import verify_part
 from invconv.bench.verified import summary
 from invconv.flows import build_flow
-from invconv.methods import Method
+from invconv.methods import Method, methods
 from invconv.report.grids import swept
 from invconv.rows import Part, Unsupported, Values
 from invconv.tables.trained import describe_flow, facts
@@ -64,9 +64,13 @@ def ratios(samples: pd.DataFrame, kinds: tuple[str, str]) -> Iterator[Ratio]:
 def _parts_at(
     point: str, process: Process, make: Callable[[str, Method], Values]
 ) -> dict[str, Part]:
-    """The parts of a point; ``make`` is given the name of each and its method."""
+    """The parts of a point; ``make`` is given the name of each and its method.
+
+    The reference is at every point: it has no kernel size, but shows how the machine drifts.
+    """
     n, k = size_of(point)
     found = {f"{point}-{name}": at for name in swept() if (at := kernel_of(name, k))}
+    found.setdefault(f"{point}-{REFERENCE}", (methods()[REFERENCE], k))
     labels: dict[str, Values] = {
         part: {"place": part, "method": one.name, "n": n, "k": own, "point": point}
         for part, (one, own) in found.items()

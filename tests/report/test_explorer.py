@@ -216,7 +216,7 @@ def test_a_linked_view_is_restored(chromium, tab, path):
     for one in (tab, again):
         one.keyboard.press("Escape")
     assert column(again, "bpd") == column(tab, "bpd")
-    assert "row=" not in again.evaluate("location.hash")
+    again.wait_for_function("!location.hash.includes('row=')")
     again.select_option("#table", "scaling")
     again.go_back()
     again.wait_for_function("document.getElementById('table').value === 'table2'")

@@ -307,6 +307,17 @@ def rows_of(table):
         trained |= {"train_images": 1297.0, "trained_bpd": 4.25, "closed_bpd": 4.125}
         place |= {"kernel": "trained k2"}
         return [*found, row("linear", "full-digits-q0/trained k2", place, trained)]
+    if table == "released":
+        facts = seconds("forward", "inverse", "released_forward", "released_inverse") | BLOCK
+        facts |= ratios("released_forward_vs_ours", "released_inverse_vs_ours", start=2.0)
+        facts |= ratios("aa_inverse") | {f"{x}_difference": 1e-7 for x in ("forward", "inverse")}
+        facts |= {"round_trip_error": 1e-6, "log_det_difference": 1e-8}
+        about = {"repository": "example.org/code", "revision": "abc123", "what": "as it is"}
+        place = {"channels": 12, "n": 32, "batch": 100}
+        return [
+            row("released", f"{x}-c12", {"released": x, "method": x, **place, **about}, facts)
+            for x in ("finc", "glow")
+        ]
     if table == "clock":
         facts = BLOCK | seconds("once", "again") | ratios("aa", start=1.01) | {"single": 2.0}
         return [

@@ -87,6 +87,14 @@ def test_a_layer_that_fails_does_not_stop_the_others(monkeypatch):
     assert {states[name] for name in (*swept(), "torch") if name != "cinc"} == {Status.OK}
 
 
+def test_glow_is_beside_the_others_at_every_kernel_size():
+    config = Versus(part="layers", points=["n6k2"], channels=4, batch=2)
+    config.clock = Clock(rounds=2, warmup=1, window=0.0)
+    parts = time_layers(config, torch.device("cpu"), Process()).parts
+    assert parts["n6k2-glow"].labels["k"] == 2 and "n6k2-woodbury" not in parts
+    assert parts["n6k2-glow"].status == Status.OK
+
+
 def test_exponents_are_those_of_a_power():
     x = pd.Series([8, 16, 32, 64])
     slope, reach = versus_page.slope(x, 3e-6 * x**1.7)
@@ -116,8 +124,8 @@ def test_the_pictures_show_all_ten_relations():
     assert len(whole.axes) == 6
     assert [axes.get_yscale() for axes in whole.axes] == ["linear"] * 2 + ["log"] * 4
     assert len(document.pictures["versus-layer-c12-b100"]().axes) == 4
-    assert len(document.context["tables"]) == 6
-    assert len(document.context["layers"][0]["tables"]) == 4
+    assert len(document.context["tables"]) == 8
+    assert len(document.context["layers"][0]["tables"]) == 6
 
 
 def test_the_fastest_of_torchs_convolutions_stands_for_it():
