@@ -49,7 +49,11 @@ def page(rows: pd.DataFrame) -> Document:
                 "picture": name if len(shown) else "",
                 "grid": Grid(map(_brief, _rows(shown))),
                 "layers": [
-                    {"about": own.iloc[0], "grid": Grid(map(_line, _rows(_in_order(own))))}
+                    {
+                        "about": own.iloc[0],
+                        "ours": bl.title(own["method"].iloc[0]),
+                        "grid": Grid(map(_line, _rows(_in_order(own)))),
+                    }
                     for _, own in good.groupby("released", sort=False)
                 ],
                 "failures": bl.failures(block),
