@@ -18,7 +18,7 @@ from invconv.report import entries as en
 from invconv.report.grids import swept
 from invconv.report.naming import called, data_title
 from invconv.rows import newest
-from invconv.tables import depth_page, ranking_page, relative
+from invconv.tables import depth_page, ranking_page, relative, released
 from invconv.tables import scaling_page as scaling
 from invconv.tables import table2_page as table2
 
@@ -63,6 +63,7 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
         "figure": table2.PICTURE,
         "sampling": _sampling(compared),
         "layer": _layer(ours["scaling"]),
+        "authors": _authors(ours["released"]),
         "float32": _float32(ours["depth"]),
         "studies": _studies(ours["ranking"]),
         "methods": _methods(ours["table1"]),
@@ -116,6 +117,24 @@ def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
     ]
     faster = (rows[f"{scaling.FRESH}_high"] < 1).all()
     return {"ratios": " to ".join(ends), "points": len(rows), "faster": faster}
+
+
+def _authors(rows: pd.DataFrame) -> dict[str, object] | None:
+    """How much longer than ours the inverses of the authors' own code take."""
+    rows = _latest_machine(newest(rows))
+    if rows.empty or released.INVERSE not in rows:
+        return None
+    shown = [bool(en.ratio(row, released.INVERSE).sources) for _, row in rows.iterrows()]
+    rows = rows[pd.Series(shown, index=rows.index, dtype=bool)]
+    if rows.empty:
+        return None
+    of = "{released}, {channels:g} channels, n = {n:g}, batch {batch:g}"
+    ends = [
+        f"{en.ratio(row, released.INVERSE)} ({of.format_map(row)})"
+        for _, row in rows.sort_values(released.INVERSE).iloc[[0, -1]].iterrows()
+    ]
+    slower = int((rows[f"{released.INVERSE}_low"] > 1).sum())
+    return {"ratios": " to ".join(ends), "slower": slower, "cells": len(rows)}
 
 
 def _float32(rows: pd.DataFrame) -> dict[str, str] | None:
