@@ -86,12 +86,12 @@ def time_block(
     """
     check_alone(device)
     before, here = usage(), device.type != "cpu" or fresh is False
-    waits = os.environ.get(POLICY, "").lower() != "passive"
+    spins = os.environ.get(POLICY, "").lower() != "passive"
     found: list[Measured] = []
     for number in range(1 if here else clock.processes):
         failed = {name for one in found for name, p in one.parts.items() if p.status != Status.OK}
         process = Process(number, frozenset(failed))
-        if here or (clock.processes == 1 and waits and not fresh):
+        if here or (clock.processes == 1 and spins and not fresh):
             found.append(_measure(measure, config, device, process))
         else:
             found.append(_in_child(measure, config, device, process))

@@ -109,7 +109,7 @@ def on_a_gpu():
             cuda.solve(z, weight, problem, None, kept)
             assert [launch[0] for launch in one.launches] == ["fold", "solve"]
             one.library.stand_in_forget()
-            with mock.patch("invconv.solvers.cuda.driver.is_capturing", lambda: True):
+            with mock.patch("invconv.solvers.cuda.calls.is_capturing", lambda x: True):
                 cuda.solve(z, weight, problem, None, kept)
             assert [launch[0] for launch in one.launches] == first
             found = cuda.convolve(z, weight, problem, None, kept)

@@ -77,7 +77,7 @@ def _call(
         return torch.empty_like(x) if out is None else out
     shape = sized_problem(tuple(x.shape), tuple(weight.shape), problem, x.dtype)
     chip = driver.chip(index_of(x))
-    if kept is not None and (driver.is_capturing() or shape.groups > GROUPS_PER_LAUNCH):
+    if kept is not None and (is_capturing(x) or shape.groups > GROUPS_PER_LAUNCH):
         kept = None
     folds: Folds | None = None if kept is None else kept.once("folds", dict)
     plan = make_plan(shape, chip, forced if folds is None else replace(forced, folded=True))
@@ -145,6 +145,11 @@ def in_memory(x: Tensor) -> Tensor:
     if x._is_zerotensor():
         return torch.zeros(x.shape, dtype=x.dtype, device=x.device)
     return x.resolve_neg().contiguous()
+
+
+def is_capturing(x: Tensor) -> bool:
+    """Whether what is called with ``x`` now goes into a CUDA graph."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def index_of(x: Tensor) -> int:

@@ -68,11 +68,6 @@ def stream(index: int) -> int:
     return int(torch.cuda.current_stream(index).cuda_stream)
 
 
-def is_capturing() -> bool:
-    """Whether the current stream's calls go into a CUDA graph."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-
-
 def synchronize() -> None:
     """Wait for the current device."""
     _check(_driver().cuCtxSynchronize())

@@ -11,7 +11,7 @@ from torch import Tensor
 from invconv.solvers import compiled
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import Arguments, pack
-from invconv.solvers.cuda.calls import guard, in_memory, index_of
+from invconv.solvers.cuda.calls import guard, in_memory, index_of, is_capturing
 from invconv.solvers.cuda.plan import (
     ELEMENTS,
     Options,
@@ -56,7 +56,7 @@ def launches(shape: Sequence[int], weight_shape: Sequence[int], four: bool) -> i
 def _solve(z: Tensor, weight: Tensor, problem: Problem, four: bool) -> Tensor:
     if z.dtype not in ELEMENTS or z.dtype == torch.bfloat16:
         return _solve(z.float(), weight.float(), problem, four).to(z.dtype)
-    if z.is_cuda and torch.cuda.is_current_stream_capturing():
+    if is_capturing(z):
         raise RuntimeError(
             "diagonal_channel waits for the device after every launch, which a CUDA graph cannot "
             "capture; use compiled"
