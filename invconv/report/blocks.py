@@ -100,6 +100,11 @@ def in_order(rows: pd.DataFrame, column: str, order: Iterable[object]) -> pd.Dat
     return rows.sort_values(column, key=lambda names: names.map(places), kind="stable")
 
 
+def with_columns(rows: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
+    """``rows`` with the columns ``needed``, empty where nothing was measured yet."""
+    return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *needed])))
+
+
 def only(rows: pd.DataFrame, **labels: object) -> pd.Series | None:
     """The row with these labels, None if there is none."""
     for name, wanted in labels.items() if len(rows) else ():

@@ -30,7 +30,7 @@ NEEDED = ["part", "preset", "memory", "images", "steps", "method", "seed", "bpd"
 
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows."""
-    rows = _whole(newest(rows))
+    rows = bl.with_columns(newest(rows), NEEDED)
     ok = rows[rows["status"] == "ok"]
     steps = ok[(ok["part"] == "step") & (ok["preset"] != "tiny")]
     trained = ok[(ok["part"] == "train") & (ok["preset"] == "trained")]
@@ -52,7 +52,7 @@ def page(rows: pd.DataFrame) -> Document:
 
 def finding(rows: pd.DataFrame) -> str:
     """Say what the deepest FInC flow needs, kept and inverted."""
-    rows = _whole(rows)
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows[(rows["status"] == "ok") & (rows["part"] == "step") & (rows["method"] == "finc")]
     if rows.empty:
         return ""
@@ -64,10 +64,6 @@ def finding(rows: pd.DataFrame) -> str:
         f"weights and gradients instead of {en.number(kept)} MB, and "
         f"{en.number(row['reversible_vs_ordinary'])} times as long."
     )
-
-
-def _whole(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
 
 
 def _lines(block: pd.DataFrame) -> Iterator[Line]:

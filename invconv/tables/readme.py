@@ -104,37 +104,39 @@ def _sampling(rows: pd.DataFrame) -> dict[str, str] | None:
 
 def _layer(rows: pd.DataFrame) -> dict[str, object] | None:
     """Our inverse of one layer against torch's forward."""
-    rows = _latest_machine(newest(rows))
-    shown = [bool(en.ratio(row, scaling.FRESH).sources) for _, row in rows.iterrows()]
-    rows = rows[pd.Series(shown, index=rows.index, dtype=bool)]
+    rows = _with_ratio(rows, scaling.FRESH)
     if rows.empty:
         return None
-    of = "{:g} channels, batch {:g}, n = {:g}, k = {:g}"
-    named = ["channels", "batch", "n", "k"]
-    ends = [
-        f"{en.ratio(row, scaling.FRESH)} ({of.format(*row.reindex(named))})"
-        for _, row in rows.sort_values(scaling.FRESH).iloc[[0, -1]].iterrows()
-    ]
+    called = "{channels:g} channels, batch {batch:g}, n = {n:g}, k = {k:g}"
     faster = (rows[f"{scaling.FRESH}_high"] < 1).all()
-    return {"ratios": " to ".join(ends), "points": len(rows), "faster": faster}
+    ends = _two_ends(rows, scaling.FRESH, called)
+    return {"ratios": ends, "points": len(rows), "faster": faster}
+
+
+def _with_ratio(rows: pd.DataFrame, ratio: str) -> pd.DataFrame:
+    """The newest rows of the machine that measured last that have a valid ``ratio``."""
+    rows = _latest_machine(newest(rows))
+    shown = [bool(en.ratio(row, ratio).sources) for _, row in rows.iterrows()]
+    return rows[pd.Series(shown, index=rows.index, dtype=bool)]
+
+
+def _two_ends(rows: pd.DataFrame, ratio: str, called: str) -> str:
+    """The smallest and the largest ratio; ``called`` is a format of a row."""
+    ends = rows.sort_values(ratio).iloc[[0, -1]]
+    return " to ".join(
+        f"{en.ratio(row, ratio)} ({called.format_map(row)})" for _, row in ends.iterrows()
+    )
 
 
 def _authors(rows: pd.DataFrame) -> dict[str, object] | None:
     """How much longer than ours the inverses of the authors' own code take."""
-    rows = _latest_machine(newest(rows))
-    if rows.empty or released.INVERSE not in rows:
-        return None
-    shown = [bool(en.ratio(row, released.INVERSE).sources) for _, row in rows.iterrows()]
-    rows = rows[pd.Series(shown, index=rows.index, dtype=bool)]
+    rows = _with_ratio(rows, released.INVERSE)
     if rows.empty:
         return None
-    of = "{released}, {channels:g} channels, n = {n:g}, batch {batch:g}"
-    ends = [
-        f"{en.ratio(row, released.INVERSE)} ({of.format_map(row)})"
-        for _, row in rows.sort_values(released.INVERSE).iloc[[0, -1]].iterrows()
-    ]
+    called = "{released}, {channels:g} channels, n = {n:g}, batch {batch:g}"
     slower = int((rows[f"{released.INVERSE}_low"] > 1).sum())
-    return {"ratios": " to ".join(ends), "slower": slower, "cells": len(rows)}
+    ends = _two_ends(rows, released.INVERSE, called)
+    return {"ratios": ends, "slower": slower, "cells": len(rows)}
 
 
 def _float32(rows: pd.DataFrame) -> dict[str, str] | None:

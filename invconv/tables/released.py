@@ -35,7 +35,7 @@ NEEDED = ["released", "method", *SHOWN, FORWARD, INVERSE, "what", "repository", 
 
 def page(rows: pd.DataFrame) -> Document:
     """Make the page, a function of the rows."""
-    rows = _whole(newest(rows))
+    rows = bl.with_columns(newest(rows), NEEDED)
     blocks, pictures = list[dict[str, object]](), {}
     for _, block in rows.groupby("machine", sort=False):
         good = block[block["status"] == "ok"]
@@ -63,10 +63,6 @@ def page(rows: pd.DataFrame) -> Document:
     return Document("released", Path(__file__).with_suffix(".md.j2"), context, pictures)
 
 
-def _whole(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
-
-
 def _rows(frame: pd.DataFrame) -> Iterator[pd.Series]:
     return (row for _, row in frame.iterrows())
 
@@ -84,7 +80,7 @@ def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 def finding(rows: pd.DataFrame) -> str:
     """Say of how many cells the released code is slower, forward and inverse."""
-    rows = _whole(rows)
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows[rows["status"] == "ok"]
     if rows.empty or rows[[FORWARD, INVERSE]].isna().all(axis=None):
         return ""

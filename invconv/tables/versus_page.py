@@ -48,7 +48,7 @@ NEEDED = ["preset", "part", "method", "n", "k", "channels", "batch", "seed", "bp
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows of the study, or of a quick run where there are none."""
     rows = newest(rows)
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows.assign(k=rows["k"].fillna(KERNEL))
     good = rows[rows["status"] == "ok"]
     ok = good[good["preset"] == STUDY]
@@ -196,7 +196,7 @@ def narrow(trained: pd.DataFrame, times: pd.DataFrame) -> Iterator[Line]:
 
 def finding(rows: pd.DataFrame) -> str:
     """Return `answer`, of the rows of one preset."""
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows[rows["status"] == "ok"].assign(k=rows["k"].fillna(KERNEL))
     return answer(rows[rows["part"] == "models"], rows[rows["part"] == "train"])
 
