@@ -30,7 +30,7 @@ NEEDED = ["preset", "part", "dataset", "method", "variant"]
 def page(rows: pd.DataFrame) -> Document:
     """Make the page from the rows."""
     rows = newest(rows)
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows.assign(variant=rows["variant"].fillna(""))
     ok = rows[rows["status"] == "ok"]
     parts = {name: ok[ok["part"] == name] for name in ("train", "published", "weight")}
@@ -54,7 +54,7 @@ def page(rows: pd.DataFrame) -> Document:
 
 def finding(rows: pd.DataFrame) -> str:
     """Say how many models lose their latents in float32, as trained or as initialized."""
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = bl.with_columns(rows, NEEDED)
     rows = rows[rows["status"] == "ok"].assign(variant=rows["variant"].fillna(""))
     trained, published = (rows[rows["part"] == part] for part in ("train", "published"))
     last = _steps(trained)[-1:] or [0]

@@ -68,7 +68,7 @@ def leaderboard(frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of each data set's newest block; without the sampling times of no samples."""
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "ft_s", "dataset", "method"])))
+    rows = bl.with_columns(rows, ["ft_s", "dataset", "method"])
     timed = rows[table2_page.is_timing(rows) & (rows["status"] == "ok")].copy()
     if len(timed):
         blocks = timed.assign(block=block_of(timed["cell"])).sort_values("date", kind="stable")

@@ -144,7 +144,7 @@ def _grid(rows: pd.DataFrame, figures: pd.DataFrame, metric: str) -> Grid:
 def _nature(rows: pd.DataFrame) -> Grid:
     """A line for each method: which pixels a number of z may depend on, and what it asks for."""
     rows = bl.in_order(rows[rows["status"] == "ok"], "method", swept())
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "sees", "assumes"])))
+    rows = bl.with_columns(rows, ["sees", "assumes"])
     titles = {"sees": "a pixel may see", "assumes": "assumes"}
     return Grid(
         {

@@ -107,7 +107,7 @@ def featured(rows: pd.DataFrame) -> pd.DataFrame:
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the newest row of each cell on each machine, data sets and methods in their order."""
-    rows = newest(rows).reindex(columns=list(dict.fromkeys([*rows.columns, *NEEDED])))
+    rows = bl.with_columns(newest(rows), NEEDED)
     rows = rows.sort_values(["seed", "machine"])
     rows = bl.in_order(bl.in_order(rows, "method", shown()), "dataset", [*EMBEDDED, *PAPER])
     return rows.sort_values("preset", kind="stable", ignore_index=True)
