@@ -47,7 +47,7 @@ def load(name: str, split: str, root: str | Path | None = None, **options: Any) 
     | name | shape | train / valid / test |
     |---|---|---|
     | digits, embedded | 1×8×8, 17 levels | 1297 / 250 / 250 |
-    | photographs, embedded | 3×32×32, or ``size`` | 4100 / 104 / 174 |
+    | photographs, embedded | 3×32×32, or ``size`` | 4110 / 104 / 178 |
     | fashion_mnist, mnist | 1×28×28 | 50,000 / the last 10,000 / 10,000 |
     | cifar10 | 3×32×32 | 40,000 / the last 10,000 / 10,000 |
     | imagenet32, imagenet64, 2016 | 3×n×n | 1,261,149 / 20,000 drawn / 49,999 |

@@ -1,6 +1,7 @@
 """A cell that trains one flow: what it is asked, and what its row holds."""
 
 from dataclasses import dataclass, field
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ LABELS = {
 """By which a reader finds the row of a training."""
 TRAINED: tuple[Column, ...] = (
     Bits("bpd bpd_interval bpd_draws_sd valid_bpd histogram_bpd histogram_all_bpd"),
-    Number("free_parameters noise_draws best_step epochs"),
+    Number("free_parameters noise_draws best_step epochs above_uniform"),
     COLUMN,
 )
 """What rows of trained flows hold."""
@@ -184,6 +185,7 @@ def train_one(config: Trained, device: torch.device, folder: Path) -> Values:
         "bpd": per_image.mean().item(),
         "bpd_interval": reach_over_images(per_image.numpy()),
         "bpd_draws_sd": bits.mean(1).std().item() if len(bits) > 1 else None,
+        "above_uniform": (per_image > log2(test_data.levels)).float().mean().item(),
         "noise_draws": len(bits),
         "valid_bpd": state.best_valid_bpd,
         "best_step": state.best_step,

@@ -46,6 +46,8 @@ def test_a_small_sweep(done, sweep):
     for _, row in rows.iterrows():
         assert bits[row["cell"]].shape == (250,)
         assert bits[row["cell"]].mean() == pytest.approx(row["bpd"], abs=1e-4)
+        dear = bits[row["cell"]] > np.log2(load("digits", "test").levels)
+        assert row["above_uniform"] == pytest.approx(dear.mean())
         flow = load_flow(done / "ranking" / row["cell"] / "best.pt")
         again = bits_per_image(flow, load("digits", "test"), draws=2).mean().item()
         assert again == row["bpd"]  # to the last digit
