@@ -34,7 +34,9 @@ def build(source, options, flags=("-O2", "-shared", "-fPIC"), kernels=KERNELS / 
     path = folder() / f"{source}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
     if path.exists():  # by a process that was given this folder, see `stand_in.in_child`
         return path
-    has = {"wavefront": "SOLVE", "convolution": "CONVOLVE"}.get(source, source.upper())
+    has = {"wavefront": "SOLVE", "streaming": "SOLVE", "convolution": "CONVOLVE"}.get(
+        source, source.upper()
+    )
     command = ["g++", "-std=c++20", "-x", "c++", *WARNINGS, *flags]
     command += [f"-D{name}={value}" for name, value in options]
     command += [f"-DHAS_{has}", f'-DKERNEL_FILE="{source}.cuh"', f"-I{kernels}"]

@@ -7,7 +7,10 @@ constexpr int SPAN = ANCHOR_ROW ? KERNEL_WIDTH : ANCHOR_COLUMN > 1 ? ANCHOR_COLU
 constexpr Index TAPS_SIZE = (static_cast<Index>(TAPS) * DEPTH * OUTPUT_STRIDE + 3) / 4 * 4;
 constexpr int ANCHOR_SIZE = (CHANNELS * DEPTH + 3) / 4 * 4;
 
-struct alignas(sizeof(Real) * OUTPUTS < 16 ? sizeof(Real) * OUTPUTS : 16) Outputs {
+constexpr int OUTPUTS_SIZE = sizeof(Real) * OUTPUTS;
+
+// Aligned where that is possible: three of them are no vector.
+struct alignas(OUTPUTS & (OUTPUTS - 1) ? sizeof(Real) : OUTPUTS_SIZE < 16 ? OUTPUTS_SIZE : 16) Outputs {
     Real at[OUTPUTS];
 };
 

@@ -1,38 +1,7 @@
 // What a thread of the inverse keeps between steps, its sums and its taps, and the work of a step:
-// the newest pixels are multiplied by every tap that will need them.
-
-// One row of a thread: where its current pixel is.
-struct Place {
-#if WINDOW_IN_SHARED
-    Real* here;
-    int row_stride;
-#else
-    const Element* output;
-    Image image;
-    int h, w, width;
-#endif
-    bool active;
-
-    // Channels d, d + 1, ... of the newest pixel that the taps `above` rows up need.
-    __device__ __forceinline__ Vector newest(int above, int d) const {
-        Vector found;
-#pragma unroll
-        for (int e = 0; e < WIDE; ++e) found.at[e] = 0;
-        if (!active) return found;
-#if WINDOW_IN_SHARED
-        const int back = above ? above * row_stride + REACH * (above - 1) * STRIDE : STRIDE;
-        return *reinterpret_cast<const Vector*>(here - back + d);
-#else
-        const int row = h - above, column = above ? w + REACH : w - 1;
-        if (row < 0 || column < 0 || column >= width) return found;
-        const Element* from = output + image.at(row, column);
-#pragma unroll
-        for (int e = 0; e < WIDE; ++e)
-            if (d + e < CHANNELS) found.at[e] = load(from + (d + e) * image.plane);
-        return found;
-#endif
-    }
-};
+// the newest pixels are multiplied by every tap that will need them. A `Place` says where a row is:
+// whether it is `active`, and by `newest(above, d)` channels d, d + 1, ... of the newest pixel that
+// the taps `above` rows up need.
 
 // The tap that takes the newest pixel, `above` rows up, to the pixel `ahead` columns further.
 __device__ __forceinline__ constexpr int tap_of(int above, int ahead) {
@@ -59,6 +28,7 @@ struct Taps {
     }
 };
 
+template <class Place>
 __device__ __forceinline__ void push(Sums& sums, const Place (&places)[ROWS], const Taps& taps) {
 #pragma unroll
     for (int p = 0; p < ROWS; ++p) {
@@ -84,6 +54,7 @@ struct Taps {
     __device__ __forceinline__ void fetch(const Real* from) { at = from; }
 };
 
+template <class Place>
 __device__ __forceinline__ void push(Sums& sums, const Place (&places)[ROWS], const Taps& taps) {
 #pragma unroll 1
     for (int above = ANCHOR_COLUMN ? 0 : 1; above <= ANCHOR_ROW; ++above)
@@ -116,4 +87,31 @@ __device__ __forceinline__ void shift(Sums& sums, int p) {
 #pragma unroll
         for (int o = 0; o < OUTPUTS; ++o)
             sums.of[p][m][o] = m + 1 < SPAN ? sums.of[p][m + 1 < SPAN ? m + 1 : 0][o] : Real(0);
+}
+
+// Puts the inverse anchor into shared memory, and the taps where TAPS_IN says: folded before, or by
+// this block. Ends with a barrier where what follows may use the memory behind the anchor.
+__device__ __forceinline__ void take_taps(const Arguments& a, int group, int first_channel,
+                                          Real* anchor, Taps& taps) {
+    [[maybe_unused]] Real* after_anchor = anchor + ANCHOR_SIZE;
+#if FOLDED
+    const Real* folded = static_cast<const Real*>(a.folded) +
+                         (TAPS_SIZE + ANCHOR_SIZE) * (group - a.first_group);
+    for (int n = threadIdx.x; n < ANCHOR_SIZE; n += blockDim.x) anchor[n] = folded[TAPS_SIZE + n];
+#if TAPS_IN == 1
+    for (Index n = threadIdx.x; n < TAPS_SIZE; n += blockDim.x) after_anchor[n] = folded[n];
+    __syncthreads();
+    taps.fetch(after_anchor + first_channel);
+#else
+    taps.fetch(folded + first_channel);
+    __syncthreads();
+#endif
+#else
+    fold_columns(a, group, threadIdx.x, blockDim.x, after_anchor, anchor);
+    __syncthreads();
+    taps.fetch(after_anchor + first_channel);
+#if TAPS_IN == 0
+    __syncthreads();
+#endif
+#endif
 }

@@ -22,6 +22,39 @@
 //
 // No block waits for another one of its launch.
 
+// One row of a thread: where its current pixel is.
+struct Place {
+#if WINDOW_IN_SHARED
+    Real* here;
+    int row_stride;
+#else
+    const Element* output;
+    Image image;
+    int h, w, width;
+#endif
+    bool active;
+
+    // Channels d, d + 1, ... of the newest pixel that the taps `above` rows up need.
+    __device__ __forceinline__ Vector newest(int above, int d) const {
+        Vector found;
+#pragma unroll
+        for (int e = 0; e < WIDE; ++e) found.at[e] = 0;
+        if (!active) return found;
+#if WINDOW_IN_SHARED
+        const int back = above ? above * row_stride + REACH * (above - 1) * STRIDE : STRIDE;
+        return *reinterpret_cast<const Vector*>(here - back + d);
+#else
+        const int row = h - above, column = above ? w + REACH : w - 1;
+        if (row < 0 || column < 0 || column >= width) return found;
+        const Element* from = output + image.at(row, column);
+#pragma unroll
+        for (int e = 0; e < WIDE; ++e)
+            if (d + e < CHANNELS) found.at[e] = load(from + (d + e) * image.plane);
+        return found;
+#endif
+    }
+};
+
 __device__ __forceinline__ constexpr bool below_diagonal(int c, int d) {
     return d < CHANNELS && (UPPER ? d >= c : d <= c);
 }
@@ -111,11 +144,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) solve(const __grid_cons
     if (low >= steps) return;
 
     Real* anchor = reinterpret_cast<Real*>(memory);
-    [[maybe_unused]] Real* after_anchor = anchor + ANCHOR_SIZE;
 #if WINDOW_IN_SHARED && TAPS_IN == 1
-    Real* window = after_anchor + TAPS_SIZE;
+    Real* window = anchor + ANCHOR_SIZE + TAPS_SIZE;
 #elif WINDOW_IN_SHARED
-    Real* window = after_anchor;  // holds the taps until every thread has its own
+    Real* window = anchor + ANCHOR_SIZE;  // holds the taps until every thread has its own
 #endif
 
     const int slots = (a.tile_height + ROWS - 1) / ROWS;
@@ -125,26 +157,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) solve(const __grid_cons
     const int first_channel = output_block * OUTPUTS;
 
     Taps taps;
-#if FOLDED
-    const Real* folded = static_cast<const Real*>(a.folded) +
-                         (TAPS_SIZE + ANCHOR_SIZE) * (group - a.first_group);
-    for (int n = threadIdx.x; n < ANCHOR_SIZE; n += blockDim.x) anchor[n] = folded[TAPS_SIZE + n];
-#if TAPS_IN == 1
-    for (Index n = threadIdx.x; n < TAPS_SIZE; n += blockDim.x) after_anchor[n] = folded[n];
-    __syncthreads();
-    taps.fetch(after_anchor + first_channel);
-#else
-    taps.fetch(folded + first_channel);
-    __syncthreads();
-#endif
-#else
-    fold_columns(a, group, threadIdx.x, blockDim.x, after_anchor, anchor);
-    __syncthreads();
-    taps.fetch(after_anchor + first_channel);
-#if TAPS_IN == 0
-    __syncthreads();
-#endif
-#endif
+    take_taps(a, group, first_channel, anchor, taps);
 
 #if WINDOW_IN_SHARED
     const int window_area = (a.tile_height + ANCHOR_ROW) * a.pitch;

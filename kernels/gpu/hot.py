@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from torch import Tensor
 from invconv import FInC, solve_triangular_conv2d, triangular_conv2d
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import pack
-from invconv.solvers.cuda.plan import Forced, sized_problem
-from invconv.solvers.cuda.tiles import plan_solve
+from invconv.solvers.cuda.inverse import plan_solve
+from invconv.solvers.cuda.plan import Forced, Plan, sized_problem
 from invconv.solvers.problem import CORNERS, parse_problem
 
 Call = Callable[[], object]
@@ -80,22 +81,25 @@ def on_host(call: Call, device: torch.device) -> float:
 def prepared(
     z: Tensor, weight: Tensor, corners: str | tuple[str, ...], out: Tensor
 ) -> dict[str, Call]:
-    """The launches of an inverse that folds its taps first: the solve alone, and the folding."""
+    """The launches of an inverse: the folding of the taps, and the solve by each plan."""
     problem = parse_problem(z, weight, None, corners, False, "z")
     shape = sized_problem(tuple(z.shape), tuple(weight.shape), problem, z.dtype)
-    plan = plan_solve(shape, driver.chip(0), Forced(folded=True))
-    folded = torch.empty(plan.folded, dtype=torch.float32, device=z.device)
-    addresses = (z.data_ptr(), weight.data_ptr(), out.data_ptr(), folded.data_ptr())
+    calls: dict[str, Call] = {}
+    for name, streamed in (("tiles", False), ("streams", True)):
+        plan = plan_solve(shape, driver.chip(0), Forced(folded=True, streamed=streamed))
+        folded = torch.empty(plan.folded, dtype=torch.float32, device=z.device)
 
-    def run(kernel: str) -> None:
-        for one in plan.launches:
-            if one.kernel == kernel:
-                size = (one.blocks, one.threads, one.shared)
-                arguments = pack(addresses, one.fields, problem.corners)
-                driver.launch(0, plan.source, plan.options, kernel, *size, arguments)
+        def run(kernel: str, plan: Plan = plan, folded: Tensor = folded) -> None:
+            addresses = (z.data_ptr(), weight.data_ptr(), out.data_ptr(), folded.data_ptr())
+            for one in plan.launches:
+                if one.kernel == kernel:
+                    size = (one.blocks, one.threads, one.shared)
+                    arguments = pack(addresses, one.fields, problem.corners)
+                    driver.launch(0, plan.source, plan.options, kernel, *size, arguments)
 
-    run("fold")
-    return {"prepared": lambda: run("solve"), "fold": lambda: run("fold")}
+        run("fold")
+        calls |= {name: partial(run, "solve"), "fold": partial(run, "fold")}
+    return calls
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from invconv.rows.provenance import ROOT
 from invconv.solvers import cuda
 from invconv.solvers.cuda import calls, driver, nvrtc, published
 from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import Chip, Forced, Options, SizedProblem, sized_problem
-from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.problem import parse_problem
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -31,16 +31,6 @@ import test_cuda as gpu_tests
 from cases import Case, cases, make
 
 H200 = Chip(90, 132, 232_448, 233_472)
-PATHS = [
-    Forced(tile=8),
-    Forced(tile=16, rows=2, samples=2),
-    Forced(tile=12, rows=4),
-    Forced(taps_in=1),
-    Forced(taps_in=2, tile=9),
-    Forced(window_in_shared=False, taps_in=2),
-    Forced(folded=True),
-]
-"""What the tests force plans to."""
 Specialization = tuple[str, Options]
 """The kernel's file and its macros."""
 
@@ -48,13 +38,14 @@ Specialization = tuple[str, Options]
 def of_tests() -> Iterator[Specialization]:
     """What the calls of the tests launch."""
     large, float32 = gpu_tests.LARGE, torch.float32
+    paths = [Forced(**forced) for forced in gpu_tests.PATHS]
     asked = [
         (case, 2, dtype, Forced())
         for case, dtype in product([*cases(), *large], gpu_tests.TOLERANCE)
     ]
     asked += [
         (case, 2, dtype, path)
-        for case, path, dtype in product((large[1], large[6]), PATHS, gpu_tests.TOLERANCE)
+        for case, path, dtype in product((large[1], large[6]), paths, gpu_tests.TOLERANCE)
     ]
     asked += [(large[0], batch, float32, Forced()) for batch in (1, 3, 8, 20, 100, 1025, 2000)]
     asked += [(large[2], batch, float32, Forced()) for batch in (8, 20, 100)]
@@ -103,9 +94,10 @@ def of_benchmark() -> Iterator[Specialization]:
         for upper, element in product((False, True), (0, 1) if small else (0,)):
             shape = SizedProblem(batch, groups, channels, n, n, (3, 3), (a, a), element, upper)
             yield from _both(shape)
-            if not upper and not element and a == 2 and batch in (1, 100):  # hot.py's prepared
-                plan = plan_solve(shape, H200, Forced(folded=True))
-                yield plan.source, plan.options
+            if not upper and not element and a == 2 and batch in (1, 100):  # hot.py's
+                for streamed in (False, True):
+                    plan = plan_solve(shape, H200, Forced(folded=True, streamed=streamed))
+                    yield plan.source, plan.options
     for groups, channels, a in layers:
         shape = SizedProblem(1, groups, channels, 1, 1, (3, 3), (a, a), 0, False)
         yield published.SOURCE, shape.options

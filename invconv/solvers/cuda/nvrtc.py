@@ -11,6 +11,7 @@ from invconv.solvers.cuda.plan import Options
 
 _BEFORE = {
     "wavefront": ("common", "fold", "push"),
+    "streaming": ("common", "fold", "push"),
     "convolution": ("common",),
     "diagonal_channel": ("common",),
 }

@@ -14,6 +14,8 @@ FOLD_THREADS = 64
 FUSED_CHANNELS = 16
 """Up to so many channels per group each block folds the anchor itself: no second launch."""
 TILES = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+REGISTERS, SHARED, GLOBAL = 0, 1, 2
+"""Where taps are."""
 Options = tuple[tuple[str, int], ...]
 
 
@@ -57,6 +59,9 @@ class Plan:
         options: the macros that specialize it.
         folded: elements of the workspace for folded taps; 0 where the blocks fold for themselves.
         in_place: whether the output may be the input.
+        rereads: whether what is rounded to the output's type is read again: by a later launch, or
+            by a later band of the same one.
+        cycles: what it should cost, by the model of `invconv.solvers.cuda.cost`.
     """
 
     source: str
@@ -64,26 +69,34 @@ class Plan:
     launches: tuple[Launch, ...]
     folded: int
     in_place: bool = True
-
-    @property
-    def rereads(self) -> bool:
-        """Whether a launch reads what an earlier one wrote, rounded to the output's type."""
-        solves = [launch for launch in self.launches if launch.kernel == "solve"]
-        return len({launch.fields["diagonal"] for launch in solves}) > 1 or (
-            not dict(self.options)["WINDOW_IN_SHARED"]
-        )
+    rereads: bool = False
+    cycles: float = 0.0
 
 
 @dataclass(frozen=True)
 class Forced:
-    """What a plan would choose by itself; None leaves the choice. For tests and measurements."""
+    """What a plan would choose by itself; None leaves the choice. For tests and measurements.
 
+    Attributes:
+        streamed: whether rows are streamed; otherwise blocks hold tiles, as they do, too, where
+            ``window_in_shared`` is given.
+        tile: rows, and in tiles columns, of a block.
+        samples, rows, outputs: of a block; of a thread, with channels.
+        window_in_shared: whether earlier pixels of a tile are in shared memory.
+        taps_in: 0 registers, 1 shared memory, 2 global memory.
+        folded: whether a launch in front folds the taps.
+        ahead: columns that a thread asks for at a time.
+    """
+
+    streamed: bool | None = None
     tile: int | None = None
     samples: int | None = None
     rows: int | None = None
     window_in_shared: bool | None = None
     taps_in: int | None = None
     folded: bool | None = None
+    outputs: int | None = None
+    ahead: int | None = None
 
 
 UNFORCED = Forced()
@@ -102,6 +115,8 @@ class SizedProblem:
     anchor: tuple[int, int]
     element: int
     upper: bool
+    aligned: bool = True
+    """Whether tensors begin at a multiple of 16 bytes."""
 
     @property
     def size(self) -> int:
@@ -153,7 +168,11 @@ class SizedProblem:
 
 
 def sized_problem(
-    shape: tuple[int, ...], weight_shape: tuple[int, ...], problem: Problem, dtype: torch.dtype
+    shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    problem: Problem,
+    dtype: torch.dtype,
+    aligned: bool = True,
 ) -> SizedProblem:
     """The problem of images of ``shape`` and a kernel of ``weight_shape``."""
     batch, _, height, width = shape
@@ -169,12 +188,20 @@ def sized_problem(
         anchor,
         ELEMENTS[dtype],
         problem.upper,
+        aligned,
     )
 
 
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple that is not below ``value``."""
     return -(-value // multiple) * multiple
+
+
+def folded_sizes(g: SizedProblem, outputs: int) -> tuple[int, int]:
+    """Numbers of the inverse anchor and of the folded taps of one group."""
+    depth = g.vectors * g.wide
+    taps = g.taps * depth * round_up(g.channels, outputs)
+    return round_up(g.channels * depth, 4), round_up(taps, 4)
 
 
 def group_slices(groups: int) -> Iterator[tuple[int, int]]:

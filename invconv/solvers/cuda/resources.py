@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from invconv.solvers.cuda import nvrtc
 from invconv.solvers.cuda.forward import plan_convolve
+from invconv.solvers.cuda.inverse import plan_solve
 from invconv.solvers.cuda.plan import A100, H100, Chip, Options, Plan, SizedProblem
-from invconv.solvers.cuda.tiles import largest_window, plan_solve
+from invconv.solvers.cuda.tiles import largest_window
 
 B200 = Chip(100, 148, 232_448, 233_472)
 CHIPS = {"sm_80": A100, "sm_90": H100, "sm_100": B200}

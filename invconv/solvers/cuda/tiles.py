@@ -1,7 +1,6 @@
 """The inverse in launches: which part of an image a block holds, and what that should cost.
 
-Of all cuts that fit the chip the one with the smallest estimate wins. The estimate ranks cuts and
-nothing else; no time that is reported anywhere comes from it.
+Of all cuts that fit the chip the one with the smallest estimate wins.
 """
 
 import math
@@ -11,9 +10,13 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from invconv.solvers.cuda import cost
 from invconv.solvers.cuda.plan import (
     FOLD_THREADS,
     FUSED_CHANNELS,
+    GLOBAL,
+    REGISTERS,
+    SHARED,
     TILES,
     UNFORCED,
     Chip,
@@ -22,17 +25,11 @@ from invconv.solvers.cuda.plan import (
     Plan,
     SizedProblem,
     blocks_per_multiprocessor,
+    folded_sizes,
     group_slices,
     launch_fields,
     round_up,
 )
-
-REGISTERS, SHARED, GLOBAL = 0, 1, 2
-STEP_CYCLES = 130
-"""A step without work: barrier, a load from shared memory, a store."""
-BLOCK_CYCLES = 4000
-"""Filling and storing a window: two trips to memory."""
-LAUNCH_CYCLES = 3000
 
 
 class Cut(NamedTuple):
@@ -64,20 +61,13 @@ def largest_window(g: SizedProblem, chip: Chip) -> int:
 
 
 @lru_cache(maxsize=1024)
-def plan_solve(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan:
-    """The inverse: one launch, or one per anti-diagonal of tiles.
-
-    Raises:
-        ValueError: if no cut fits the chip, which takes thousands of channels per group.
-    """
+def plan_tiles(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan | None:
+    """The inverse in one launch, or one per anti-diagonal of tiles; None if no cut fits."""
     cuts = list(_cuts(g, chip, forced))
     if not cuts:
-        raise ValueError(
-            f"no CUDA plan for {g.channels} channels per group and a kernel of "
-            f"{g.kernel[0]}x{g.kernel[1]} taps; use method='wavefront'"
-        )
+        return None
     cut = min(cuts, key=lambda one: estimate(g, chip, one))
-    anchor, taps = _sizes(g, cut.outputs)
+    anchor, taps = folded_sizes(g, cut.outputs)
     options = (
         *g.options,
         ("OUTPUTS", cut.outputs),
@@ -103,31 +93,40 @@ def plan_solve(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan:
             blocks = tiles * count * math.ceil(g.batch / cut.samples)
             launches.append(Launch("solve", blocks, threads, shared, fields))
     folded = (anchor + taps) * min(g.groups, 256) if cut.folded else 0
-    return Plan("wavefront", options, tuple(launches), folded, cut.window_in_shared)
+    rereads = not cut.window_in_shared or cut.tile != _whole(g)
+    window, cycles = cut.window_in_shared, estimate(g, chip, cut)
+    return Plan("wavefront", options, tuple(launches), folded, window, rereads, cycles)
 
 
 def estimate(g: SizedProblem, chip: Chip, cut: Cut) -> float:
     """Cycles from the first launch to the end of the last."""
-    warps = math.ceil(_threads(g, cut) / 32)
+    threads = _threads(g, cut)
+    warps = math.ceil(threads / 32)
     held = blocks_per_multiprocessor(chip, warps * 32, _registers(g, cut), _shared(g, cut))
-    products = cut.rows * cut.outputs * g.taps * g.channels * g.size // 4
     loads = cut.rows * (g.anchor[0] + 1) * g.vectors
+    others = cut.rows * cost.ROW_INSTRUCTIONS
     if cut.taps_in != REGISTERS:
+        others += (g.anchor[0] + 1) * g.vectors * cost.LOOP_INSTRUCTIONS
         loads += g.taps * g.channels * math.ceil(cut.outputs * g.size / 16)
     if cut.taps_in == GLOBAL or not cut.window_in_shared:
         loads *= 8
+    products = cut.rows * cut.outputs * g.taps * g.channels * g.size // 4
+    work = cost.Step(products, cut.rows * g.span * cut.outputs, loads, others)
     height, width = cut.tile
     steps = height + width - 1 + (g.span - 1 if width < _whole(g)[1] else 0)
     busy = width / (height + width - 1)
-    chain = STEP_CYCLES + products / min(cut.rows * g.span * cut.outputs, 4) + loads
-    total = 0.0
+    area = cut.samples * (height + g.anchor[0]) * _pitch(cut)
+    total = cost.LAUNCH_CYCLES + cost.fold_cycles(g, FOLD_THREADS) if cut.folded else 0.0
     for _, tiles in _diagonals(g, cut.tile):
         blocks = tiles * g.groups * math.ceil(g.batch / cut.samples)
-        here = min(held, math.ceil(blocks / chip.multiprocessors))
-        step = max(chain, here * warps * busy * max(products / 4, 2 * loads))
-        waves = math.ceil(blocks / (held * chip.multiprocessors))
-        fill = BLOCK_CYCLES + here * height * width * cut.samples * g.channels * g.size / 16
-        total += LAUNCH_CYCLES + waves * (steps * step + fill)
+        here, waves = cost.waves(chip, blocks, held)
+        # each thread waits for the pixels that it reads, one trip after the other
+        trips = math.ceil(area / threads) * cost.MEMORY_CYCLES
+        fill = max(trips, here * cost.moved_cycles(g, area)) if cut.window_in_shared else 0
+        fill += 0 if cut.folded else cost.fold_cycles(g, threads)
+        store = cost.MEMORY_CYCLES + here * cost.moved_cycles(g, cut.samples * height * width)
+        step = work.cycles(here * warps * busy)
+        total += cost.LAUNCH_CYCLES + waves * (steps * step + fill + store)
     return total
 
 
@@ -168,8 +167,8 @@ def _layouts(
             continue
         if forced.taps_in is None and (taps_in == REGISTERS) != in_registers:
             continue
-        outputs = 1 if taps_in == REGISTERS else _outputs(g, rows)
-        if outputs is None:
+        outputs = 1 if taps_in == REGISTERS else forced.outputs or _outputs(g, rows)
+        if outputs is None or (forced.outputs or outputs) != outputs:
             continue
         tiled = tile != _whole(g)
         folded = g.channels > FUSED_CHANNELS or tiled or taps_in == GLOBAL
@@ -212,20 +211,13 @@ def _registers(g: SizedProblem, cut: Cut) -> int:
     return 56 + (g.taps * g.channels + cut.rows * g.span) * g.size // 4
 
 
-def _sizes(g: SizedProblem, outputs: int) -> tuple[int, int]:
-    """Numbers of the inverse anchor and of the folded taps of one group."""
-    depth = g.vectors * g.wide
-    taps = g.taps * depth * round_up(g.channels, outputs)
-    return round_up(g.channels * depth, 4), round_up(taps, 4)
-
-
 def _pitch(cut: Cut) -> int:
     """Pixels per row of a window; even, so that those of a diagonal lie in different banks."""
     return round_up(cut.tile[1] + cut.halo, 2)
 
 
 def _shared(g: SizedProblem, cut: Cut) -> int:
-    anchor, taps = _sizes(g, cut.outputs)
+    anchor, taps = folded_sizes(g, cut.outputs)
     window = (cut.tile[0] + g.anchor[0]) * _pitch(cut) * g.stride * cut.samples
     if not cut.window_in_shared:
         window = 0
