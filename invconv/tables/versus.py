@@ -58,14 +58,16 @@ PLOTS = tuple(
 )
 
 
-def _settings(clock: Mapping[str, object], **training: object) -> dict[str, object]:
-    """The size and the training of the ranking; how many steps, the case says."""
+def _settings(
+    clock: Mapping[str, object], size: Mapping[str, int] | None = None, **training: object
+) -> dict[str, object]:
+    """The size, or another one, and the training of the ranking; the case says how long."""
     budget = ranked(1)
     own = dict(cast(Mapping[str, object], budget["training"]))
     del own["steps"]
     return {
         "pictures": False,
-        "budget": {**budget, "training": {**own, **training}},
+        "budget": {**budget, **(size or {}), "training": {**own, **training}},
         "clock": clock,
     }
 
@@ -102,7 +104,7 @@ TABLE = Table(
             minutes=6,
         ),
         "tiny": Preset(
-            _settings(QUICK, steps=3, evaluate_every=3)
+            _settings(QUICK, {"levels": 1, "steps": 1, "width": 4}, steps=3, evaluate_every=3)
             | {"points": ["n8k3"], "batch": 2, "draws": 1},
             {"case": "glow_n8k3,models,layers_c12_b1", "seed": "'0'"},
             minutes=1,

@@ -169,6 +169,7 @@ RELEASED += [released("off", wrong(inverse=lambda z: 1.01 * z)), released("good"
 """
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_one_sentence_and_the_others_are_timed(
     file, tmp_path, monkeypatch, capsys
 ):

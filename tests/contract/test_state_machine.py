@@ -158,7 +158,18 @@ class Life(RuleBasedStateMachine):
         torch.testing.assert_close(again, x, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in available() if name != "snf"])
+QUICK = ("glow", "finc", "woodbury", "cayley", "conv_exp")
+"""One of each kind: products, the solver, matrices, Fourier transforms, series."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in available()
+        if name != "snf"
+    ],
+)
 def test_life_of_a_layer(name, record_property):
     machine = type(f"Life_{name}", (Life,), {"name": name})
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))

@@ -104,14 +104,19 @@ def check(case, dtype, forced, batch=3):
     torch.testing.assert_close(in_place, found, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("problem", [*PROBLEMS, *STREAMED], ids=name)
+# others that `make test` has are in test_cuda_driver.py
+QUICK = [PROBLEMS[4], PROBLEMS[10], STREAMED[2], STREAMED[4]]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        *QUICK,
+        *(slow(problem) for problem in [*PROBLEMS, *STREAMED, *SLOW] if problem not in QUICK),
+    ],
+    ids=name,
+)
 def test_values(problem, poisoned_empty):
-    check(*problem)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("problem", SLOW, ids=name)
-def test_values_of_more_problems(problem, poisoned_empty):
     check(*problem)
 
 

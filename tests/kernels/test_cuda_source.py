@@ -60,8 +60,7 @@ def check_resources(installed, cache, chip, elements):
 
 
 @pytest.mark.parametrize(
-    "chip",
-    ["sm_90", *(pytest.param(chip, marks=pytest.mark.slow) for chip in ("sm_80", "sm_100"))],
+    "chip", [pytest.param(chip, marks=pytest.mark.slow) for chip in ("sm_80", "sm_90", "sm_100")]
 )
 def test_every_specialisation_compiles_and_none_spills(installed, tmp_path, chip):
     rows = check_resources(installed, tmp_path, chip, [0])

@@ -97,6 +97,7 @@ def test_hot_times_run_on_a_cpu(tmp_path):
             assert isinstance(row[name], float), row[name]
 
 
+@pytest.mark.slow
 def test_every_layer_of_the_benchmark_is_compiled_before():
     """Neither the benchmark nor the tests wait for NVRTC on the GPU machine."""
     text = run(sys.executable, "-c", SPECIALIZATIONS, FOLDER)

@@ -338,6 +338,7 @@ def test_only_the_published_algorithm_can_be_recorded():
         torch.testing.assert_close(traced(other), layer.inverse(other))
 
 
+@pytest.mark.slow
 def test_operations_of_an_inverse_are_those_of_its_iterations():
     layer = make((2, 6, 6))
     published = make((2, 6, 6), inverse_method="published")

@@ -101,6 +101,7 @@ def copy(tmp_path_factory):
     return folder, run
 
 
+@pytest.mark.slow
 def test_a_table_a_layer_and_a_data_set_are_first_class_at_once(copy):
     folder, run = copy
     assert "2 of 2 cells ok" in run("reproductions/toy.py", "-m")

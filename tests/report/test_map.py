@@ -441,12 +441,12 @@ def places(document):
 
 LAST = [(table, -1) for table in PAGES]
 OTHERS = [
-    ("table2", 0),
-    ("table2", 4),
-    ("README", 4),
-    ("table3", 0),
     ("ranking", 0),
     ("versus", 1),
+    *(
+        pytest.param(table, number, marks=pytest.mark.slow)
+        for table, number in (("table2", 0), ("table2", 4), ("README", 4), ("table3", 0))
+    ),
 ]
 
 

@@ -137,7 +137,7 @@ def test_the_fastest_of_torchs_convolutions_stands_for_it():
 
 
 def test_a_small_sweep(reproduce, tmp_path):
-    done = reproduce("versus.py", "preset=tiny", "progress=false")
+    done = reproduce("versus.py", "preset=tiny", "progress=false", "clock.processes=1")
     assert done.returncode == 0, done.stderr
     assert "3 of 3 cells ok" in done.stdout
     rows = pd.read_csv(tmp_path / "runs" / "tiny" / "results" / "data" / "versus.csv")

@@ -39,7 +39,8 @@ def test_every_table_has_a_tiny_and_a_default_preset(table):
 @pytest.mark.parametrize(
     ("table", "preset", "cells"),
     [
-        ("table2", "default", 2 * 16 + 2),  # of all methods one cell of times per data set
+        # of all methods one cell of times per data set
+        pytest.param("table2", "default", 2 * 16 + 2, marks=pytest.mark.slow),
         pytest.param("table2", "full", 2 * 16 + 2, marks=pytest.mark.slow),
         pytest.param("ranking", "ranked", 2 * 5 * 10, marks=pytest.mark.slow),
         pytest.param("coupling_free", "grid", 3 * 57, marks=pytest.mark.slow),
