@@ -43,6 +43,7 @@ WAYS = ("dense", "dense_channels_last", "grouped")
 """torch's convolutions, of which the fastest stands for torch."""
 FIT_FROM = {"n": 16, "k": 2}
 NEEDED = ["preset", "part", "method", "n", "k", "channels", "batch", "seed", "bpd", "point"]
+NEEDED += ["above_uniform"]
 
 
 def page(rows: pd.DataFrame) -> Document:
@@ -63,6 +64,7 @@ def page(rows: pd.DataFrame) -> Document:
         "study": study,
         "answer": answer(times, trained),
         "narrow": Grid(narrow(trained, times)),
+        "above_uniform": trained["above_uniform"].max(),
         "tables": _tables(trained, BITS, "models")
         | _tables(times, TIMES | RATIOS["models"], "models"),
         "exponents": Grid(exponents(times, "models", TIMES)),
