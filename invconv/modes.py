@@ -49,6 +49,15 @@ def is_autocast(device: torch.device) -> bool:
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
+def full_float32(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which convolutions on ``device`` do not use TF32, where torch computes."""
+    if device.type != "cuda" or is_recording():
+        return nullcontext()
+    now = torch.backends.cudnn
+    kept = {"enabled": now.enabled, "benchmark": now.benchmark, "deterministic": now.deterministic}
+    return now.flags(**kept, allow_tf32=False)
+
+
 def no_autocast(device: torch.device) -> AbstractContextManager[object]:
     """A context in which autocast is off for ``device``."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

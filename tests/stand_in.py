@@ -32,7 +32,7 @@ class StandIn:
 
     @property
     def launches(self):
-        """Kernel, device, blocks, threads, shared memory and stream of each launch."""
+        """Kernel, device, blocks, threads, shared memory, carve-out and stream of each launch."""
         every = range(self.library.stand_in_launches())
         words = [self.library.stand_in_launch(n).decode().split() for n in every]
         return [(name, *map(int, numbers)) for name, *numbers in words]
@@ -60,6 +60,7 @@ class StandIn:
         """Forget launches, waits and loads, and every function that was loaded."""
         self.library.stand_in_forget()
         driver._functions.clear()
+        driver._modules.clear()
 
     @contextlib.contextmanager
     def capture(self):

@@ -9,31 +9,41 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
+from invconv.modes import full_float32
 from invconv.solvers.problem import FLIPS, Problem, keep_structure
 from invconv.validation import no_pixels
 
 
 def convolve_torch(x: Tensor, weight: Tensor, problem: Problem) -> Tensor:
-    """Convolves with one padded `F.conv2d` per corner: faster than one grouped call."""
+    """Convolves with one padded `F.conv2d` per corner: faster than one grouped call.
+
+    On a GPU without TF32, which torch otherwise uses for convolutions: this is the inverse of what
+    the kernels solve in full float32.
+    """
     if no_pixels(x):
         return x.clone()
     parts = []
     weight = keep_structure(weight, problem)
-    for run in _runs(weight, problem):
-        taps = weight[run.channels].flip(run.flips)
-        parts.append(F.conv2d(F.pad(x[:, run.channels], run.pad), taps, groups=run.groups))
+    with full_float32(x.device):
+        for run in _runs(weight, problem):
+            taps = weight[run.channels].flip(run.flips)
+            parts.append(F.conv2d(F.pad(x[:, run.channels], run.pad), taps, groups=run.groups))
     return torch.cat(parts, 1).contiguous()
 
 
 def weight_gradient(x: Tensor, grad_z: Tensor, weight: Tensor, problem: Problem) -> Tensor:
-    """The gradient of ⟨grad_z, convolve(x, weight)⟩ in weight, zero where nothing is read."""
+    """The gradient of ⟨grad_z, convolve(x, weight)⟩ in weight, zero where nothing is read.
+
+    On a GPU without TF32, as `convolve_torch`.
+    """
     if not x.numel():
         return torch.zeros_like(weight)
     parts = []
-    for run in _runs(weight, problem):
-        padded, grad = F.pad(x[:, run.channels], run.pad), grad_z[:, run.channels]
-        taps = conv2d_weight(padded, weight[run.channels].shape, grad, groups=run.groups)
-        parts.append(taps.flip(run.flips))
+    with full_float32(x.device):
+        for run in _runs(weight, problem):
+            padded, grad = F.pad(x[:, run.channels], run.pad), grad_z[:, run.channels]
+            taps = conv2d_weight(padded, weight[run.channels].shape, grad, groups=run.groups)
+            parts.append(taps.flip(run.flips))
     return keep_structure(torch.cat(parts), problem)
 
 

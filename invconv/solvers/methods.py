@@ -50,12 +50,12 @@ def _into(run: Callable[[Tensor, Tensor, Problem], Tensor]) -> Compute:
 
 
 def _missing(device: torch.device) -> str:
-    return cuda.missing() if device.type == "cuda" else compiled.missing(device)
+    return cuda.missing(device.index or 0) if device.type == "cuda" else compiled.missing(device)
 
 
 def _missing_4(device: torch.device) -> str:
     if device.type == "cuda":
-        return cuda.missing()
+        return cuda.missing(device.index or 0)
     return "needs a GPU; on a CPU use diagonal_channel"
 
 
@@ -110,11 +110,25 @@ def known_methods(inverse: bool = True) -> tuple[str, ...]:
     return ("auto", *(METHODS if inverse else FORWARD_METHODS))
 
 
-def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
+LARGEST_CUDA_FORWARD = 12
+"""Channels per group up to which our kernel convolves on a GPU under "auto": of larger groups
+torch's products are expected to be faster. Rows of a GPU will say."""
+
+
+def resolve(
+    method: str, device: torch.device, inverse: bool = True, weight: Tensor | None = None
+) -> str:
     """The name of the method that runs on ``device``; "auto" is never returned.
 
     "auto" is "compiled" where it can run, on a CPU or a GPU; elsewhere, and where something is
-    missing, which is said once, it is "wavefront" or "torch".
+    missing, which is said once, it is "wavefront" or "torch". On a GPU it is so, too, for groups
+    that are too large for our kernels: see `LARGEST_CUDA_FORWARD`, and `cuda.too_large`.
+
+    Args:
+        method: a name of `known_methods`.
+        device: of the images.
+        inverse: which direction.
+        weight: (C, C / groups, kh, kw), where it is known.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
@@ -128,6 +142,10 @@ def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
             raise RuntimeError(f"method {method!r} is not available: {reason}")
         return method
     reason = _missing(device)
+    if not reason and device.type == "cuda" and weight is not None:
+        if not inverse and weight.shape[1] > LARGEST_CUDA_FORWARD:
+            return "torch"
+        reason = cuda.too_large(weight, device.index or 0)
     if not reason:
         return "compiled"
     if device.type in ("cpu", "cuda"):
@@ -135,7 +153,7 @@ def resolve(method: str, device: torch.device, inverse: bool = True) -> str:
     return "wavefront" if inverse else "torch"
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _say_once(reason: str) -> None:
     warnings.warn(f"invconv runs in plain torch, several times slower: {reason}", stacklevel=2)
 

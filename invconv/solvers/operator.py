@@ -116,7 +116,7 @@ class _Triangular(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         geometry = (ctx.anchor, ctx.corners, ctx.upper)
         tangent = torch.zeros_like(x) if x_tangent is None else x_tangent
-        convolve = resolve("auto", x.device, inverse=False)
+        convolve = resolve("auto", x.device, False, weight)
         if weight_tangent is not None:
             by_weight = triangular(x, weight_tangent, *geometry, False, convolve)
             if not ctx.inverse:

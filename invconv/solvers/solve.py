@@ -157,13 +157,15 @@ def run_problem(
     than this. With ``kept`` the weight is the one of every call with it.
     """
     if not is_autocast(x.device) and not needs_formulas(x, weight):
-        run = code_of(resolve(method, x.device, inverse), x, inverse, kept)
+        resolved = resolve(method, x.device, inverse, weight)
+        run = code_of(resolved, x, inverse, kept)
         y = run(x, weight, problem, out)
     else:
         x, weight = autocast_to_float32(x, weight)
         if x.dtype != weight.dtype:  # float64 under autocast
             raise TypeError(f"x and weight must have one dtype, not {x.dtype} and {weight.dtype}")
-        y = _apply(x, weight, problem, inverse, resolve(method, x.device, inverse), out)
+        resolved = resolve(method, x.device, inverse, weight)
+        y = _apply(x, weight, problem, inverse, resolved, out)
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # a write through a pointer leaves no trace
     return y
@@ -226,6 +228,6 @@ def _check_result(x: Tensor, z: Tensor, weight: Tensor, problem: Problem) -> Non
         return convolve_torch(x.double(), weight, problem)
 
     def inverse(z: Tensor) -> Tensor:
-        return run_method(z, weight, problem, True, resolve("auto", z.device))
+        return run_method(z, weight, problem, True, resolve("auto", z.device, True, weight))
 
     check_inverse(x, z, forward, lambda: (forward, inverse), "solve_triangular_conv2d")

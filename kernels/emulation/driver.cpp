@@ -20,6 +20,7 @@ enum Result {
     NOT_INITIALIZED = 3,
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
+    UNSUPPORTED_PTX_VERSION = 222,
     INVALID_CONTEXT = 201,
     INVALID_HANDLE = 400,
     NOT_FOUND = 500,
@@ -43,6 +44,7 @@ struct Function {
     std::string name;
     Module* module;
     int shared = SHARED_WITHOUT_ASKING;
+    int carveout = -1;
 };
 
 bool initialized = false;
@@ -55,6 +57,7 @@ struct Record {
     std::string kernel;
     int device;
     unsigned blocks, threads, shared;
+    int carveout;
     void* stream;
     std::vector<unsigned char> arguments;
 };
@@ -88,12 +91,13 @@ API void stand_in_forget() {
     waits = loads = 0;
 }
 
-// One launch as text: kernel, device, blocks, threads, bytes of shared memory, and its stream.
+// One launch as text: kernel, device, blocks, threads, bytes of shared memory, percent of the
+// multiprocessor's memory that the kernel prefers as shared, and its stream.
 API const char* stand_in_launch(long n) {
     static thread_local char text[256];
     const Record& one = records.at(n);
-    std::snprintf(text, sizeof text, "%s %d %u %u %u %zu", one.kernel.c_str(), one.device,
-                  one.blocks, one.threads, one.shared, reinterpret_cast<std::size_t>(one.stream));
+    std::snprintf(text, sizeof text, "%s %d %u %u %u %d %zu", one.kernel.c_str(), one.device,
+                  one.blocks, one.threads, one.shared, one.carveout, reinterpret_cast<std::size_t>(one.stream));
     return text;
 }
 
@@ -177,6 +181,7 @@ API int cuModuleLoadData(Module** module, const void* image) {
     NEEDS_CONTEXT;
     if (forbidden()) return CAPTURE_UNSUPPORTED;
     const char* text = static_cast<const char*>(image);
+    if (!std::strncmp(text, "NEWER PTX", 9)) return UNSUPPORTED_PTX_VERSION;
     const char begin[] = "EMULATED:";
     if (std::strncmp(text, begin, sizeof begin - 1)) return INVALID_IMAGE;
     void* library = dlopen(text + sizeof begin - 1, RTLD_NOW | RTLD_LOCAL);
@@ -202,6 +207,8 @@ API int cuFuncSetAttribute(Function* function, int attribute, int value) {
         function->shared = value;
     } else if (attribute != CARVEOUT || value < -1 || value > 100) {
         return INVALID_VALUE;
+    } else {
+        function->carveout = value;
     }
     return SUCCESS;
 }
@@ -221,7 +228,7 @@ API int cuLaunchKernel(Function* function, unsigned x, unsigned y, unsigned z, u
     const auto size = symbol<unsigned long (*)()>(library, "size_of_arguments")();
     const auto* from = static_cast<const unsigned char*>(parameters[0]);
     const std::lock_guard<std::mutex> lock(mutex);
-    records.push_back({function->name, current->device, x, threads, shared, stream,
+    records.push_back({function->name, current->device, x, threads, shared, function->carveout, stream,
                        std::vector<unsigned char>(from, from + size)});
     const auto emulate = symbol<int (*)(const char*, long long, unsigned, long long, const void*)>(
         library, "emulate");

@@ -11,7 +11,7 @@ from test_cuda_emulation import PROBLEMS, SLOW, STREAMED, TOLERANCE, name, probl
 
 from invconv.solvers import cuda
 from invconv.solvers.convolution import convolve_torch
-from invconv.solvers.cuda import calls, driver, published
+from invconv.solvers.cuda import calls, driver, nvrtc, published
 from invconv.solvers.cuda.plan import Forced
 from invconv.solvers.reference import solve_reference
 
@@ -93,6 +93,39 @@ def loaded_once():
 
 def test_the_first_call_may_be_captured_and_nothing_is_loaded_twice():
     in_child(loaded_once)
+
+
+def one_module():
+    case, dtype, forced = PROBLEMS[3]
+    z, weight, problem = problem_of(case, 2, dtype)
+    with driving() as one, mock.patch.object(calls, "forced", Forced(**forced)):
+        cuda.solve(z, weight, problem)
+        assert [launch[0] for launch in one.launches] == ["fold", "solve"]
+        assert one.loads == 1
+        # tiles take all the shared memory there is, other kernels need the first cache
+        assert [launch[5] for launch in one.launches] == [-1, 100]
+        with mock.patch.object(calls, "forced", Forced(streamed=True)):
+            cuda.solve(z, weight, problem)
+        assert one.launches[-1][5] == -1 and one.loads == 2
+
+
+def test_fold_and_solve_are_loaded_once():
+    in_child(one_module)
+
+
+def too_new():
+    z, weight, problem = problem_of(SMALL, 2, F32)
+    with (
+        driving(),
+        mock.patch.object(nvrtc, "machine_code", lambda *_: b"NEWER PTX"),
+        mock.patch.object(torch.cuda, "get_device_name", lambda index: "a new GPU"),
+        pytest.raises(RuntimeError, match=r"driver is older than NVRTC .* for a new GPU: update"),
+    ):
+        cuda.solve(z, weight, problem)
+
+
+def test_intermediate_code_that_the_driver_does_not_know_is_a_sentence():
+    in_child(too_new)
 
 
 def on_two_devices():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -159,8 +160,26 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
         nvrtc.machine_code("wavefront", plan_solve(SIZED, H100).options, 90)
 
 
-def test_what_is_missing_is_said(monkeypatch):
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU is there, as far as torch and the driver say."""
     monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(driver, "chip", lambda index: H100)
+    driver._unknown.cache_clear()
+    yield torch.device("cuda")
+    driver._unknown.cache_clear()
+
+
+def test_a_chip_that_is_too_old_is_missing(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "chip", lambda index: replace(H100, architecture=35))
+    assert "compiles for sm_" in driver.missing() and "not for sm_35" in driver.missing()
+    methods._say_once.cache_clear()
+    with pytest.warns(UserWarning, match="not for sm_35"):
+        assert resolve("auto", gpu) == "wavefront"
+    methods._say_once.cache_clear()
+
+
+def test_what_is_missing_is_said(gpu, monkeypatch):
     assert driver.missing() == ""
 
     def absent():
@@ -174,9 +193,7 @@ def test_what_is_missing_is_said(monkeypatch):
         nvrtc.missing.cache_clear()
 
 
-def test_auto_goes_on_in_torch_and_says_so_once(monkeypatch):
-    gpu = torch.device("cuda")
-    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+def test_auto_goes_on_in_torch_and_says_so_once(gpu, monkeypatch):
     assert resolve("auto", gpu) == resolve("auto", gpu, inverse=False) == "compiled"
     assert resolve("diagonal_channel_4", gpu) == "diagonal_channel_4"
     monkeypatch.setattr(nvrtc, "missing", lambda: "cuda-bindings are not here")

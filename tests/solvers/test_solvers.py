@@ -1,6 +1,7 @@
 """The triangular convolution, its inverse and their gradients."""
 
 import warnings
+from itertools import product
 from unittest.mock import Mock
 
 import pytest
@@ -17,6 +18,8 @@ from invconv.solvers import (
     methods,
     resolve,
 )
+from invconv.solvers.cuda.inverse import plan_solve
+from invconv.solvers.cuda.plan import A100, H100, SizedProblem
 from invconv.solvers.operator import triangular_op, triangular_out_op
 from invconv.solvers.problem import CORNERS, parse_corners, parse_problem, transpose_channels
 
@@ -462,6 +465,38 @@ def test_what_runs():
     meta = torch.device("meta")
     assert resolve("auto", meta) == "wavefront"
     assert "on the CPU, not on meta" in message(RuntimeError, resolve, "compiled", meta)
+
+
+def test_what_runs_on_a_gpu(monkeypatch):
+    """Our kernels, but for groups that torch convolves faster, or that no block can hold."""
+    gpu = torch.device("cuda:0")
+    monkeypatch.setattr(methods.cuda, "missing", lambda index=0: "")
+    monkeypatch.setattr("invconv.solvers.cuda.driver.chip", lambda index: H100)
+    weights = {c: torch.empty(c, c, 1, 1, device="meta") for c in (1, 12, 13, 96, 4000)}
+    for weight in (None, weights[1], weights[12]):
+        assert resolve("auto", gpu, False, weight) == "compiled"
+    for weight in (None, weights[12], weights[13], weights[96]):
+        assert resolve("auto", gpu, True, weight) == "compiled"
+    assert resolve("auto", gpu, False, weights[13]) == "torch"
+    assert resolve("compiled", gpu, False, weights[13]) == "compiled"
+    methods._say_once.cache_clear()
+    with pytest.warns(UserWarning, match="4000 channels per group are more than") as caught:
+        assert resolve("auto", gpu, True, weights[4000]) == "wavefront"
+        assert resolve("auto", gpu, True, weights[4000]) == "wavefront"
+    assert len(caught) == 1
+    methods._say_once.cache_clear()
+
+
+@pytest.mark.parametrize("chip", [A100, H100], ids=["sm_80", "sm_90"])
+def test_groups_that_a_block_can_hold_have_a_plan(chip, monkeypatch):
+    monkeypatch.setattr("invconv.solvers.cuda.driver.chip", lambda index: chip)
+    for element, dtype in enumerate((torch.float32, torch.float64)):
+        weights = [torch.empty(c, c, 1, 1, dtype=dtype, device="meta") for c in range(1, 400)]
+        most = sum(not methods.cuda.too_large(weight) for weight in weights)
+        assert most >= 140
+        for k, n in product((1, 3, 7), (1, 40)):
+            g = SizedProblem(3, 1, most, n, n, (k, k), (k - 1, k - 1), element, False)
+            assert plan_solve(g, chip).launches
 
 
 def test_corner_names():
