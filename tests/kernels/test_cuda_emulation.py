@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from unittest import mock
 
+import forked
 import pytest
 import torch
 from cases import Case, make
@@ -118,6 +119,27 @@ QUICK = [PROBLEMS[4], PROBLEMS[10], STREAMED[2], STREAMED[4]]
 )
 def test_values(problem, poisoned_empty):
     check(*problem)
+
+
+def checked(*problem):
+    flags = ("-O1", "-g", "-shared", "-fPIC", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+    with mock.patch("cuda_emulation.build", lambda *key: build(*key, flags)):
+        check(*problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [*PROBLEMS, *STREAMED, *SLOW], ids=name)
+def test_nothing_is_undefined(problem):
+    """No address is misaligned, no number overflows: otherwise the process would end."""
+    forked.call(checked, *problem)
+
+
+@pytest.mark.slow
+def test_a_vector_that_is_misaligned_is_seen(tmp_path):
+    kernels = broken(tmp_path, "wavefront.cuh", "(here - back + d)", "(here - back + d + 1)")
+    flags = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
+    said, right = run_sanitized(TILES, flags, tmp_path, kernels)
+    assert not right and "misaligned address" in said
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2])
@@ -351,6 +373,7 @@ def test_wrong_arithmetic_of_streams_is_seen(fault, tmp_path):
     assert not right
 
 
+@pytest.mark.slow
 def test_columns_behind_the_end_of_a_row_are_not_asked_for(tmp_path):
     kernels = broken(tmp_path, "streaming.cuh", "if (w < width)", "if (w < width + 4)")
     said, right = run_sanitized(STREAMS, SANITIZERS["address"], tmp_path, kernels)
