@@ -22,6 +22,7 @@ from invconv.tables.versus_pictures import (
     TORCH,
     Draw,
     along,
+    at_center,
     at_largest,
     draw_layer,
     draw_models,
@@ -90,7 +91,7 @@ def _pictures(whole: pd.DataFrame, times: pd.DataFrame) -> dict[str, Draw]:
     if len(whole):
         found["versus-models"] = partial(draw_models, whole, list(swept()))
         found["versus-readme"] = partial(draw_models, whole, SIX)
-    if {"bpd", "st_s"} <= set(whole) and whole[["bpd", "st_s"]].notna().all(axis=1).any():
+    if {"bpd", "st_s"} <= set(whole) and len(at_center(whole)):
         found["versus-pareto"] = partial(draw_pareto, whole)
     if len(times) and len(at_largest(times)):
         found["versus-relative"] = partial(draw_relative, times)

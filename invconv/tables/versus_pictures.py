@@ -120,11 +120,24 @@ def _panels(
 
 
 def draw_models(whole: pd.DataFrame, names: Sequence[str]) -> "Figure":
-    """Draw bpd, FT and ST of whole models against n and k."""
+    """Draw bpd, FT and ST of whole models against n and k, each once it is there along both."""
     device = whole["device"].dropna()
     where = f", {device.iloc[0]}" if len(device) else ""
-    fields = {field: title for field, title in MODELS.items() if field in whole}
+    found = {field: title for field, title in MODELS.items() if field in whole}
+    fields = {field: title for field, title in found.items() if _along_both(whole, field)} or found
     return _panels(whole, "models", fields, names, f"Whole models on photographs{where}")
+
+
+def _along_both(whole: pd.DataFrame, field: str) -> bool:
+    """Whether a quantity is known at two sizes of each axis, at least."""
+    measured = whole.dropna(subset=[field])
+    return all(along(measured, "models", axis)[axis].nunique() > 1 for axis in AXES["models"])
+
+
+def at_center(whole: pd.DataFrame) -> pd.DataFrame:
+    """Return the methods that are trained and timed where both axes meet."""
+    center = along(whole, "models", "k")
+    return center[center["k"] == KERNEL].dropna(subset=["bpd", "st_s"])
 
 
 def draw_layer(rows: pd.DataFrame) -> "Figure":
@@ -135,8 +148,7 @@ def draw_layer(rows: pd.DataFrame) -> "Figure":
 
 def draw_pareto(whole: pd.DataFrame) -> "Figure":
     """Draw bpd against ST at the center, the area as the parameters."""
-    center = along(whole, "models", "k")
-    center = center[center["k"] == KERNEL].dropna(subset=["bpd", "st_s"])
+    center = at_center(whole)
     picture = Picture(1, 1, (6.4, 4.2), sharey=False)
     panel = picture.panels[0]
     for _, row in center.iterrows():
