@@ -54,6 +54,7 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
     embedded = shown[shown["method"].isin(swept()) & ~shown["dataset"].isin(table2.PAPER)]
     data = (timed if len(timed) else embedded)["dataset"].tail(1)
     one = embedded[embedded["dataset"].isin(data)]
+    named = {*(timed if len(timed) else one)["method"]}  # what is trained alone has no times
     compared = relative.compared(timed)
     context = {
         "data": data_title(timed["dataset"].iloc[0]) if len(timed) else "",
@@ -67,8 +68,8 @@ def page(rows: Mapping[str, pd.DataFrame]) -> Document:
         "float32": _float32(ours["depth"]),
         "studies": _studies(ours["ranking"]),
         "methods": _methods(ours["table1"]),
-        "table": table2.brief_grid(one, swept()),
-        "unmeasured": [title for name, title in swept().items() if name not in {*one["method"]}],
+        "table": table2.brief_grid(one[one["method"].isin(named)], swept()),
+        "unmeasured": [title for name, title in swept().items() if name not in named],
         "failures": bl.failures(one),
         "lossy": bl.lossy(one, called),
     }
