@@ -1,6 +1,7 @@
 """What torch does besides computing: recording, and autocast."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch._C import _TorchDispatchModeKey
@@ -49,13 +50,21 @@ def is_autocast(device: torch.device) -> bool:
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
-def full_float32(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which convolutions on ``device`` do not use TF32, where torch computes."""
-    if device.type != "cuda" or is_recording():
-        return nullcontext()
-    now = torch.backends.cudnn
-    kept = {"enabled": now.enabled, "benchmark": now.benchmark, "deterministic": now.deterministic}
-    return now.flags(**kept, allow_tf32=False)
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Switch TF32 on or off inside, for matrix products and convolutions."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def full_float32(device: torch.device) -> AbstractContextManager[None]:
+    """A context without TF32 on ``device``, unless something records what torch computes."""
+    return tf32(False) if device.type == "cuda" and not is_recording() else nullcontext()
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[object]:

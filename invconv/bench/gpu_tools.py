@@ -3,8 +3,7 @@
 import os
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -61,18 +60,6 @@ def launch_costs(device: torch.device) -> Values:
             loop = partial(published.launch_and_wait, *arguments, in_python)
             costs[name] = medians({name: loop}, device, 5, 1)[name] / 2000
     return costs
-
-
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Switch TF32 on or off inside, for matrix products and convolutions."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 class Busy(RuntimeError):

@@ -11,8 +11,9 @@ from torch import Tensor
 from invconv import solve_triangular_conv2d, triangular_conv2d
 from invconv.bench.baselines import Calls, pointwise, torch_forwards, tuned
 from invconv.bench.clock import Call
-from invconv.bench.gpu_tools import captured, tf32
+from invconv.bench.gpu_tools import captured
 from invconv.bench.ratios import Ratio
+from invconv.modes import tf32
 from invconv.numerical import relative_error
 from invconv.rows import Block, Incorrect, Values
 from invconv.solvers import resolve

@@ -20,11 +20,12 @@ from invconv.bench import Clock, Measured, Process, Ratio, medians, time_block, 
 from invconv.bench.baselines import corner_weight, flops, tuned
 from invconv.bench.clock import Call
 from invconv.bench.flow_timing import RARE, FlowCalls, verify_flow
-from invconv.bench.gpu_tools import captured, launch_costs, tf32
+from invconv.bench.gpu_tools import captured, launch_costs
 from invconv.bench.layer_timing import HOT, Layer, layer_calls, layer_ratios, with_fastest
 from invconv.flows import MultiScaleFlow
 from invconv.flows.published import FINC, WIDTH
 from invconv.layers import FInC
+from invconv.modes import tf32
 from invconv.rows import Block, Row, Values, collect
 from invconv.solvers import METHODS
 from invconv.solvers.cuda import published
