@@ -1,5 +1,6 @@
 // The inverse of a triangular convolution, as in wavefront.cuh, but a block holds no image: its
-// threads own rows, which run one column after the other, each two rows behind what they need.
+// threads own rows and run along them, a column in each step, each row as far behind the one above
+// that what it needs is solved.
 //
 // Row i of a band solves column w = t - (1 + REACH) * i in step t. Of x the last RING diagonals are
 // in shared memory, from where the rows below take them. Of z, each thread asks for the next AHEAD
@@ -14,7 +15,7 @@
 //   OUTPUTS, ROWS   channels and rows of one thread
 //   TAPS_IN         0 registers, 1 shared memory, 2 global memory
 //   FOLDED          whether `fold` ran before, or each block folds for itself
-//   AHEAD           a multiple of 4
+//   AHEAD           4 or 8
 //   ALIGNED         whether four columns are one access: W is a multiple of 4, and so are addresses
 //   RING            a power of two, at least 4 and more than the diagonals that are read
 //   THREADS         the largest block

@@ -56,9 +56,8 @@ def fold_cycles(g: SizedProblem, threads: int) -> float:
     A column is a substitution in double: each channel waits for a division, and for one product
     and one load after the other with the channels before it.
     """
-    columns = (g.taps + 1) * g.vectors * g.wide
     one = 10 * g.channels**2 + 150 * g.channels + MEMORY_CYCLES
-    return math.ceil(columns / threads) * one
+    return math.ceil(g.folded_columns / threads) * one
 
 
 def moved_cycles(g: SizedProblem, pixels: int) -> float:

@@ -10,12 +10,7 @@ from invconv.solvers.problem import Problem
 
 ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 GROUPS_PER_LAUNCH = 256
-FOLD_THREADS = 64
-FUSED_CHANNELS = 16
-"""Up to so many channels per group each block folds the anchor itself: no second launch."""
 TILES = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
-REGISTERS, SHARED, GLOBAL = 0, 1, 2
-"""Where taps are."""
 Options = tuple[tuple[str, int], ...]
 
 
@@ -149,6 +144,11 @@ class SizedProblem:
         return math.ceil(self.channels / self.wide)
 
     @property
+    def folded_columns(self) -> int:
+        """Columns of a group's taps and anchor, each of which is folded by one thread."""
+        return (self.taps + 1) * self.vectors * self.wide
+
+    @property
     def stride(self) -> int:
         """Numbers per pixel in shared memory."""
         return (self.vectors | 1 if self.vectors > 2 else self.vectors) * self.wide
@@ -195,13 +195,6 @@ def sized_problem(
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple that is not below ``value``."""
     return -(-value // multiple) * multiple
-
-
-def folded_sizes(g: SizedProblem, outputs: int) -> tuple[int, int]:
-    """Numbers of the inverse anchor and of the folded taps of one group."""
-    depth = g.vectors * g.wide
-    taps = g.taps * depth * round_up(g.channels, outputs)
-    return round_up(g.channels * depth, 4), round_up(taps, 4)
 
 
 def group_slices(groups: int) -> Iterator[tuple[int, int]]:

@@ -6,13 +6,8 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from invconv.solvers.cuda import cost
+from invconv.solvers.cuda import cost, taps
 from invconv.solvers.cuda.plan import (
-    FOLD_THREADS,
-    FUSED_CHANNELS,
-    GLOBAL,
-    REGISTERS,
-    SHARED,
     UNFORCED,
     Chip,
     Forced,
@@ -20,11 +15,11 @@ from invconv.solvers.cuda.plan import (
     Plan,
     SizedProblem,
     blocks_per_multiprocessor,
-    folded_sizes,
     group_slices,
     launch_fields,
     round_up,
 )
+from invconv.solvers.cuda.taps import FOLD_THREADS, GLOBAL, IN_REGISTERS, REGISTERS, SHARED
 
 ROW_INSTRUCTIONS = 10
 """Of a step for one row, beyond those of a tile's: the ring, the queue, columns of z and x."""
@@ -33,8 +28,6 @@ COLUMNS_INSTRUCTIONS = 30
 counted in the machine code for sm_90, as those of `invconv.solvers.cuda.cost`."""
 MOST_REGISTERS = 240
 """Of a thread: less than there are, since the estimate may be too low."""
-TAPS = {4: 96, 8: 40}
-"""How many numbers of taps registers hold, by the bytes of a number."""
 
 
 class Streams(NamedTuple):
@@ -56,13 +49,8 @@ def plan_streams(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan
     if not ways:
         return None
     way = min(ways, key=lambda one: estimate(g, chip, one))
-    anchor, taps = folded_sizes(g, way.outputs)
     options = (
-        *g.options,
-        ("OUTPUTS", way.outputs),
-        ("ROWS", way.rows),
-        ("TAPS_IN", way.taps_in),
-        ("FOLDED", int(way.folded)),
+        *taps.options(g, way),
         ("AHEAD", way.ahead),
         ("ALIGNED", int(g.aligned and g.width % 4 == 0)),
         ("RING", _ring(g)),
@@ -71,15 +59,12 @@ def plan_streams(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan
     launches = []
     for first, count in group_slices(g.groups):
         fields = launch_fields(g, first, count, (way.height, 0), way.samples)
-        if way.folded:
-            columns = (g.taps + 1) * g.vectors * g.wide
-            blocks = count * math.ceil(columns / FOLD_THREADS)
-            launches.append(Launch("fold", blocks, FOLD_THREADS, 0, fields))
+        launches += taps.fold_launches(g, way, fields)
         blocks = count * math.ceil(g.batch / way.samples)
         launches.append(Launch("solve", blocks, _threads(g, way), _shared(g, way), fields))
-    folded = (anchor + taps) * min(g.groups, 256) if way.folded else 0
-    bands, cycles = _bands(g, way), estimate(g, chip, way)
-    return Plan("streaming", options, tuple(launches), folded, True, bands > 1, cycles)
+    rereads, cycles = _bands(g, way) > 1, estimate(g, chip, way)
+    folded = taps.workspace(g, way)
+    return Plan("streaming", options, tuple(launches), folded, True, rereads, cycles)
 
 
 def estimate(g: SizedProblem, chip: Chip, way: Streams) -> float:
@@ -125,11 +110,9 @@ def _ways(g: SizedProblem, chip: Chip, forced: Forced) -> Iterator[Streams]:
     ):
         if outputs > g.channels or samples > max(1, g.batch):
             continue
-        if taps_in == REGISTERS and (g.taps * g.channels * outputs > TAPS[g.size]):
+        if taps_in == REGISTERS and g.taps * g.channels * outputs > IN_REGISTERS[g.size]:
             continue
-        folded = g.channels > FUSED_CHANNELS or taps_in == GLOBAL
-        if forced.folded is not None:
-            folded = forced.folded or taps_in == GLOBAL
+        folded = taps.folds_before(g, taps_in, forced)
         shape = Streams(outputs, rows, taps_in, folded, 0, ahead, samples)
         height = forced.tile or _height(g, shape)
         way = shape._replace(height=min(height, g.height))
@@ -188,12 +171,6 @@ def _registers(g: SizedProblem, way: Streams) -> int:
 
 
 def _shared(g: SizedProblem, way: Streams) -> int:
-    anchor, taps = folded_sizes(g, way.outputs)
     rows = way.rows * _slots(way)
     ring = (_ring(g) + 1) * round_up(rows + g.anchor[0], 4)
-    moving = way.samples * g.stride * (ring + rows * (2 * way.ahead + 1))
-    if way.taps_in == SHARED:
-        moving += taps
-    elif way.taps_in == REGISTERS and not way.folded:
-        moving = max(moving, taps)
-    return (anchor + moving) * g.size
+    return taps.shared_bytes(g, way, way.samples * g.stride * (ring + rows * (2 * way.ahead + 1)))

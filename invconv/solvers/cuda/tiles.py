@@ -10,13 +10,8 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from invconv.solvers.cuda import cost
+from invconv.solvers.cuda import cost, taps
 from invconv.solvers.cuda.plan import (
-    FOLD_THREADS,
-    FUSED_CHANNELS,
-    GLOBAL,
-    REGISTERS,
-    SHARED,
     TILES,
     UNFORCED,
     Chip,
@@ -25,11 +20,11 @@ from invconv.solvers.cuda.plan import (
     Plan,
     SizedProblem,
     blocks_per_multiprocessor,
-    folded_sizes,
     group_slices,
     launch_fields,
     round_up,
 )
+from invconv.solvers.cuda.taps import FOLD_THREADS, GLOBAL, IN_REGISTERS, REGISTERS, SHARED
 
 
 class Cut(NamedTuple):
@@ -67,13 +62,8 @@ def plan_tiles(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan |
     if not cuts:
         return None
     cut = min(cuts, key=lambda one: estimate(g, chip, one))
-    anchor, taps = folded_sizes(g, cut.outputs)
     options = (
-        *g.options,
-        ("OUTPUTS", cut.outputs),
-        ("ROWS", cut.rows),
-        ("TAPS_IN", cut.taps_in),
-        ("FOLDED", int(cut.folded)),
+        *taps.options(g, cut),
         ("WINDOW_IN_SHARED", int(cut.window_in_shared)),
         ("THREADS", _most_threads(g, cut.taps_in)),
     )
@@ -81,18 +71,14 @@ def plan_tiles(g: SizedProblem, chip: Chip, forced: Forced = UNFORCED) -> Plan |
     shared, threads = _shared(g, cut), _threads(g, cut)
     launches = []
     for first, count in group_slices(g.groups):
-        if cut.folded:
-            columns = (g.taps + 1) * g.vectors * g.wide
-            fields = launch_fields(g, first, count, cut.tile, cut.samples)
-            blocks = count * math.ceil(columns / FOLD_THREADS)
-            launches.append(Launch("fold", blocks, FOLD_THREADS, 0, fields))
+        fields = launch_fields(g, first, count, cut.tile, cut.samples)
+        launches += taps.fold_launches(g, cut, fields)
         for diagonal, (tile, tiles) in enumerate(_diagonals(g, cut.tile)):
             places = {"diagonal": diagonal, "first_tile": tile, "tiles": tiles}
             places |= {"pitch": pitch, "halo": cut.halo}
-            fields = launch_fields(g, first, count, cut.tile, cut.samples, **places)
             blocks = tiles * count * math.ceil(g.batch / cut.samples)
-            launches.append(Launch("solve", blocks, threads, shared, fields))
-    folded = (anchor + taps) * min(g.groups, 256) if cut.folded else 0
+            launches.append(Launch("solve", blocks, threads, shared, fields | places))
+    folded = taps.workspace(g, cut)
     rereads = not cut.window_in_shared or cut.tile != _whole(g)
     window, cycles = cut.window_in_shared, estimate(g, chip, cut)
     return Plan("wavefront", options, tuple(launches), folded, window, rereads, cycles)
@@ -116,15 +102,19 @@ def estimate(g: SizedProblem, chip: Chip, cut: Cut) -> float:
     steps = height + width - 1 + (g.span - 1 if width < _whole(g)[1] else 0)
     busy = width / (height + width - 1)
     area = cut.samples * (height + g.anchor[0]) * _pitch(cut)
-    total = cost.LAUNCH_CYCLES + cost.fold_cycles(g, FOLD_THREADS) if cut.folded else 0.0
+    # each thread waits for the pixels that it reads, one trip after the other
+    trips = math.ceil(area / threads) * cost.MEMORY_CYCLES
+    filled, stored = (
+        cost.moved_cycles(g, pixels) for pixels in (area, cut.samples * height * width)
+    )
+    fold = cost.fold_cycles(g, FOLD_THREADS if cut.folded else threads)
+    total = cost.LAUNCH_CYCLES + fold if cut.folded else 0.0
     for _, tiles in _diagonals(g, cut.tile):
         blocks = tiles * g.groups * math.ceil(g.batch / cut.samples)
         here, waves = cost.waves(chip, blocks, held)
-        # each thread waits for the pixels that it reads, one trip after the other
-        trips = math.ceil(area / threads) * cost.MEMORY_CYCLES
-        fill = max(trips, here * cost.moved_cycles(g, area)) if cut.window_in_shared else 0
-        fill += 0 if cut.folded else cost.fold_cycles(g, threads)
-        store = cost.MEMORY_CYCLES + here * cost.moved_cycles(g, cut.samples * height * width)
+        fill = max(trips, here * filled) if cut.window_in_shared else 0
+        fill += 0 if cut.folded else fold
+        store = cost.MEMORY_CYCLES + here * stored
         step = work.cycles(here * warps * busy)
         total += cost.LAUNCH_CYCLES + waves * (steps * step + fill + store)
     return total
@@ -161,7 +151,7 @@ def _layouts(
         tile = (tile[0], _whole(g)[1])
     back = max(1, g.reach * (g.anchor[0] - 1))
     halo = back if tile[1] == _whole(g)[1] else back + g.kernel[1] - 1
-    in_registers = g.taps * g.channels <= (96 if g.size == 4 else 40)
+    in_registers = g.taps * g.channels <= IN_REGISTERS[g.size]
     for taps_in in (REGISTERS, SHARED, GLOBAL):
         if forced.taps_in is not None and taps_in != forced.taps_in:
             continue
@@ -170,10 +160,7 @@ def _layouts(
         outputs = 1 if taps_in == REGISTERS else forced.outputs or _outputs(g, rows)
         if outputs is None or (forced.outputs or outputs) != outputs:
             continue
-        tiled = tile != _whole(g)
-        folded = g.channels > FUSED_CHANNELS or tiled or taps_in == GLOBAL
-        if forced.folded is not None:
-            folded = forced.folded or taps_in == GLOBAL
+        folded = taps.folds_before(g, taps_in, forced, tiled=tile != _whole(g))
         yield Cut(outputs, rows, taps_in, folded, window, tile, halo, samples)
 
 
@@ -217,15 +204,8 @@ def _pitch(cut: Cut) -> int:
 
 
 def _shared(g: SizedProblem, cut: Cut) -> int:
-    anchor, taps = folded_sizes(g, cut.outputs)
     window = (cut.tile[0] + g.anchor[0]) * _pitch(cut) * g.stride * cut.samples
-    if not cut.window_in_shared:
-        window = 0
-    if cut.taps_in == SHARED:
-        window += taps
-    elif cut.taps_in == REGISTERS and not cut.folded:
-        window = max(window, taps)
-    return (anchor + window) * g.size
+    return taps.shared_bytes(g, cut, window if cut.window_in_shared else 0)
 
 
 def _whole(g: SizedProblem) -> tuple[int, int]:
